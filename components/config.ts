@@ -1,0 +1,202 @@
+import * as pulumi from "@pulumi/pulumi";
+import { z } from "zod";
+
+import { crossChecks } from "./configChecks";
+import { imageNames } from "./images";
+
+/** CPU and memory of a container, with its own defaults. */
+const resources = (cpuMillis: number, memoryMiB: number) =>
+  z
+    .strictObject({
+      cpuMillis: z.int().min(10).max(64_000).default(cpuMillis).describe("CPU request, thousandths of a core"),
+      memoryMiB: z.int().min(16).max(262_144).default(memoryMiB).describe("memory request and limit, MiB"),
+    })
+    .prefault({});
+
+const cidr = z.union([z.cidrv4(), z.cidrv6()], "must be a network such as 10.0.0.0/8");
+
+/** Everything that can be set in `Pulumi.<stack>.yaml`, with defaults; the documentation's table is made from it. */
+export const stackSchema = z.strictObject({
+  environment: z.enum(["development", "production"]).describe("development allows what a laptop needs; production refuses it"),
+  cluster: z.strictObject({
+    context: z.string().min(1).describe("context of the kubeconfig; the stack touches no other cluster"),
+    apiServerCidrs: z
+      .array(cidr)
+      .min(1)
+      .default(["0.0.0.0/0"])
+      .describe("addresses of the API server behind its Service, for network policies"),
+  }),
+  images: z
+    .partialRecord(z.enum(imageNames), z.string().min(1))
+    .default({})
+    .describe("image references by name; production takes digests only"),
+  app: z
+    .strictObject({
+      replicas: z.int().min(1).max(100).default(1).describe("pods of the app"),
+      resources: resources(100, 192),
+      logLevel: z.enum(["debug", "info", "warn", "error"]).default("info").describe("least severe level that is logged"),
+      poolSize: z.int().min(1).max(200).default(10).describe("database connections each pod keeps open"),
+      poolOverflow: z.int().min(0).max(200).default(20).describe("connections a pod may open beyond that"),
+    })
+    .prefault({}),
+  postgres: z
+    .strictObject({
+      members: z.union([z.literal(1), z.literal(3), z.literal(5)]).default(1).describe("Patroni members"),
+      storageGiB: z.int().min(1).max(16_384).default(2).describe("volume of each member, GiB"),
+      resources: resources(250, 384),
+      maxConnections: z.int().min(20).max(5_000).default(100).describe("connections the server accepts"),
+    })
+    .prefault({}),
+  redis: z
+    .strictObject({
+      queueStorageGiB: z.int().min(1).max(1_024).default(1).describe("volume of the queue's append-only file, GiB"),
+      queue: resources(50, 96),
+      cache: resources(50, 96),
+    })
+    .prefault({}),
+  edge: z
+    .strictObject({
+      hosts: z.array(z.hostname()).min(1).default(["localhost"]).describe("host names that the edge serves"),
+      service: z.enum(["NodePort", "LoadBalancer"]).default("LoadBalancer").describe("how clients reach the edge"),
+      replicas: z.int().min(1).max(50).default(1).describe("pods of the edge"),
+      resources: resources(50, 64),
+      requestsPerSecond: z.int().min(1).max(100_000).default(20).describe("requests per second per client address"),
+      burst: z.int().min(0).max(100_000).default(40).describe("requests above the rate that are let through at once"),
+      signInPerMinute: z.int().min(1).max(10_000).default(5).describe("sign-ins per minute per client address"),
+      connectionsPerAddress: z.int().min(1).max(100_000).default(50).describe("open connections per client address"),
+      trustedProxies: z.array(cidr).default([]).describe("networks whose X-Forwarded-For is believed"),
+    })
+    .prefault({}),
+  monitoring: z
+    .strictObject({
+      grafana: z.boolean().default(true).describe("whether to run Grafana"),
+      retentionDays: z.int().min(1).max(400).default(15).describe("days that metrics are kept"),
+      storageGiB: z.int().min(1).max(4_096).default(2).describe("volume of Prometheus, GiB"),
+    })
+    .prefault({}),
+  backups: z.strictObject({
+    schedule: z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields").default("7 * * * *"),
+    timeZone: z
+      .string()
+      .refine((zone) => Intl.supportedValuesOf("timeZone").includes(zone) || zone === "UTC", "must be an IANA time zone")
+      .default("Asia/Tokyo")
+      .describe("time zone of the schedules"),
+    ageRecipient: z
+      .string()
+      .regex(/^age1[0-9a-z]{58}$/, "must be an age recipient (age1…)")
+      .describe("public key that dumps are encrypted to"),
+  }),
+  secrets: z
+    .strictObject({
+      store: z.enum(["kubernetes", "keyVault"]).default("kubernetes").describe("where secrets are kept"),
+    })
+    .prefault({}),
+  azure: z
+    .strictObject({
+      location: z.string().regex(/^[a-z0-9]+$/, "must be a region such as japaneast"),
+      tenantId: z.guid(),
+      oidcIssuerUrl: z.url({ protocol: /^https$/ }).describe("OIDC issuer of the cluster, for workload identity"),
+    })
+    .optional()
+    .describe("Azure settings; only for secrets.store: keyVault"),
+});
+
+/** Keys that must be set with `--secret`: they are encrypted in the stack file and in the state. */
+const secretSchema = z.strictObject({
+  tlsBundle: z
+    .string()
+    .regex(/-----BEGIN CERTIFICATE-----[\s\S]*-----BEGIN (EC |RSA )?PRIVATE KEY-----/, "must be PEM: certificate chain, then key")
+    .optional(),
+  ageIdentity: z
+    .string()
+    .regex(/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/, "must be an age identity (AGE-SECRET-KEY-1…)")
+    .optional(),
+});
+
+export type StackValues = z.output<typeof stackSchema>;
+
+/** The whole configuration of a stack, validated. */
+export type StackConfig = StackValues & {
+  /** Certificate chain and key of the edge as one PEM file; absent when the vault holds it. */
+  readonly tlsBundle?: pulumi.Output<string>;
+  /** Key that restore verification decrypts dumps with. */
+  readonly ageIdentity?: pulumi.Output<string>;
+};
+
+/**
+ * Reads `Pulumi.<stack>.yaml`. Every mistake is listed in one error, thrown before any resource is registered.
+ * @throws {pulumi.RunError} naming each key, what it holds and what it may be.
+ */
+export function loadConfig(): StackConfig {
+  const { values, secrets, problems } = readConfig(pulumi.runtime.allConfig(), secretKeys());
+  if (problems.length > 0 || !values) {
+    const list = problems.map((problem) => `  - ${problem}`).join("\n");
+    throw new pulumi.RunError(
+      `Pulumi.${pulumi.getStack()}.yaml has ${problems.length} mistake(s); nothing was changed:\n${list}`,
+    );
+  }
+  return {
+    ...values,
+    ...(secrets.tlsBundle && { tlsBundle: pulumi.secret(secrets.tlsBundle) }),
+    ...(secrets.ageIdentity && { ageIdentity: pulumi.secret(secrets.ageIdentity) }),
+  };
+}
+
+/** The keys that the engine decrypted; the SDK knows them but exports no call for it. */
+function secretKeys(): ReadonlySet<string> {
+  return new Set(z.array(z.string()).parse(JSON.parse(process.env["PULUMI_CONFIG_SECRET_KEYS"] ?? "[]")));
+}
+
+interface ReadConfig {
+  readonly values?: StackValues;
+  readonly secrets: z.output<typeof secretSchema>;
+  readonly problems: readonly string[];
+}
+
+/** The pure part of `loadConfig`: raw strings in, typed values or a list of problems out. */
+export function readConfig(
+  all: Readonly<Record<string, string>>,
+  secretKeysOfStack: ReadonlySet<string>,
+): ReadConfig {
+  const prefix = "groundwork:";
+  const plain: Record<string, unknown> = {};
+  const secret: Record<string, string> = {};
+  const problems: string[] = [];
+  for (const [key, value] of Object.entries(all)) {
+    if (!key.startsWith(prefix)) continue;
+    const name = key.slice(prefix.length);
+    if (name in secretSchema.shape) {
+      secret[name] = value;
+      if (!secretKeysOfStack.has(key)) problems.push(`${key} is stored in plain text; set it with: pulumi config set --secret ${key}`);
+    } else plain[name] = parseValue(value);
+  }
+  const values = stackSchema.safeParse(plain);
+  const secrets = secretSchema.safeParse(secret);
+  problems.push(...issues(values.error, plain), ...issues(secrets.error, {}));
+  if (!values.success || !secrets.success) return { secrets: {}, problems };
+  return { values: values.data, secrets: secrets.data, problems: [...problems, ...crossChecks(values.data, secrets.data)] };
+}
+
+/** Pulumi hands structured values over as JSON and scalars as plain text. */
+function parseValue(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function issues(error: z.ZodError | undefined, input: unknown): string[] {
+  return (error?.issues ?? []).map((issue) => {
+    const key = `groundwork:${issue.path.join(".")}`;
+    if (issue.code === "unrecognized_keys") {
+      const names = issue.keys.map((name) => (issue.path.length > 0 ? `${key}.${name}` : key + name)).join(", ");
+      return `${names}: no such key`;
+    }
+    const found = issue.path.reduce<unknown>(
+      (value, step) => (typeof value === "object" && value !== null ? (value as Record<PropertyKey, unknown>)[step] : undefined),
+      input,
+    );
+    return `${key}: ${issue.message}${found === undefined ? "" : ` (found ${JSON.stringify(found)})`}`;
+  });
+}

@@ -1,0 +1,191 @@
+import { createHash } from "node:crypto";
+
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import { edgeFiles, type EdgeLimits } from "./ingressFiles";
+import { checksumAnnotation } from "./manifests";
+import {
+  labels,
+  resources,
+  restrictedContainer,
+  restrictedPod,
+  scratch,
+  secretsPath,
+  selector,
+  spread,
+} from "./podDefaults";
+import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
+import type { Endpoint, Resources } from "./types";
+
+/** How clients outside the cluster reach the edge. */
+export type EdgeService =
+  | {
+      readonly type: "NodePort";
+      /** Fixed ports of every node. */ readonly httpsPort: number;
+      readonly httpPort: number;
+    }
+  | {
+      readonly type: "LoadBalancer";
+      /** What the cloud's load balancer is told. */ readonly annotations?: Record<string, string>;
+    };
+
+export interface NginxIngressArgs {
+  /** Namespace to run in. */
+  readonly namespace: pulumi.Output<string>;
+  /** Image with nginx 1.26 or newer on its PATH, and a shell. */
+  readonly image: string;
+  /** Pods of the edge; rate limits count in each pod by itself. */
+  readonly replicas: number;
+  /** CPU and memory of each pod. */
+  readonly resources: Resources;
+  /** Mounts the certificate. */
+  readonly secrets: SecretStore;
+  /** Certificate chain, then private key, as one PEM text. */
+  readonly tlsBundle: StoredSecret;
+  /** Host names or IPv4 addresses that are served; any other gets 421. */
+  readonly hosts: readonly string[];
+  /** Where requests go: by API version, and `app` for `/ready` and `/api/health`. */
+  readonly upstreams: { readonly apiV1: Endpoint; readonly apiV2: Endpoint; readonly app: Endpoint };
+  /** What one client address may do; 429 beyond. */
+  readonly limits: EdgeLimits;
+  /** Networks (CIDR) whose X-Forwarded-For names the client. Empty: nobody's does. */
+  readonly trustedProxies: readonly string[];
+  /** How clients reach the edge. */
+  readonly service: EdgeService;
+}
+
+const name = "edge";
+const filesPath = "/etc/groundwork/nginx";
+/** How long a stopping pod goes on accepting while the cluster learns that it is leaving. */
+const leaveDelaySeconds = 5;
+/** `worker_shutdown_timeout` of nginx.conf, and room to finish. */
+const drainSeconds = 55;
+
+/**
+ * The only door from outside: nginx with TLS, rate limits, security headers, request and trace ids. Pods roll one by one
+ * and finish what they were serving, so that no request is dropped by a rollout.
+ */
+export class NginxIngress extends pulumi.ComponentResource {
+  /** Base URL, by the first host. */
+  readonly url: string;
+
+  constructor(resourceName: string, args: NginxIngressArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:edge:NginxIngress", resourceName, {}, opts);
+    const { namespace, service } = args;
+    const child = { parent: this };
+    const metadata = { name, namespace, labels: labels(name, "edge") };
+    const publicPort = service.type === "NodePort" ? service.httpsPort : 443;
+
+    const files = edgeFiles({ ...args, publicPort, certificateFile: `${secretsPath}/tls.pem` });
+    const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
+    const secrets = args.secrets.mount(name, { namespace, files: { "tls.pem": args.tlsBundle } });
+    const temporary = scratch("tmp", "/tmp", 512);
+    const health = { httpGet: { path: "/health", port: "http" }, timeoutSeconds: 3 };
+
+    const deployment = new k8s.apps.v1.Deployment(
+      name,
+      {
+        metadata,
+        spec: {
+          replicas: args.replicas,
+          progressDeadlineSeconds: 120,
+          strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+          selector: { matchLabels: selector(name) },
+          template: {
+            metadata: {
+              labels: metadata.labels,
+              annotations: pulumi
+                .all([files.apply(checksumAnnotation), certificateAnnotation(args.tlsBundle)])
+                .apply(([filesChecksum, certificateChecksum]) => ({
+                  ...filesChecksum,
+                  ...certificateChecksum,
+                })),
+            },
+            spec: {
+              ...restrictedPod,
+              terminationGracePeriodSeconds: leaveDelaySeconds + drainSeconds,
+              topologySpreadConstraints: spread(name),
+              containers: [
+                {
+                  ...restrictedContainer,
+                  name: "nginx",
+                  image: args.image,
+                  command: ["nginx", "-e", "stderr", "-c", `${filesPath}/nginx.conf`, "-g", "daemon off;"],
+                  ports: [
+                    { name: "https", containerPort: 8443 },
+                    { name: "http", containerPort: 8080 },
+                  ],
+                  resources: resources(args.resources),
+                  startupProbe: { ...health, periodSeconds: 1, failureThreshold: 30 },
+                  readinessProbe: { ...health, periodSeconds: 5, failureThreshold: 2 },
+                  livenessProbe: { ...health, periodSeconds: 10, failureThreshold: 6 },
+                  lifecycle: { preStop: { exec: { command: ["/bin/sh", "-c", drainCommand] } } },
+                  volumeMounts: [
+                    { name: secretsVolume, mountPath: secretsPath, readOnly: true },
+                    { name: "config", mountPath: filesPath, readOnly: true },
+                    temporary.mount,
+                  ],
+                },
+              ],
+              volumes: [
+                secrets,
+                { name: "config", configMap: { name: config.metadata.name } },
+                temporary.volume,
+              ],
+            },
+          },
+        },
+      },
+      { ...child, customTimeouts: { create: "3m", update: "6m" } },
+    );
+    new k8s.policy.v1.PodDisruptionBudget(
+      name,
+      { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } } },
+      child,
+    );
+    new k8s.core.v1.Service(
+      name,
+      { metadata: { ...metadata, ...serviceAnnotations(service) }, spec: serviceSpec(service) },
+      { ...child, dependsOn: [deployment] },
+    );
+
+    this.url = `https://${args.hosts[0] ?? ""}${publicPort === 443 ? "" : `:${publicPort}`}`;
+    this.registerOutputs({ url: this.url });
+  }
+}
+
+/**
+ * The kubelet's own stop signal, TERM, would cut requests off; QUIT lets them finish. Kubernetes' `sleep` action cannot
+ * send it, and a pod's `stopSignal` is not yet in every cluster that we support.
+ */
+const drainCommand = `sleep ${leaveDelaySeconds}; kill -QUIT "$(cat /tmp/nginx.pid)"; while [ -e /tmp/nginx.pid ]; do sleep 1; done`;
+
+/** nginx reads the certificate at start only: a new one rolls the pods. The hash of a private key reveals nothing of it. */
+function certificateAnnotation({ value }: StoredSecret): pulumi.Output<Record<string, string>> {
+  if (!value) return pulumi.output({});
+  const checksum = value.apply((pem) => createHash("sha256").update(pem).digest("hex").slice(0, 16));
+  return pulumi.unsecret(checksum).apply((hash) => ({ "groundwork.dev/certificate-checksum": hash }));
+}
+
+function serviceAnnotations(service: EdgeService): { annotations?: Record<string, string> } {
+  return service.type === "LoadBalancer" && service.annotations ? { annotations: service.annotations } : {};
+}
+
+function serviceSpec(service: EdgeService): k8s.types.input.core.v1.ServiceSpec {
+  const https = { name: "https", port: 443, targetPort: "https" };
+  const http = { name: "http", port: 80, targetPort: "http" };
+  return {
+    type: service.type,
+    selector: selector(name),
+    // Otherwise every client has the address of a node, and all share one rate limit.
+    externalTrafficPolicy: "Local",
+    ports:
+      service.type === "NodePort"
+        ? [
+            { ...https, nodePort: service.httpsPort },
+            { ...http, nodePort: service.httpPort },
+          ]
+        : [https, http],
+  };
+}

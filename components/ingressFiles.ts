@@ -1,0 +1,174 @@
+import { isIPv4, isIPv6 } from "node:net";
+
+import * as pulumi from "@pulumi/pulumi";
+
+import { manifestFiles } from "./manifests";
+import type { Endpoint } from "./types";
+
+/** What one client address may do at each pod of the edge before it gets 429. */
+export interface EdgeLimits {
+  /** Requests per second. */
+  readonly requestsPerSecond: number;
+  /** Requests above that rate that are let through at once. */
+  readonly burst: number;
+  /** Attempts to sign in per minute. */
+  readonly signInPerMinute: number;
+  /** Requests under way at the same time; a stream counts for as long as it lasts. */
+  readonly connectionsPerAddress: number;
+}
+
+export interface EdgeSettings {
+  /** Host names or IPv4 addresses that are served. */
+  readonly hosts: readonly string[];
+  /** Port that clients use for https; redirects lead there. */
+  readonly publicPort: number;
+  /** PEM file with the certificate chain and the key. */
+  readonly certificateFile: string;
+  readonly limits: EdgeLimits;
+  /** Networks (CIDR) whose X-Forwarded-For names the client. */
+  readonly trustedProxies: readonly string[];
+  readonly upstreams: { readonly apiV1: Endpoint; readonly apiV2: Endpoint; readonly app: Endpoint };
+}
+
+/**
+ * Everything that nginx reads: the files of `k8s-manifests/nginx` and the five that differ between stacks.
+ * @throws {Error} naming the value, when one could mean something else to nginx than what it is meant to be.
+ */
+export function edgeFiles(settings: EdgeSettings): pulumi.Output<Record<string, string>> {
+  const rendered = {
+    "site.conf": siteConf(settings),
+    "server-name.conf": serverNameConf(settings.hosts),
+    "limits.conf": limitsConf(settings.limits),
+    "realip.conf": realIpConf(settings.trustedProxies),
+  };
+  const { apiV1, apiV2, app } = settings.upstreams;
+  return pulumi.all([apiV1.host, apiV2.host, app.host]).apply(([apiV1Host, apiV2Host, appHost]) => ({
+    ...manifestFiles("nginx"),
+    ...rendered,
+    "upstreams.conf": [
+      upstreamConf("api_v1", apiV1Host, apiV1.port),
+      upstreamConf("api_v2", apiV2Host, apiV2.port),
+      upstreamConf("app", appHost, app.port),
+    ].join("\n"),
+  }));
+}
+
+/** Certificate, and the port that a redirect to https names. */
+export function siteConf({
+  certificateFile,
+  publicPort,
+}: Pick<EdgeSettings, "certificateFile" | "publicPort">): string {
+  if (!/^\/[\w./-]+$/.test(certificateFile))
+    throw mistake("certificate file", certificateFile, "an absolute path");
+  const port = checkedPort("public https port", publicPort);
+  return [
+    `ssl_certificate ${certificateFile};`,
+    `ssl_certificate_key ${certificateFile};`,
+    `map "" $https_port {`,
+    `    default "${port === 443 ? "" : `:${port}`}";`,
+    "}",
+    "",
+  ].join("\n");
+}
+
+/** The names that are served. */
+export function serverNameConf(hosts: readonly string[]): string {
+  if (hosts.length === 0) throw new Error("edge: no host name is given; at least one is needed");
+  return `server_name ${hosts.map((host) => checkedHost("host", host)).join(" ")};\n`;
+}
+
+/** Rate and connection limits by client address. */
+export function limitsConf(limits: EdgeLimits): string {
+  const rate = checkedCount("requestsPerSecond", limits.requestsPerSecond, 1);
+  const burst = checkedCount("burst", limits.burst, 0);
+  const signIns = checkedCount("signInPerMinute", limits.signInPerMinute, 1);
+  const connections = checkedCount("connectionsPerAddress", limits.connectionsPerAddress, 1);
+  const address = "$binary_remote_addr";
+  return [
+    `limit_req_zone ${address} zone=requests:10m rate=${rate}r/s;`,
+    `limit_req_zone $sign_in_address zone=sign_in:10m rate=${signIns}r/m;`,
+    `limit_conn_zone ${address} zone=connections:10m;`,
+    `limit_req zone=requests${burstOption(burst)};`,
+    // nginx spaces a rate evenly; someone who mistypes a password may still try again at once.
+    `limit_req zone=sign_in${burstOption(signIns - 1)};`,
+    `limit_conn connections ${connections};`,
+    "map $sign_in_address $limit_retry_after {",
+    `    default ${Math.ceil(60 / signIns)};`,
+    `    "" 1;`,
+    "}",
+    "",
+  ].join("\n");
+}
+
+/** Whose word about the client's address is taken. */
+export function realIpConf(trustedProxies: readonly string[]): string {
+  if (trustedProxies.length === 0) return "# No proxy is trusted: the client is who connects.\n";
+  return [
+    ...trustedProxies.map((cidr) => `set_real_ip_from ${checkedCidr(cidr)};`),
+    "real_ip_header X-Forwarded-For;",
+    "real_ip_recursive on;",
+    "",
+  ].join("\n");
+}
+
+/** Where requests go. */
+export function upstreamConf(upstream: string, host: string, port: number): string {
+  const server = `    server ${checkedHost(`upstream ${upstream}`, host)}:${checkedPort(`upstream ${upstream}`, port)} max_fails=0;`;
+  return [
+    `upstream ${upstream} {`,
+    "    # Twice, so that what failed at one pod gets a second attempt: the Service's address leads to another.",
+    server,
+    server,
+    "    keepalive 32;",
+    "    # Below the app's own keep-alive, so that nginx never writes to a connection that is being closed.",
+    "    keepalive_timeout 30s;",
+    "    # A connection stays with one pod: an end lets new pods have their share.",
+    "    keepalive_time 5m;",
+    "}",
+    "",
+  ].join("\n");
+}
+
+function burstOption(burst: number): string {
+  return burst === 0 ? "" : ` burst=${burst} nodelay`;
+}
+
+function checkedHost(what: string, host: string): string {
+  const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
+  if (host.length > 253 || !new RegExp(`^${label}(?:\\.${label})*$`).test(host)) {
+    throw mistake(what, host, "a host name in lower case, such as api.example.com, or an IPv4 address");
+  }
+  return host;
+}
+
+function checkedCidr(cidr: string): string {
+  const [address = "", prefix = "", ...rest] = cidr.split("/");
+  const isV4 = isIPv4(address);
+  const longest = isV4 ? 32 : 128;
+  if (
+    rest.length > 0 ||
+    !(isV4 || isIPv6(address)) ||
+    !/^\d{1,3}$/.test(prefix) ||
+    Number(prefix) > longest
+  ) {
+    throw mistake("trusted proxy", cidr, "a network such as 10.0.0.0/8 or fd00::/8");
+  }
+  return cidr;
+}
+
+function checkedCount(what: string, value: number, least: number): number {
+  if (!Number.isInteger(value) || value < least || value > 100_000) {
+    throw mistake(`limits.${what}`, value, `a whole number from ${least} to 100000`);
+  }
+  return value;
+}
+
+function checkedPort(what: string, port: number): number {
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw mistake(what, port, "a port from 1 to 65535");
+  return port;
+}
+
+function mistake(what: string, found: string | number, allowed: string): Error {
+  return new Error(`edge: ${what} is ${JSON.stringify(found)}; it must be ${allowed}`);
+}

@@ -1,0 +1,113 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import { labels, selector } from "./podDefaults";
+import type { NamespaceName, Namespaces } from "./types";
+
+type Peer = k8s.types.input.networking.v1.NetworkPolicyPeer;
+type Rules = Pick<k8s.types.input.networking.v1.NetworkPolicySpec, "ingress" | "egress">;
+
+/** The namespace that a workload's pods run in. */
+export type Workload = NamespaceName;
+
+/** One allowed connection, from a workload's pods to another's; `internet` is any address, `apiServer` the cluster's own. */
+export interface Flow<Name extends string> {
+  readonly from: Name | "internet";
+  readonly to: Name | "internet" | "apiServer";
+  /** TCP port of the pod that is reached, not of a Service before it. */
+  readonly port: number;
+}
+
+export interface NetworkPoliciesArgs<Name extends string> {
+  /** The namespaces to close. */
+  readonly namespaces: Namespaces;
+  /** Workload → namespace. */
+  readonly workloads: Readonly<Record<Name, Workload>>;
+  /** Every allowed connection. */
+  readonly flows: readonly Flow<Name>[];
+  /** Addresses of the API server as CIDRs, as they are behind its Service. */
+  readonly apiServerCidrs: readonly string[];
+}
+
+/** Closes every namespace in both directions and opens just the listed flows, one policy for each workload. */
+export class NetworkPolicies extends pulumi.ComponentResource {
+  constructor(name: string, args: NetworkPoliciesArgs<string>, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:cluster:NetworkPolicies", name, {}, opts);
+    const policy = (
+      resourceName: string,
+      policyName: string,
+      namespace: NamespaceName,
+      spec: k8s.types.input.networking.v1.NetworkPolicySpec,
+    ) =>
+      new k8s.networking.v1.NetworkPolicy(
+        resourceName,
+        {
+          metadata: {
+            name: policyName,
+            namespace: args.namespaces[namespace],
+            labels: labels(policyName, "network-policy"),
+          },
+          spec,
+        },
+        { parent: this },
+      );
+
+    for (const namespace of Object.keys(args.namespaces) as NamespaceName[]) {
+      policy(`${namespace}-default-deny`, "default-deny", namespace, {
+        podSelector: {},
+        policyTypes: ["Ingress", "Egress"],
+        egress: [dns],
+      });
+    }
+    for (const [workload, namespace] of Object.entries(args.workloads)) {
+      policy(`${workload}-flows`, `${workload}-flows`, namespace, {
+        podSelector: { matchLabels: selector(workload) },
+        policyTypes: ["Ingress", "Egress"],
+        ...rulesOf(workload, args),
+      });
+    }
+    this.registerOutputs();
+  }
+}
+
+/** Name resolution, which every pod needs. */
+const dns: k8s.types.input.networking.v1.NetworkPolicyEgressRule = {
+  to: [
+    {
+      namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } },
+      podSelector: { matchLabels: { "k8s-app": "kube-dns" } },
+    },
+  ],
+  ports: [
+    { protocol: "UDP", port: 53 },
+    { protocol: "TCP", port: 53 },
+  ],
+};
+
+/** What the pods of `workload` may receive and send. */
+export function rulesOf(
+  workload: string,
+  args: Pick<NetworkPoliciesArgs<string>, "workloads" | "flows" | "apiServerCidrs">,
+): Rules {
+  const peers = (name: string): Peer[] => {
+    if (name === "internet") return [{ ipBlock: { cidr: "0.0.0.0/0" } }];
+    if (name === "apiServer") return args.apiServerCidrs.map((cidr) => ({ ipBlock: { cidr } }));
+    const namespace = args.workloads[name];
+    if (!namespace) throw new Error(`flow names the unknown workload "${name}"; add it to the workloads beside it`);
+    return [
+      {
+        namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } },
+        podSelector: { matchLabels: selector(name) },
+      },
+    ];
+  };
+  const ports = (flow: Flow<string>) => [{ protocol: "TCP", port: flow.port }];
+  return {
+    ingress: args.flows
+      .filter((flow) => flow.to === workload)
+      .map((flow) => ({ from: peers(flow.from), ports: ports(flow) })),
+    egress: args.flows
+      .filter((flow) => flow.from === workload)
+      .map((flow) => ({ to: peers(flow.to), ports: ports(flow) })),
+  };
+}

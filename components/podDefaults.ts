@@ -1,0 +1,81 @@
+import * as k8s from "@pulumi/kubernetes";
+
+import type { Resources } from "./types";
+
+type Labels = Record<string, string>;
+
+/** The one unprivileged user and group that every container of the stack runs as. */
+export const runAsId = 10001;
+
+/** Where a pod's secrets are mounted, one file per secret, whichever store they come from. */
+export const secretsPath = "/run/secrets/groundwork";
+
+/** What selects a workload's pods; the other labels may change between versions. */
+export function selector(name: string): Labels {
+  return { "app.kubernetes.io/name": name };
+}
+
+/** Labels that every object of a workload carries. */
+export function labels(name: string, component: string): Labels {
+  return {
+    ...selector(name),
+    "app.kubernetes.io/component": component,
+    "app.kubernetes.io/part-of": "groundwork",
+    "app.kubernetes.io/managed-by": "pulumi",
+  };
+}
+
+/** Pod fields under which the `restricted` Pod Security Standard admits a pod; no API token unless asked for. */
+export const restrictedPod = {
+  automountServiceAccountToken: false,
+  enableServiceLinks: false,
+  securityContext: {
+    runAsNonRoot: true,
+    runAsUser: runAsId,
+    runAsGroup: runAsId,
+    fsGroup: runAsId,
+    fsGroupChangePolicy: "OnRootMismatch",
+    seccompProfile: { type: "RuntimeDefault" },
+  },
+} satisfies Partial<k8s.types.input.core.v1.PodSpec>;
+
+/** Container fields that go with `restrictedPod`. */
+export const restrictedContainer = {
+  securityContext: {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ["ALL"] },
+  },
+} satisfies Partial<k8s.types.input.core.v1.Container>;
+
+/** Requests and limits: memory is reserved in full, CPU may use what is idle. */
+export function resources({ cpuMillis, memoryMiB }: Resources): k8s.types.input.core.v1.ResourceRequirements {
+  return {
+    requests: { cpu: `${cpuMillis}m`, memory: `${memoryMiB}Mi` },
+    limits: { memory: `${memoryMiB}Mi` },
+  };
+}
+
+/** A writable directory for a container whose root file system is read-only. */
+export function scratch(
+  name: string,
+  mountPath: string,
+  sizeMiB = 64,
+): { volume: k8s.types.input.core.v1.Volume; mount: k8s.types.input.core.v1.VolumeMount } {
+  return { volume: { name, emptyDir: { sizeLimit: `${sizeMiB}Mi` } }, mount: { name, mountPath } };
+}
+
+/** Keeps replicas on different nodes and zones where there are any, without blocking a one-node cluster. */
+export function spread(name: string): k8s.types.input.core.v1.TopologySpreadConstraint[] {
+  return ["kubernetes.io/hostname", "topology.kubernetes.io/zone"].map((topologyKey) => ({
+    topologyKey,
+    maxSkew: 1,
+    whenUnsatisfiable: "ScheduleAnyway",
+    labelSelector: { matchLabels: selector(name) },
+  }));
+}
+
+/** DNS name of a Service from any namespace. */
+export function serviceHost(service: string, namespace: string): string {
+  return `${service}.${namespace}.svc.cluster.local`;
+}

@@ -1,0 +1,258 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { stringify } from "yaml";
+
+import { checksumAnnotation, manifestFiles } from "./manifests";
+import {
+  labels,
+  resources,
+  restrictedContainer,
+  restrictedPod,
+  scratch,
+  secretsPath,
+  selector,
+  spread,
+} from "./podDefaults";
+import { memorySettings } from "./postgresSettings";
+import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
+import type { Endpoint, MetricsTarget, Resources } from "./types";
+
+/** Signs in to the database as one of its roles. */
+export interface DatabaseUser {
+  readonly role: string;
+  readonly password: StoredSecret;
+}
+
+export interface PostgresArgs {
+  /** Namespace to run in. */
+  readonly namespace: pulumi.Output<string>;
+  /** Image with PostgreSQL 17 and Patroni (`images/postgres`). */
+  readonly image: string;
+  /** Patroni members; 3 or more fail over by themselves. */
+  readonly members: number;
+  /** Volume of each member, GiB. */
+  readonly storageGiB: number;
+  /** CPU and memory of each member; the server's settings follow from the memory. */
+  readonly resources: Resources;
+  /** Connections the server accepts. */
+  readonly maxConnections: number;
+  /** Keeps the volumes when the stack is destroyed. */
+  readonly retainData: boolean;
+  /** Keeps the roles' passwords. */
+  readonly secrets: SecretStore;
+}
+
+const name = "postgres";
+const metadataLabels = labels(name, "database");
+
+/**
+ * PostgreSQL run by Patroni, with Kubernetes as its consensus store: the Service `postgres` always leads to the
+ * primary, because Patroni moves its address in the same write that moves the leader's lock.
+ */
+export class Postgres extends pulumi.ComponentResource {
+  /** The primary. */
+  readonly endpoint: Endpoint;
+  /** Name of the application's database. */
+  readonly database = "app";
+  /** Owns and migrates the schema. */
+  readonly owner: DatabaseUser;
+  /** The app; row-level security holds for it. */
+  readonly appUser: DatabaseUser;
+  /** Reads everything for dumps. */
+  readonly backupUser: DatabaseUser;
+  readonly metrics: MetricsTarget;
+
+  constructor(resourceName: string, args: PostgresArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:data:Postgres", resourceName, {}, opts);
+    const { namespace, secrets } = args;
+    const child = { parent: this };
+    const user = (role: string): DatabaseUser => ({ role, password: secrets.generate(`${role.replace("_", "-")}-password`) });
+    this.owner = user("app_owner");
+    this.appUser = user("app_user");
+    this.backupUser = user("app_backup");
+
+    const config = manifestFiles("patroni");
+    const settings = { "settings.yml": patroniSettings(args) };
+    const volume = secrets.mount(name, {
+      namespace,
+      files: {
+        "replication-password": secrets.generate("postgres-replication-password"),
+        "rewind-password": secrets.generate("postgres-rewind-password"),
+        "owner-password": this.owner.password,
+        "app-password": this.appUser.password,
+        "readonly-password": user("app_readonly").password,
+        "backup-password": this.backupUser.password,
+        "monitoring-password": user("app_monitoring").password,
+      },
+    });
+    const configMap = (suffix: string, data: Record<string, string>): k8s.core.v1.ConfigMap =>
+      new k8s.core.v1.ConfigMap(
+        `${name}-${suffix}`,
+        { metadata: { name: `${name}-${suffix}`, namespace, labels: metadataLabels }, data },
+        child,
+      );
+    const configs = { patroni: configMap("patroni", config), "patroni-settings": configMap("settings", settings) };
+    const services = this.services(namespace);
+    const access = this.access(namespace);
+    const runtime = scratch("run", "/run/patroni");
+    const temporary = scratch("tmp", "/tmp");
+
+    new k8s.apps.v1.StatefulSet(
+      name,
+      {
+        metadata: { name, namespace, labels: metadataLabels },
+        spec: {
+          serviceName: services.members.metadata.name,
+          replicas: args.members,
+          podManagementPolicy: "Parallel",
+          persistentVolumeClaimRetentionPolicy: { whenDeleted: args.retainData ? "Retain" : "Delete", whenScaled: "Retain" },
+          selector: { matchLabels: selector(name) },
+          template: {
+            metadata: { labels: metadataLabels, annotations: checksumAnnotation({ ...config, ...settings }) },
+            spec: {
+              ...restrictedPod,
+              // Patroni keeps its leader lock and its own pod's role through the API.
+              automountServiceAccountToken: true,
+              serviceAccountName: access.metadata.name,
+              // Patroni hands the lead over before it stops; a fast shutdown of the server follows.
+              terminationGracePeriodSeconds: 60,
+              topologySpreadConstraints: spread(name),
+              containers: [
+                {
+                  ...restrictedContainer,
+                  name: "patroni",
+                  image: args.image,
+                  command: ["/bin/sh", "/etc/groundwork/patroni/start.sh"],
+                  env: [
+                    { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
+                    { name: "POD_NAMESPACE", valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
+                    { name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
+                  ],
+                  ports: [
+                    { name: "postgres", containerPort: 5432 },
+                    { name: "patroni", containerPort: 8008 },
+                  ],
+                  resources: resources(args.resources),
+                  startupProbe: { ...probe("/health"), periodSeconds: 2, failureThreshold: 150 },
+                  readinessProbe: probe("/readiness"),
+                  livenessProbe: probe("/liveness"),
+                  volumeMounts: [
+                    { name: "data", mountPath: "/var/lib/postgresql/data" },
+                    { name: secretsVolume, mountPath: secretsPath, readOnly: true },
+                    ...Object.keys(configs).map((folder) => ({ name: folder, mountPath: `/etc/groundwork/${folder}`, readOnly: true })),
+                    runtime.mount,
+                    temporary.mount,
+                  ],
+                },
+              ],
+              volumes: [
+                volume,
+                ...Object.entries(configs).map(([folder, map]) => ({ name: folder, configMap: { name: map.metadata.name } })),
+                { ...runtime.volume, emptyDir: { medium: "Memory", sizeLimit: "8Mi" } },
+                temporary.volume,
+              ],
+            },
+          },
+          volumeClaimTemplates: [
+            {
+              metadata: { name: "data", labels: selector(name) },
+              spec: {
+                accessModes: ["ReadWriteOnce"],
+                resources: { requests: { storage: `${args.storageGiB}Gi` } },
+              },
+            },
+          ],
+        },
+      },
+      { ...child, dependsOn: [services.primary], customTimeouts: { create: "5m", update: "10m" } },
+    );
+    new k8s.policy.v1.PodDisruptionBudget(
+      name,
+      {
+        metadata: { name, namespace, labels: metadataLabels },
+        spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } },
+      },
+      child,
+    );
+
+    const host = (service: k8s.core.v1.Service) => pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`;
+    this.endpoint = { host: host(services.primary), port: 5432 };
+    this.metrics = { job: name, host: host(services.members), port: 8008 };
+    this.registerOutputs({ endpoint: this.endpoint });
+  }
+
+  /** `postgres` and its siblings have no selector: Patroni writes their Endpoints, and keeps its state in them. */
+  private services(namespace: pulumi.Output<string>): Record<"primary" | "members", k8s.core.v1.Service> {
+    const service = (serviceName: string, spec: k8s.types.input.core.v1.ServiceSpec) =>
+      new k8s.core.v1.Service(
+        serviceName,
+        { metadata: { name: serviceName, namespace, labels: metadataLabels }, spec },
+        { parent: this },
+      );
+    for (const state of ["config", "failover", "sync"]) service(`${name}-${state}`, { clusterIP: "None" });
+    return {
+      primary: service(name, { ports: [{ name: "postgres", port: 5432 }] }),
+      members: service(`${name}-members`, {
+        clusterIP: "None",
+        publishNotReadyAddresses: true,
+        selector: selector(name),
+        ports: [
+          { name: "postgres", port: 5432 },
+          { name: "patroni", port: 8008 },
+        ],
+      }),
+    };
+  }
+
+  /** What Patroni may do, in its own namespace only. */
+  private access(namespace: pulumi.Output<string>): k8s.core.v1.ServiceAccount {
+    const metadata = { name, namespace, labels: metadataLabels };
+    const account = new k8s.core.v1.ServiceAccount(name, { metadata }, { parent: this });
+    const role = new k8s.rbac.v1.Role(
+      name,
+      {
+        metadata,
+        rules: [
+          {
+            apiGroups: [""],
+            resources: ["endpoints"],
+            verbs: ["create", "get", "list", "patch", "update", "watch", "delete"],
+          },
+          { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "patch", "update", "watch"] },
+        ],
+      },
+      { parent: this },
+    );
+    new k8s.rbac.v1.RoleBinding(
+      name,
+      {
+        metadata,
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: role.metadata.name },
+        subjects: [{ kind: "ServiceAccount", name: account.metadata.name, namespace }],
+      },
+      { parent: this },
+    );
+    return account;
+  }
+}
+
+function probe(path: string): k8s.types.input.core.v1.Probe {
+  return { httpGet: { path, port: "patroni" }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 5 };
+}
+
+/** Patroni configuration that follows from the arguments. */
+export function patroniSettings(
+  args: Pick<PostgresArgs, "members" | "resources" | "maxConnections">,
+): string {
+  return stringify({
+    bootstrap: {
+      dcs: {
+        // With one member there is nobody to wait for.
+        synchronous_mode: args.members > 1 ? "quorum" : "off",
+        synchronous_mode_strict: args.members > 1,
+        postgresql: { parameters: { max_connections: args.maxConnections } },
+      },
+    },
+    postgresql: { parameters: memorySettings(args.resources.memoryMiB, args.maxConnections) },
+  });
+}

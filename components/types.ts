@@ -1,0 +1,39 @@
+import * as pulumi from "@pulumi/pulumi";
+
+/** Where a service answers inside the cluster. */
+export interface Endpoint {
+  /** DNS name that resolves from every namespace. */
+  readonly host: pulumi.Input<string>;
+  /** TCP port. */
+  readonly port: number;
+}
+
+/** What Prometheus needs to scrape every pod of a workload: a headless Service answers with all of them. */
+export interface MetricsTarget {
+  /** Prometheus job name. */
+  readonly job: string;
+  /** DNS name of the headless Service. */
+  readonly host: pulumi.Input<string>;
+  /** TCP port of the metrics listener. */
+  readonly port: number;
+  /** HTTP path; default `/metrics`. */
+  readonly path?: string;
+}
+
+/** CPU and memory of one container; requests and limits of memory are equal, CPU may burst. */
+export interface Resources {
+  /** CPU request in thousandths of a core. */
+  readonly cpuMillis: number;
+  /** Memory request and limit in MiB. */
+  readonly memoryMiB: number;
+}
+
+/** The namespaces of the stack by their role; values are the names, known once each exists. */
+export interface Namespaces {
+  readonly edge: pulumi.Output<string>;
+  readonly app: pulumi.Output<string>;
+  readonly data: pulumi.Output<string>;
+  readonly monitoring: pulumi.Output<string>;
+}
+
+export type NamespaceName = keyof Namespaces;

@@ -1,0 +1,237 @@
+import { createHash } from "node:crypto";
+
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import {
+  labels,
+  resources,
+  restrictedContainer,
+  restrictedPod,
+  scratch,
+  secretsPath,
+  selector,
+  spread,
+} from "./podDefaults";
+import type { DatabaseUser } from "./postgres";
+import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
+import type { Endpoint, MetricsTarget, Resources } from "./types";
+
+/** The database as the app and its migrations see it. */
+export interface DatabaseBinding {
+  readonly endpoint: Endpoint;
+  readonly database: string;
+  /** The app itself signs in as this role. */
+  readonly appUser: DatabaseUser;
+  /** Migrations sign in as this role. */
+  readonly owner: DatabaseUser;
+}
+
+/** A Redis instance as the app sees it. */
+export interface RedisBinding {
+  readonly endpoint: Endpoint;
+  readonly password: StoredSecret;
+}
+
+export interface WebAppArgs {
+  /** Namespace to run in. */
+  readonly namespace: pulumi.Output<string>;
+  /** The app's image (`app/Dockerfile`). */
+  readonly image: string;
+  /** `ENVIRONMENT` of the app. */
+  readonly environment: "development" | "production";
+  /** Pods that serve requests. */
+  readonly replicas: number;
+  /** CPU and memory of each pod. */
+  readonly resources: Resources;
+  /** Least severe level that is logged. */
+  readonly logLevel: string;
+  /** Database connections that each pod keeps open, and how many more it may open. */
+  readonly pool: { readonly size: number; readonly overflow: number };
+  readonly database: DatabaseBinding;
+  readonly redisCache: RedisBinding;
+  readonly redisQueue: RedisBinding;
+  /** Mounts the passwords. */
+  readonly secrets: SecretStore;
+  /** Keys that access tokens are signed with: `{"active": kid, "keys": {kid: base64}}`. */
+  readonly signingKeys: StoredSecret;
+}
+
+const name = "app";
+const migrateName = "app-migrate";
+const httpPort = 3000;
+const metricsPort = 9464;
+/** How long a stopping pod keeps serving while the edge learns that it is leaving. */
+const shutdownDelaySeconds = 5;
+
+/** The API: migrated before it takes traffic, probed, and never with fewer than its last ready pod. */
+export class WebApp extends pulumi.ComponentResource {
+  /** Where the edge sends requests. */
+  readonly endpoint: Endpoint;
+  readonly metrics: MetricsTarget;
+
+  constructor(resourceName: string, args: WebAppArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:app:WebApp", resourceName, {}, opts);
+    const { namespace } = args;
+    const child = { parent: this };
+    const metadata = { name, namespace, labels: labels(name, "api") };
+
+    const migration = this.migration(args);
+    const secrets = args.secrets.mount(name, {
+      namespace,
+      files: {
+        "database-password": args.database.appUser.password,
+        "redis-cache-password": args.redisCache.password,
+        "redis-queue-password": args.redisQueue.password,
+        "jwt-keys.json": args.signingKeys,
+      },
+    });
+    const temporary = scratch("tmp", "/tmp");
+    const deployment = new k8s.apps.v1.Deployment(
+      name,
+      {
+        metadata,
+        spec: {
+          replicas: args.replicas,
+          progressDeadlineSeconds: 120,
+          strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+          selector: { matchLabels: selector(name) },
+          template: {
+            metadata: { labels: metadata.labels },
+            spec: {
+              ...restrictedPod,
+              terminationGracePeriodSeconds: shutdownDelaySeconds + 30,
+              topologySpreadConstraints: spread(name),
+              containers: [
+                {
+                  ...restrictedContainer,
+                  name,
+                  image: args.image,
+                  command: ["node", "/app/dist/server.js"],
+                  env: environment({
+                    ...commonEnvironment(args),
+                    ...databaseEnvironment(args.database, args.database.appUser),
+                    PORT: String(httpPort),
+                    METRICS_PORT: String(metricsPort),
+                    REQUIRE_CREDENTIALS: "true",
+                    DATABASE_POOL_SIZE: String(args.pool.size),
+                    DATABASE_POOL_OVERFLOW: String(args.pool.overflow),
+                    REDIS_CACHE_URL: redisUrl(args.redisCache.endpoint),
+                    REDIS_CACHE_PASSWORD_FILE: `${secretsPath}/redis-cache-password`,
+                    REDIS_QUEUE_URL: redisUrl(args.redisQueue.endpoint),
+                    REDIS_QUEUE_PASSWORD_FILE: `${secretsPath}/redis-queue-password`,
+                    JWT_KEYS_FILE: `${secretsPath}/jwt-keys.json`,
+                    SHUTDOWN_DELAY_SECONDS: String(shutdownDelaySeconds),
+                  }),
+                  ports: [
+                    { name: "http", containerPort: httpPort },
+                    { name: "metrics", containerPort: metricsPort },
+                  ],
+                  resources: resources(args.resources),
+                  startupProbe: { ...probe("/health"), periodSeconds: 1, failureThreshold: 60 },
+                  readinessProbe: { ...probe("/ready"), periodSeconds: 5, failureThreshold: 2 },
+                  livenessProbe: { ...probe("/health"), periodSeconds: 10, failureThreshold: 3 },
+                  volumeMounts: [{ name: secretsVolume, mountPath: secretsPath, readOnly: true }, temporary.mount],
+                },
+              ],
+              volumes: [secrets, temporary.volume],
+            },
+          },
+        },
+      },
+      { ...child, dependsOn: [migration], customTimeouts: { create: "4m", update: "6m" } },
+    );
+    new k8s.policy.v1.PodDisruptionBudget(
+      name,
+      { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } } },
+      child,
+    );
+    const service = (serviceName: string, spec: k8s.types.input.core.v1.ServiceSpec): pulumi.Output<string> =>
+      new k8s.core.v1.Service(
+        serviceName,
+        { metadata: { ...metadata, name: serviceName }, spec: { selector: selector(name), ...spec } },
+        { ...child, dependsOn: [deployment] },
+      ).metadata.name;
+    const http = service(name, { ports: [{ name: "http", port: 80, targetPort: "http" }] });
+    const metrics = service(`${name}-metrics`, { clusterIP: "None", ports: [{ name: "metrics", port: metricsPort }] });
+
+    this.endpoint = { host: pulumi.interpolate`${http}.${namespace}.svc.cluster.local`, port: 80 };
+    this.metrics = {
+      job: name,
+      host: pulumi.interpolate`${metrics}.${namespace}.svc.cluster.local`,
+      port: metricsPort,
+    };
+    this.registerOutputs({ endpoint: this.endpoint });
+  }
+
+  /** Brings the schema to what this image needs. A new image is a new Job, so each rollout migrates exactly once. */
+  private migration(args: WebAppArgs): k8s.batch.v1.Job {
+    const { namespace } = args;
+    const jobName = `${migrateName}-${createHash("sha256").update(args.image).digest("hex").slice(0, 10)}`;
+    const volume = args.secrets.mount(migrateName, {
+      namespace,
+      files: { "database-password": args.database.owner.password },
+    });
+    const jobLabels = labels(migrateName, "migration");
+    const temporary = scratch("tmp", "/tmp");
+    return new k8s.batch.v1.Job(
+      migrateName,
+      {
+        metadata: { name: jobName, namespace, labels: jobLabels },
+        spec: {
+          backoffLimit: 2,
+          activeDeadlineSeconds: 180,
+          template: {
+            metadata: { labels: jobLabels },
+            spec: {
+              ...restrictedPod,
+              restartPolicy: "Never",
+              containers: [
+                {
+                  ...restrictedContainer,
+                  name: "migrate",
+                  image: args.image,
+                  command: ["node", "/app/dist/migrate.js", "up"],
+                  env: environment({
+                    ...commonEnvironment(args),
+                    ...databaseEnvironment(args.database, args.database.owner),
+                  }),
+                  resources: resources(args.resources),
+                  volumeMounts: [{ name: secretsVolume, mountPath: secretsPath, readOnly: true }, temporary.mount],
+                },
+              ],
+              volumes: [volume, temporary.volume],
+            },
+          },
+        },
+      },
+      { parent: this, customTimeouts: { create: "4m" } },
+    );
+  }
+}
+
+type Variables = Record<string, pulumi.Input<string>>;
+
+function environment(variables: Variables): k8s.types.input.core.v1.EnvVar[] {
+  return Object.entries(variables).map(([key, value]) => ({ name: key, value }));
+}
+
+function commonEnvironment(args: Pick<WebAppArgs, "environment" | "logLevel">): Variables {
+  return { ENVIRONMENT: args.environment, LOG_LEVEL: args.logLevel };
+}
+
+function databaseEnvironment(binding: DatabaseBinding, user: DatabaseUser): Variables {
+  const { host, port } = binding.endpoint;
+  return {
+    DATABASE_URL: pulumi.interpolate`postgres://${user.role}@${host}:${port}/${binding.database}`,
+    DATABASE_PASSWORD_FILE: `${secretsPath}/database-password`,
+  };
+}
+
+function redisUrl({ host, port }: Endpoint): pulumi.Output<string> {
+  return pulumi.interpolate`redis://${host}:${port}`;
+}
+
+function probe(path: string): k8s.types.input.core.v1.Probe {
+  return { httpGet: { path, port: "http" }, timeoutSeconds: 3 };
+}

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Starts a Patroni member: lays its configuration together, with the passwords from their mounted files, in memory.
+set -eu
+umask 077
+
+secrets=/run/secrets/groundwork
+config=/run/patroni/config
+mkdir -p "$config" /var/lib/postgresql/data/main
+chmod 0700 /var/lib/postgresql/data/main
+cp /etc/groundwork/patroni/patroni.yml "$config/10-patroni.yml"
+cp /etc/groundwork/patroni-settings/settings.yml "$config/20-settings.yml"
+# Passwords are letters and digits, so they need no quoting.
+cat >"$config/30-member.yml" <<EOF
+name: $POD_NAME
+restapi:
+  connect_address: $POD_IP:8008
+kubernetes:
+  namespace: $POD_NAMESPACE
+  pod_ip: $POD_IP
+postgresql:
+  connect_address: $POD_IP:5432
+  authentication:
+    superuser:
+      username: postgres
+    replication:
+      username: replicator
+      password: $(cat "$secrets/replication-password")
+    rewind:
+      username: rewinder
+      password: $(cat "$secrets/rewind-password")
+EOF
+
+exec patroni "$config"

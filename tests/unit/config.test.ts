@@ -1,0 +1,107 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+
+import { readConfig } from "../../components/config";
+
+const digest = `registry.example.com/x@sha256:${"a".repeat(64)}`;
+const tls = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----";
+const development = {
+  "groundwork:environment": "development",
+  "groundwork:cluster": '{"context":"kind"}',
+  "groundwork:images": '{"app":"app:1","postgres":"postgres:1"}',
+  "groundwork:backups": `{"ageRecipient":"age1${"q".repeat(58)}"}`,
+  "groundwork:tlsBundle": tls,
+  "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
+};
+const secretKeys = new Set(["groundwork:tlsBundle", "groundwork:ageIdentity"]);
+const production = {
+  "groundwork:environment": "production",
+  "groundwork:cluster": '{"context":"aks"}',
+  "groundwork:images": JSON.stringify(
+    Object.fromEntries(["app", "postgres", "redis", "nginx", "prometheus", "alertmanager", "grafana"].map((i) => [i, digest])),
+  ),
+  "groundwork:backups": development["groundwork:backups"],
+  "groundwork:app": '{"replicas":3}',
+  "groundwork:edge": '{"replicas":2}',
+  "groundwork:postgres": '{"members":3,"maxConnections":200}',
+  "groundwork:secrets": '{"store":"keyVault"}',
+  "groundwork:azure": `{"location":"japaneast","tenantId":"00000000-0000-0000-0000-000000000000","oidcIssuerUrl":"https://issuer.example.com/"}`,
+};
+const problems = (all: Record<string, string>, secrets: ReadonlySet<string> = secretKeys) => readConfig(all, secrets).problems;
+
+describe("the stack's configuration", () => {
+  test("takes a small development stack and fills in every default", () => {
+    const { values, problems: found } = readConfig(development, secretKeys);
+    expect(found).toEqual([]);
+    expect(values).toMatchObject({ app: { replicas: 1, poolSize: 10, poolOverflow: 20 }, postgres: { members: 1 } });
+  });
+
+  test("takes a production stack with images by digest", () => {
+    expect(problems(production)).toEqual([]);
+  });
+
+  test("lists every mistake at once, each with its key, what was found and what it may be", () => {
+    const found = problems({
+      ...development,
+      "groundwork:app": '{"replicas":0,"colour":"red"}',
+      "groundwork:edge": '{"trustedProxies":["everyone"]}',
+      "groundwork:typo": "1",
+    });
+    expect(found).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/groundwork:app\.replicas: .*1.*found 0/),
+        "groundwork:app.colour: no such key",
+        expect.stringMatching(/groundwork:edge\.trustedProxies\.0: .*10\.0\.0\.0\/8.*"everyone"/),
+        "groundwork:typo: no such key",
+      ]),
+    );
+  });
+
+  test("names the keys that are missing", () => {
+    const found = problems({}, new Set()).join("\n");
+    for (const key of ["environment", "cluster", "backups"]) expect(found).toContain(`groundwork:${key}`);
+  });
+
+  test("refuses a secret that is stored in plain text, without printing it", () => {
+    const found = problems(development, new Set(["groundwork:tlsBundle"])).join("\n");
+    expect(found).toContain("groundwork:ageIdentity is stored in plain text");
+    expect(found).not.toContain("AGE-SECRET-KEY-1Q");
+  });
+
+  test("does not print a malformed secret", () => {
+    const found = problems({ ...development, "groundwork:ageIdentity": "hunter2" }).join("\n");
+    expect(found).toContain("groundwork:ageIdentity: must be an age identity");
+    expect(found).not.toContain("hunter2");
+  });
+
+  test("refuses more app connections than the database accepts, and says how many it needs", () => {
+    const found = problems({ ...development, "groundwork:app": '{"replicas":4}' });
+    expect(found).toEqual([expect.stringMatching(/maxConnections: 100 is too few .* raise it to 130/)]);
+  });
+
+  test("asks for the images that have no upstream", () => {
+    expect(problems({ ...development, "groundwork:images": "{}" }).join("\n")).toMatch(/images\.app: missing[\s\S]*images\.postgres: missing/);
+  });
+
+  test.each([
+    ["an image by tag", { "groundwork:images": production["groundwork:images"].replace(digest, "nginx:1") }, "production runs images by digest"],
+    ["one app pod", { "groundwork:app": '{"replicas":1}' }, "app.replicas: production needs at least 2"],
+    ["one database member", { "groundwork:postgres": '{"members":1,"maxConnections":200}' }, "postgres.members"],
+    ["secrets in Kubernetes", { "groundwork:secrets": '{"store":"kubernetes"}' }, "production keeps secrets in keyVault"],
+    ["a vault without Azure settings", { "groundwork:azure": "" }, "groundwork:azure"],
+  ])("refuses %s in production", (_, change, message) => {
+    expect(problems({ ...production, ...change } as Record<string, string>).join("\n")).toContain(message);
+  });
+
+  test("answers any input with problems or values, never with a crash", () => {
+    const keys = fc.constantFrom(...Object.keys({ ...production, ...development }), "groundwork:x", "kubernetes:y");
+    const value = fc.oneof(fc.string(), fc.json(), fc.constantFrom(...Object.values(production)));
+    fc.assert(
+      fc.property(fc.dictionary(keys, value), (all) => {
+        const result = readConfig(all, secretKeys);
+        expect(result.values !== undefined || result.problems.length > 0).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});

@@ -1,0 +1,95 @@
+import * as pulumi from "@pulumi/pulumi";
+import { describe, expect, test } from "vitest";
+
+import { patroniSettings, Postgres } from "../../components/postgres";
+import { memorySettings } from "../../components/postgresSettings";
+import { Redis } from "../../components/redis";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
+import { at, ofType, register, type Registered } from "./mocks";
+
+const namespace = pulumi.output("data");
+const resources = { cpuMillis: 100, memoryMiB: 1024 };
+
+function postgres(members: number, retainData = false): Promise<Registered[]> {
+  return register(() => {
+    const secrets = new KubernetesSecretStore("secrets");
+    const image = "postgres:1";
+    new Postgres("postgres", { namespace, image, members, storageGiB: 5, resources, maxConnections: 100, retainData, secrets });
+  });
+}
+
+describe("Postgres", () => {
+  test("runs as many members as asked for, each with a volume of its own", async () => {
+    const [set] = ofType(await postgres(3), ":StatefulSet");
+    expect(at(set, "spec.replicas")).toBe(3);
+    expect(at(set, "spec.volumeClaimTemplates.0.spec.resources.requests.storage")).toBe("5Gi");
+  });
+
+  test.each([
+    [true, "Retain"],
+    [false, "Delete"],
+  ])("with retainData %s, a destroyed stack's volumes: %s", async (retainData, policy) => {
+    const [set] = ofType(await postgres(1, retainData), ":StatefulSet");
+    expect(at(set, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted")).toBe(policy);
+  });
+
+  test("leaves the primary's address to Patroni: its Service selects nothing", async () => {
+    const services = ofType(await postgres(1), ":Service");
+    const primary = services.find((service) => at(service, "metadata.name") === "postgres");
+    expect(at(primary, "spec.selector")).toBeUndefined();
+    expect(at(primary, "spec.ports.0.port")).toBe(5432);
+  });
+
+  test("lets Patroni touch endpoints and pods of its own namespace and nothing else", async () => {
+    const all = await postgres(1);
+    expect(ofType(all, ":ClusterRole")).toEqual([]);
+    const [role] = ofType(all, ":Role");
+    const rules = at(role, "rules") as { resources: string[]; verbs: string[] }[];
+    expect(rules.flatMap((rule) => rule.resources).sort()).toEqual(["endpoints", "pods"]);
+    expect(rules.flatMap((rule) => rule.verbs)).not.toContain("*");
+  });
+
+  test("puts no password into the pod spec or a ConfigMap", async () => {
+    const all = await postgres(1);
+    const plain = all.filter(({ type }) => !type.endsWith(":Secret") && !type.startsWith("random:"));
+    expect(JSON.stringify(plain)).not.toContain("generated-");
+    expect(JSON.stringify(ofType(all, ":Secret"))).toContain("generated-");
+  });
+
+  test("waits for a quorum of replicas only where there are any", () => {
+    expect(patroniSettings({ members: 1, resources, maxConnections: 100 })).toContain('synchronous_mode: off');
+    expect(patroniSettings({ members: 3, resources, maxConnections: 100 })).toContain("synchronous_mode: quorum");
+  });
+
+  test("takes its memory settings from its limit", () => {
+    expect(memorySettings(1024, 100)).toMatchObject({ shared_buffers: "256MB", effective_cache_size: "768MB", work_mem: "2621kB" });
+    // All that may be in use at once stays within the limit, at the smallest size that the configuration takes.
+    expect(memorySettings(128, 20).shared_buffers).toBe("32MB");
+  });
+});
+
+describe("Redis", () => {
+  const redis = (purpose: "queue" | "cache", storageGiB?: number): Promise<Registered[]> =>
+    register(() => {
+      const secrets = new KubernetesSecretStore("secrets");
+      const storage = storageGiB === undefined ? {} : { storageGiB };
+      new Redis(purpose, { namespace, image: "redis:1", purpose, ...storage, resources, retainData: false, secrets });
+    });
+
+  test("as a queue keeps its file on a volume", async () => {
+    const [set] = ofType(await redis("queue", 3), ":StatefulSet");
+    expect(at(set, "spec.volumeClaimTemplates.0.spec.resources.requests.storage")).toBe("3Gi");
+    expect(at(set, "spec.template.spec.containers.0.command")).toContain("queue");
+  });
+
+  test("as a cache keeps nothing, and gives data three quarters of its memory", async () => {
+    const [set] = ofType(await redis("cache"), ":StatefulSet");
+    expect(at(set, "spec.volumeClaimTemplates")).toBeUndefined();
+    expect(at(set, "spec.template.spec.containers.0.command")).toEqual([
+      "/bin/sh",
+      "/etc/groundwork/redis/start.sh",
+      "cache",
+      "768",
+    ]);
+  });
+});

@@ -1,0 +1,62 @@
+import * as pulumi from "@pulumi/pulumi";
+
+/** A resource as the engine would have received it. */
+export interface Registered {
+  /** Type token, such as `kubernetes:apps/v1:Deployment`. */
+  readonly type: string;
+  /** Pulumi name. */
+  readonly name: string;
+  /** Resolved inputs; secrets in plain text, as mocks have no engine to hide them. */
+  readonly inputs: Record<string, unknown>;
+}
+
+/** Runs a program against mocks and returns every custom resource it registered, in order. */
+export async function register(program: () => void): Promise<Registered[]> {
+  const registered: Registered[] = [];
+  await pulumi.runtime.setMocks(
+    {
+      call: ({ inputs }) => inputs as Record<string, unknown>,
+      newResource: ({ type, name, inputs, custom }) => {
+        if (custom) registered.push({ type, name, inputs: unwrapped(inputs) as Record<string, unknown> });
+        return { id: `${name}-id`, state: { ...(inputs as object), ...generated(type, name) } };
+      },
+    },
+    "groundwork",
+    "test",
+  );
+  program();
+  await pulumi.runtime.disconnect();
+  return registered;
+}
+
+/** Inputs without the envelopes that mark secrets on the wire. */
+function unwrapped(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(unwrapped);
+  if (typeof value !== "object" || value === null) return value;
+  const { [pulumi.runtime.specialSigKey]: signature, ...rest } = value as Record<string, unknown>;
+  if (signature === pulumi.runtime.specialSecretSig) return unwrapped(rest["value"]);
+  return Object.fromEntries(Object.entries(rest).map(([key, entry]) => [key, unwrapped(entry)]));
+}
+
+/** What the provider would have made up. */
+function generated(type: string, name: string): Record<string, unknown> {
+  if (type.startsWith("random:")) return { result: `generated-${name}`, base64: `generated-${name}` };
+  if (type.startsWith("azure-native:")) return { name };
+  return {};
+}
+
+/** The resources of one type. */
+export function ofType(resources: readonly Registered[], type: string): Registered[] {
+  return resources.filter((resource) => resource.type.endsWith(type));
+}
+
+/** The value at a path such as `spec.template.spec.containers.0.image`; undefined where there is none. */
+export function at(resource: Registered | undefined, path: string): unknown {
+  return path
+    .split(".")
+    .reduce<unknown>(
+      (value, key) =>
+        typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined,
+      resource?.inputs,
+    );
+}

@@ -1,0 +1,50 @@
+import * as pulumi from "@pulumi/pulumi";
+import { describe, expect, test } from "vitest";
+
+import { KeyVaultSecretStore } from "../../components/secrets/keyVaultSecretStore";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
+import { at, ofType, register } from "./mocks";
+
+describe("the secret stores", () => {
+  test("Kubernetes: one Secret for each workload, with just its files", async () => {
+    const resources = await register(() => {
+      const store = new KubernetesSecretStore("secrets");
+      const password = store.generate("password");
+      store.generate("other");
+      store.mount("app", { namespace: "app", files: { "database-password": password } });
+    });
+    const [secret, ...more] = ofType(resources, ":Secret");
+    expect(more).toEqual([]);
+    expect(at(secret, "metadata")).toMatchObject({ name: "app-secrets", namespace: "app" });
+    expect(Object.keys(at(secret, "stringData") as object)).toEqual(["database-password"]);
+  });
+
+  test("Kubernetes: refuses to mount what only a vault holds", async () => {
+    await register(() => {
+      const store = new KubernetesSecretStore("secrets");
+      expect(() => store.mount("edge", { namespace: "edge", files: { "tls.pem": { name: "edge-tls" } } })).toThrow(
+        /"edge-tls" has no value/,
+      );
+    });
+  });
+
+  test("Key Vault: the value goes to the vault, pods get its name, and no Kubernetes Secret exists", async () => {
+    const resources = await register(() => {
+      const store = new KeyVaultSecretStore("secrets", {
+        resourceGroupName: "group",
+        vaultName: "vault",
+        tenantId: "tenant",
+        clientId: "client",
+      });
+      const volume = store.mount("app", { namespace: "app", files: { "database-password": store.generate("db") } });
+      pulumi.output(volume).apply((resolved) => {
+        expect(resolved).toMatchObject({ csi: { driver: "secrets-store.csi.k8s.io", readOnly: true } });
+      });
+    });
+    expect(ofType(resources, ":Secret").map(({ type }) => type)).toEqual(["azure-native:keyvault:Secret"]);
+    const providerClass = resources.find(({ type }) => type.endsWith(":SecretProviderClass"));
+    expect(at(providerClass, "spec.parameters")).toMatchObject({ keyvaultName: "vault", clientID: "client" });
+    expect(JSON.stringify(providerClass)).not.toContain("generated-");
+    expect(at(providerClass, "spec.parameters.objects")).toContain("objectAlias: database-password");
+  });
+});

@@ -1,0 +1,81 @@
+import * as pulumi from "@pulumi/pulumi";
+import { beforeAll, describe, expect, test } from "vitest";
+
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
+import { WebApp } from "../../components/webApp";
+import { at, ofType, register, type Registered } from "./mocks";
+
+const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
+const app = (image: string): Promise<Registered[]> =>
+  register(() => {
+    const secrets = new KubernetesSecretStore("secrets");
+    const user = (role: string) => ({ role, password: secrets.generate(`${role}-password`) });
+    new WebApp("app", {
+      namespace: pulumi.output("app"),
+      image,
+      environment: "production",
+      replicas: 3,
+      resources: { cpuMillis: 100, memoryMiB: 128 },
+      logLevel: "info",
+      pool: { size: 10, overflow: 20 },
+      database: {
+        endpoint: endpoint("postgres", 5432),
+        database: "app",
+        appUser: user("app_user"),
+        owner: user("app_owner"),
+      },
+      redisCache: { endpoint: endpoint("redis-cache", 6379), password: secrets.generate("cache") },
+      redisQueue: { endpoint: endpoint("redis-queue", 6379), password: secrets.generate("queue") },
+      secrets,
+      signingKeys: secrets.keep("jwt", "{}"),
+    });
+  });
+
+describe("WebApp", () => {
+  let resources: Registered[];
+  let container: Record<string, unknown>;
+  beforeAll(async () => {
+    resources = await app("app:1");
+    container = at(ofType(resources, ":Deployment")[0], "spec.template.spec.containers.0") as typeof container;
+  });
+  const variable = (name: string) => (container["env"] as { name: string; value: string }[]).find((v) => v.name === name)?.value;
+
+  test("has liveness, readiness and start-up probes, and never drops a ready pod in a rollout", () => {
+    expect(container).toMatchObject({
+      livenessProbe: { httpGet: { path: "/health" } },
+      readinessProbe: { httpGet: { path: "/ready" } },
+      startupProbe: { httpGet: { path: "/health" } },
+    });
+    expect(at(ofType(resources, ":Deployment")[0], "spec.strategy.rollingUpdate.maxUnavailable")).toBe(0);
+  });
+
+  test("tells the app where everything is, with passwords as files only", () => {
+    expect(variable("DATABASE_URL")).toBe("postgres://app_user@postgres.data.svc.cluster.local:5432/app");
+    expect(variable("REDIS_CACHE_URL")).toBe("redis://redis-cache.data.svc.cluster.local:6379");
+    expect(variable("DATABASE_PASSWORD_FILE")).toBe("/run/secrets/groundwork/database-password");
+    expect(JSON.stringify(container)).not.toContain("generated-");
+  });
+
+  test("gives the owner's password to the migration and to nothing else", () => {
+    const holders = ofType(resources, ":Secret").filter((secret) => JSON.stringify(secret).includes("app_owner"));
+    expect(holders.map((secret) => at(secret, "metadata.name"))).toEqual(["app-migrate-secrets"]);
+  });
+
+  test("migrates once for each image: a new image is a new Job, the same image the same", async () => {
+    const jobName = async (image: string) => at(ofType(await app(image), ":Job")[0], "metadata.name");
+    expect(await jobName("app:1")).toBe(await jobName("app:1"));
+    expect(await jobName("app:1")).not.toBe(await jobName("app:2"));
+  });
+
+  test("shows metrics on a port that its Service does not have", () => {
+    const services = ofType(resources, ":Service");
+    const ports = (name: string) =>
+      at(services.find((service) => at(service, "metadata.name") === name), "spec.ports") as { port: number }[];
+    expect(ports("app").map(({ port }) => port)).toEqual([80]);
+    expect(ports("app-metrics").map(({ port }) => port)).toEqual([9464]);
+  });
+
+  test("allows evictions only one at a time", () => {
+    expect(at(ofType(resources, ":PodDisruptionBudget")[0], "spec.maxUnavailable")).toBe(1);
+  });
+});
