@@ -8,16 +8,25 @@ import { imageNames } from "./images";
 const resources = (cpuMillis: number, memoryMiB: number) =>
   z
     .strictObject({
-      cpuMillis: z.int().min(10).max(64_000).default(cpuMillis).describe("CPU request, thousandths of a core"),
+      cpuMillis: z
+        .int()
+        .min(10)
+        .max(64_000)
+        .default(cpuMillis)
+        .describe("CPU request, thousandths of a core"),
       memoryMiB: z.int().min(16).max(262_144).default(memoryMiB).describe("memory request and limit, MiB"),
     })
     .prefault({});
 
 const cidr = z.union([z.cidrv4(), z.cidrv6()], "must be a network such as 10.0.0.0/8");
 
+const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
+
 /** Everything that can be set in `Pulumi.<stack>.yaml`, with defaults; the documentation's table is made from it. */
 export const stackSchema = z.strictObject({
-  environment: z.enum(["development", "production"]).describe("development allows what a laptop needs; production refuses it"),
+  environment: z
+    .enum(["development", "production"])
+    .describe("development allows what a laptop needs; production refuses it"),
   cluster: z.strictObject({
     context: z.string().min(1).describe("context of the kubeconfig; the stack touches no other cluster"),
     apiServerCidrs: z
@@ -34,14 +43,20 @@ export const stackSchema = z.strictObject({
     .strictObject({
       replicas: z.int().min(1).max(100).default(1).describe("pods of the app"),
       resources: resources(100, 192),
-      logLevel: z.enum(["debug", "info", "warn", "error"]).default("info").describe("least severe level that is logged"),
+      logLevel: z
+        .enum(["debug", "info", "warn", "error"])
+        .default("info")
+        .describe("least severe level that is logged"),
       poolSize: z.int().min(1).max(200).default(10).describe("database connections each pod keeps open"),
       poolOverflow: z.int().min(0).max(200).default(20).describe("connections a pod may open beyond that"),
     })
     .prefault({}),
   postgres: z
     .strictObject({
-      members: z.union([z.literal(1), z.literal(3), z.literal(5)]).default(1).describe("Patroni members"),
+      members: z
+        .union([z.literal(1), z.literal(3), z.literal(5)])
+        .default(1)
+        .describe("Patroni members"),
       storageGiB: z.int().min(1).max(16_384).default(2).describe("volume of each member, GiB"),
       resources: resources(250, 384),
       maxConnections: z.int().min(20).max(5_000).default(100).describe("connections the server accepts"),
@@ -49,21 +64,62 @@ export const stackSchema = z.strictObject({
     .prefault({}),
   redis: z
     .strictObject({
-      queueStorageGiB: z.int().min(1).max(1_024).default(1).describe("volume of the queue's append-only file, GiB"),
-      queue: resources(50, 96),
-      cache: resources(50, 96),
+      queue: z
+        .strictObject({
+          storageGiB: z.int().min(1).max(1_024).default(1).describe("volume of the append-only file, GiB"),
+          resources: resources(50, 96),
+        })
+        .prefault({}),
+      cache: z.strictObject({ resources: resources(50, 96) }).prefault({}),
     })
     .prefault({}),
   edge: z
     .strictObject({
       hosts: z.array(z.hostname()).min(1).default(["localhost"]).describe("host names that the edge serves"),
-      service: z.enum(["NodePort", "LoadBalancer"]).default("LoadBalancer").describe("how clients reach the edge"),
+      service: z
+        .discriminatedUnion("type", [
+          z.strictObject({
+            type: z.literal("NodePort"),
+            httpsPort: z.int().min(30_000).max(32_767),
+            httpPort: z.int().min(30_000).max(32_767),
+          }),
+          z.strictObject({
+            type: z.literal("LoadBalancer"),
+            annotations: z.record(z.string(), z.string()).default({}),
+          }),
+        ])
+        .default({ type: "LoadBalancer", annotations: {} })
+        .describe("how clients reach the edge"),
       replicas: z.int().min(1).max(50).default(1).describe("pods of the edge"),
       resources: resources(50, 64),
-      requestsPerSecond: z.int().min(1).max(100_000).default(20).describe("requests per second per client address"),
-      burst: z.int().min(0).max(100_000).default(40).describe("requests above the rate that are let through at once"),
-      signInPerMinute: z.int().min(1).max(10_000).default(5).describe("sign-ins per minute per client address"),
-      connectionsPerAddress: z.int().min(1).max(100_000).default(50).describe("open connections per client address"),
+      limits: z
+        .strictObject({
+          requestsPerSecond: z
+            .int()
+            .min(1)
+            .max(100_000)
+            .default(20)
+            .describe("requests per second per client address"),
+          burst: z
+            .int()
+            .min(1)
+            .max(100_000)
+            .default(40)
+            .describe("requests above the rate that are let through at once"),
+          signInPerMinute: z
+            .int()
+            .min(1)
+            .max(10_000)
+            .default(5)
+            .describe("sign-ins per minute per client address"),
+          connectionsPerAddress: z
+            .int()
+            .min(1)
+            .max(65_535)
+            .default(50)
+            .describe("requests under way at once per client address"),
+        })
+        .prefault({}),
       trustedProxies: z.array(cidr).default([]).describe("networks whose X-Forwarded-For is believed"),
     })
     .prefault({}),
@@ -75,16 +131,26 @@ export const stackSchema = z.strictObject({
     })
     .prefault({}),
   backups: z.strictObject({
-    schedule: z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields").default("7 * * * *"),
+    hourly: cron.default("7 * * * *").describe("when the hourly dump is made"),
+    verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
     timeZone: z
       .string()
-      .refine((zone) => Intl.supportedValuesOf("timeZone").includes(zone) || zone === "UTC", "must be an IANA time zone")
+      .refine(
+        (zone) => Intl.supportedValuesOf("timeZone").includes(zone) || zone === "UTC",
+        "must be an IANA time zone",
+      )
       .default("Asia/Tokyo")
       .describe("time zone of the schedules"),
     ageRecipient: z
       .string()
       .regex(/^age1[0-9a-z]{58}$/, "must be an age recipient (age1…)")
       .describe("public key that dumps are encrypted to"),
+    scratchMiB: z
+      .int()
+      .min(64)
+      .max(1_048_576)
+      .default(512)
+      .describe("room for a dump and its restored copy, MiB"),
   }),
   secrets: z
     .strictObject({
@@ -95,7 +161,9 @@ export const stackSchema = z.strictObject({
     .strictObject({
       location: z.string().regex(/^[a-z0-9]+$/, "must be a region such as japaneast"),
       tenantId: z.guid(),
-      oidcIssuerUrl: z.url({ protocol: /^https$/ }).describe("OIDC issuer of the cluster, for workload identity"),
+      oidcIssuerUrl: z
+        .url({ protocol: /^https$/ })
+        .describe("OIDC issuer of the cluster, for workload identity"),
     })
     .optional()
     .describe("Azure settings; only for secrets.store: keyVault"),
@@ -105,7 +173,10 @@ export const stackSchema = z.strictObject({
 const secretSchema = z.strictObject({
   tlsBundle: z
     .string()
-    .regex(/-----BEGIN CERTIFICATE-----[\s\S]*-----BEGIN (EC |RSA )?PRIVATE KEY-----/, "must be PEM: certificate chain, then key")
+    .regex(
+      /-----BEGIN CERTIFICATE-----[\s\S]*-----BEGIN (EC |RSA )?PRIVATE KEY-----/,
+      "must be PEM: certificate chain, then key",
+    )
     .optional(),
   ageIdentity: z
     .string()
@@ -142,7 +213,7 @@ export function loadConfig(): StackConfig {
   };
 }
 
-/** The keys that the engine decrypted; the SDK knows them but exports no call for it. */
+/** The keys that the engine decrypted, as the language host names them; the SDK exports no call for it. */
 function secretKeys(): ReadonlySet<string> {
   return new Set(z.array(z.string()).parse(JSON.parse(process.env["PULUMI_CONFIG_SECRET_KEYS"] ?? "[]")));
 }
@@ -167,14 +238,19 @@ export function readConfig(
     const name = key.slice(prefix.length);
     if (name in secretSchema.shape) {
       secret[name] = value;
-      if (!secretKeysOfStack.has(key)) problems.push(`${key} is stored in plain text; set it with: pulumi config set --secret ${key}`);
+      if (!secretKeysOfStack.has(key))
+        problems.push(`${key} is stored in plain text; set it with: pulumi config set --secret ${key}`);
     } else plain[name] = parseValue(value);
   }
   const values = stackSchema.safeParse(plain);
   const secrets = secretSchema.safeParse(secret);
   problems.push(...issues(values.error, plain), ...issues(secrets.error, {}));
   if (!values.success || !secrets.success) return { secrets: {}, problems };
-  return { values: values.data, secrets: secrets.data, problems: [...problems, ...crossChecks(values.data, secrets.data)] };
+  return {
+    values: values.data,
+    secrets: secrets.data,
+    problems: [...problems, ...crossChecks(values.data, secrets.data)],
+  };
 }
 
 /** Pulumi hands structured values over as JSON and scalars as plain text. */
@@ -190,11 +266,16 @@ function issues(error: z.ZodError | undefined, input: unknown): string[] {
   return (error?.issues ?? []).map((issue) => {
     const key = `groundwork:${issue.path.join(".")}`;
     if (issue.code === "unrecognized_keys") {
-      const names = issue.keys.map((name) => (issue.path.length > 0 ? `${key}.${name}` : key + name)).join(", ");
+      const names = issue.keys
+        .map((name) => (issue.path.length > 0 ? `${key}.${name}` : key + name))
+        .join(", ");
       return `${names}: no such key`;
     }
     const found = issue.path.reduce<unknown>(
-      (value, step) => (typeof value === "object" && value !== null ? (value as Record<PropertyKey, unknown>)[step] : undefined),
+      (value, step) =>
+        typeof value === "object" && value !== null
+          ? (value as Record<PropertyKey, unknown>)[step]
+          : undefined,
       input,
     );
     return `${key}: ${issue.message}${found === undefined ? "" : ` (found ${JSON.stringify(found)})`}`;

@@ -23,18 +23,26 @@ export function crossChecks(
   for (const name of imageNames.filter((image) => isRun(image, config))) {
     const reference = imageReference(name, config.images);
     if (reference === undefined) {
-      problems.push(`groundwork:images.${name}: missing; this image is built from the repository and has no default`);
+      problems.push(
+        `groundwork:images.${name}: missing; this image is built from the repository and has no default`,
+      );
     } else if (config.environment === "production" && !hasDigest(reference)) {
-      problems.push(`groundwork:images.${name}: production runs images by digest (found "${reference}", no @sha256:…)`);
+      problems.push(
+        `groundwork:images.${name}: production runs images by digest (found "${reference}", no @sha256:…)`,
+      );
     }
   }
   if (secretsConfig.store === "keyVault" && !config.azure) {
-    problems.push("groundwork:azure: missing; secrets.store keyVault needs location, tenantId and oidcIssuerUrl");
+    problems.push(
+      "groundwork:azure: missing; secrets.store keyVault needs location, tenantId and oidcIssuerUrl",
+    );
   }
   if (secretsConfig.store === "kubernetes") {
     for (const key of ["tlsBundle", "ageIdentity"] as const) {
       if (secrets[key] === undefined) {
-        problems.push(`groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`);
+        problems.push(
+          `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
+        );
       }
     }
   }
@@ -49,7 +57,9 @@ function productionChecks(config: StackValues): string[] {
     ...atLeast("app.replicas", config.app.replicas, 2),
     ...atLeast("edge.replicas", config.edge.replicas, 2),
     ...atLeast("postgres.members", config.postgres.members, 3),
-    ...(config.secrets.store === "keyVault" ? [] : ["groundwork:secrets.store: production keeps secrets in keyVault"]),
+    ...(config.secrets.store === "keyVault"
+      ? []
+      : ["groundwork:secrets.store: production keeps secrets in keyVault"]),
   ];
 }
 

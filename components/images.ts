@@ -15,19 +15,34 @@ export type ImageName = (typeof imageNames)[number];
 /** References of the images to run; every name that is not in the map takes its upstream default. */
 export type ImageMap = Readonly<Partial<Record<ImageName, string>>>;
 
-/** Upstream images; `app` and `postgres` are built from this repository, so a stack always names them. */
+/** Upstream images, fixed to their content; `app` and `postgres` are built from this repository and have none. */
 const upstream: ImageMap = {
-  redis: "docker.io/library/redis:8.2",
-  nginx: "docker.io/library/nginx:1.28",
-  prometheus: "docker.io/prom/prometheus:v3.5.0",
-  alertmanager: "docker.io/prom/alertmanager:v0.28.1",
-  grafana: "docker.io/grafana/grafana:12.1.0",
-  azurite: "mcr.microsoft.com/azure-storage/azurite:3.35.0",
+  redis:
+    "docker.io/library/redis:8.2.1-alpine@sha256:987c376c727652f99625c7d205a1cba3cb2c53b92b0b62aade2bd48ee1593232",
+  nginx:
+    "docker.io/library/nginx:1.28-alpine@sha256:a8b39bd9cf0f83869a2162827a0caf6137ddf759d50a171451b335cecc87d236",
+  prometheus:
+    "docker.io/prom/prometheus:v3.5.0@sha256:63805ebb8d2b3920190daf1cb14a60871b16fd38bed42b857a3182bc621f4996",
+  alertmanager:
+    "docker.io/prom/alertmanager:v0.28.1@sha256:27c475db5fb156cab31d5c18a4251ac7ed567746a2483ff264516437a39b15ba",
+  grafana:
+    "docker.io/grafana/grafana:12.1.0@sha256:6ac590e7cabc2fbe8d7b8fc1ce9c9f0582177b334e0df9c927ebd9670469440f",
+  azurite:
+    "mcr.microsoft.com/azure-storage/azurite:3.35.0@sha256:647c63a91102a9d8e8000aab803436e1fc85fbb285e7ce830a82ee5d6661cf37",
 };
 
 /** The reference of an image, or undefined when neither the map nor upstream names one. */
 export function imageReference(name: ImageName, images: ImageMap): string | undefined {
   return images[name] ?? upstream[name];
+}
+
+/** Looks up references that `loadConfig` has already found to exist. */
+export function requireImage(images: ImageMap): (name: ImageName) => string {
+  return (name) => {
+    const reference = imageReference(name, images);
+    if (reference === undefined) throw new Error(`groundwork:images.${name} is missing`);
+    return reference;
+  };
 }
 
 /** Whether a reference is fixed to one content. */

@@ -161,11 +161,12 @@ export class NginxIngress extends pulumi.ComponentResource {
  */
 const drainCommand = `sleep ${leaveDelaySeconds}; kill -QUIT "$(cat /tmp/nginx.pid)"; while [ -e /tmp/nginx.pid ]; do sleep 1; done`;
 
-/** nginx reads the certificate at start only: a new one rolls the pods. The hash of a private key reveals nothing of it. */
+/** nginx reads the certificate at start only: a new one rolls the pods. A hash of a private key gives nothing of it away. */
 function certificateAnnotation({ value }: StoredSecret): pulumi.Output<Record<string, string>> {
-  if (!value) return pulumi.output({});
-  const checksum = value.apply((pem) => createHash("sha256").update(pem).digest("hex").slice(0, 16));
-  return pulumi.unsecret(checksum).apply((hash) => ({ "groundwork.dev/certificate-checksum": hash }));
+  const annotation = (pem: string): Record<string, string> => ({
+    "groundwork.dev/certificate-checksum": createHash("sha256").update(pem).digest("hex").slice(0, 16),
+  });
+  return value ? pulumi.unsecret(value.apply(annotation)) : pulumi.output<Record<string, string>>({});
 }
 
 function serviceAnnotations(service: EdgeService): { annotations?: Record<string, string> } {

@@ -42,15 +42,17 @@ export function edgeFiles(settings: EdgeSettings): pulumi.Output<Record<string, 
     "realip.conf": realIpConf(settings.trustedProxies),
   };
   const { apiV1, apiV2, app } = settings.upstreams;
-  return pulumi.all([apiV1.host, apiV2.host, app.host]).apply(([apiV1Host, apiV2Host, appHost]) => ({
-    ...manifestFiles("nginx"),
-    ...rendered,
-    "upstreams.conf": [
-      upstreamConf("api_v1", apiV1Host, apiV1.port),
-      upstreamConf("api_v2", apiV2Host, apiV2.port),
-      upstreamConf("app", appHost, app.port),
-    ].join("\n"),
-  }));
+  return pulumi
+    .all([apiV1.host, apiV2.host, app.host])
+    .apply(([apiV1Host, apiV2Host, appHost]): Record<string, string> => ({
+      ...manifestFiles("nginx"),
+      ...rendered,
+      "upstreams.conf": [
+        upstreamConf("api_v1", apiV1Host, apiV1.port),
+        upstreamConf("api_v2", apiV2Host, apiV2.port),
+        upstreamConf("app", appHost, app.port),
+      ].join("\n"),
+    }));
 }
 
 /** Certificate, and the port that a redirect to https names. */
@@ -135,22 +137,19 @@ function burstOption(burst: number): string {
 
 function checkedHost(what: string, host: string): string {
   const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
-  if (host.length > 253 || !new RegExp(`^${label}(?:\\.${label})*$`).test(host)) {
-    throw mistake(what, host, "a host name in lower case, such as api.example.com, or an IPv4 address");
+  if (host.length > 253 || !new RegExp(`^${label}(?:\\.${label})*$`, "i").test(host)) {
+    throw mistake(what, host, "a host name such as api.example.com, or an IPv4 address");
   }
   return host;
 }
 
 function checkedCidr(cidr: string): string {
   const [address = "", prefix = "", ...rest] = cidr.split("/");
+  // isIPv6 also takes a zone, as in fe80::1%eth0, which has no place in a network.
+  const isV6 = isIPv6(address) && !address.includes("%");
   const isV4 = isIPv4(address);
   const longest = isV4 ? 32 : 128;
-  if (
-    rest.length > 0 ||
-    !(isV4 || isIPv6(address)) ||
-    !/^\d{1,3}$/.test(prefix) ||
-    Number(prefix) > longest
-  ) {
+  if (rest.length > 0 || !(isV4 || isV6) || !/^\d{1,3}$/.test(prefix) || Number(prefix) > longest) {
     throw mistake("trusted proxy", cidr, "a network such as 10.0.0.0/8 or fd00::/8");
   }
   return cidr;

@@ -18,6 +18,8 @@ export function manifestFiles(folder: string): Record<string, string> {
  * Kubernetes alone would leave them running with the old one.
  */
 export function checksumAnnotation(data: Readonly<Record<string, string>>): Record<string, string> {
-  const hash = createHash("sha256").update(JSON.stringify(Object.entries(data).sort())).digest("hex");
+  const hash = createHash("sha256")
+    .update(JSON.stringify(Object.entries(data).sort()))
+    .digest("hex");
   return { "groundwork.dev/config-checksum": hash.slice(0, 16) };
 }

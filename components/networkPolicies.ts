@@ -93,7 +93,8 @@ export function rulesOf(
     if (name === "internet") return [{ ipBlock: { cidr: "0.0.0.0/0" } }];
     if (name === "apiServer") return args.apiServerCidrs.map((cidr) => ({ ipBlock: { cidr } }));
     const namespace = args.workloads[name];
-    if (!namespace) throw new Error(`flow names the unknown workload "${name}"; add it to the workloads beside it`);
+    if (!namespace)
+      throw new Error(`flow names the unknown workload "${name}"; add it to the workloads beside it`);
     return [
       {
         namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } },

@@ -66,7 +66,10 @@ export class Postgres extends pulumi.ComponentResource {
     super("groundwork:data:Postgres", resourceName, {}, opts);
     const { namespace, secrets } = args;
     const child = { parent: this };
-    const user = (role: string): DatabaseUser => ({ role, password: secrets.generate(`${role.replace("_", "-")}-password`) });
+    const user = (role: string): DatabaseUser => ({
+      role,
+      password: secrets.generate(`${role.replace("_", "-")}-password`),
+    });
     this.owner = user("app_owner");
     this.appUser = user("app_user");
     this.backupUser = user("app_backup");
@@ -91,7 +94,10 @@ export class Postgres extends pulumi.ComponentResource {
         { metadata: { name: `${name}-${suffix}`, namespace, labels: metadataLabels }, data },
         child,
       );
-    const configs = { patroni: configMap("patroni", config), "patroni-settings": configMap("settings", settings) };
+    const configs = {
+      patroni: configMap("patroni", config),
+      "patroni-settings": configMap("settings", settings),
+    };
     const services = this.services(namespace);
     const access = this.access(namespace);
     const runtime = scratch("run", "/run/patroni");
@@ -105,7 +111,10 @@ export class Postgres extends pulumi.ComponentResource {
           serviceName: services.members.metadata.name,
           replicas: args.members,
           podManagementPolicy: "Parallel",
-          persistentVolumeClaimRetentionPolicy: { whenDeleted: args.retainData ? "Retain" : "Delete", whenScaled: "Retain" },
+          persistentVolumeClaimRetentionPolicy: {
+            whenDeleted: args.retainData ? "Retain" : "Delete",
+            whenScaled: "Retain",
+          },
           selector: { matchLabels: selector(name) },
           template: {
             metadata: { labels: metadataLabels, annotations: checksumAnnotation({ ...config, ...settings }) },
@@ -139,7 +148,11 @@ export class Postgres extends pulumi.ComponentResource {
                   volumeMounts: [
                     { name: "data", mountPath: "/var/lib/postgresql/data" },
                     { name: secretsVolume, mountPath: secretsPath, readOnly: true },
-                    ...Object.keys(configs).map((folder) => ({ name: folder, mountPath: `/etc/groundwork/${folder}`, readOnly: true })),
+                    ...Object.keys(configs).map((folder) => ({
+                      name: folder,
+                      mountPath: `/etc/groundwork/${folder}`,
+                      readOnly: true,
+                    })),
                     runtime.mount,
                     temporary.mount,
                   ],
@@ -147,7 +160,10 @@ export class Postgres extends pulumi.ComponentResource {
               ],
               volumes: [
                 volume,
-                ...Object.entries(configs).map(([folder, map]) => ({ name: folder, configMap: { name: map.metadata.name } })),
+                ...Object.entries(configs).map(([folder, map]) => ({
+                  name: folder,
+                  configMap: { name: map.metadata.name },
+                })),
                 { ...runtime.volume, emptyDir: { medium: "Memory", sizeLimit: "8Mi" } },
                 temporary.volume,
               ],
@@ -175,7 +191,8 @@ export class Postgres extends pulumi.ComponentResource {
       child,
     );
 
-    const host = (service: k8s.core.v1.Service) => pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`;
+    const host = (service: k8s.core.v1.Service) =>
+      pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`;
     this.endpoint = { host: host(services.primary), port: 5432 };
     this.metrics = { job: name, host: host(services.members), port: 8008 };
     this.registerOutputs({ endpoint: this.endpoint });

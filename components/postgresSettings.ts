@@ -6,7 +6,10 @@ export function memorySettings(memoryMiB: number, maxConnections: number): Recor
   const sharedBuffersMiB = Math.floor(memoryMiB / 4);
   const maintenanceMiB = Math.max(16, Math.floor(memoryMiB / 16));
   // A query may use work_mem several times over; three is pgtune's rule of thumb.
-  const workMemKiB = Math.max(1024, Math.floor(((memoryMiB - sharedBuffersMiB) * 1024) / (maxConnections * 3)));
+  const workMemKiB = Math.max(
+    1024,
+    Math.floor(((memoryMiB - sharedBuffersMiB) * 1024) / (maxConnections * 3)),
+  );
   return {
     shared_buffers: `${sharedBuffersMiB}MB`,
     effective_cache_size: `${Math.floor((memoryMiB * 3) / 4)}MB`,

@@ -2,7 +2,15 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { checksumAnnotation, manifestFiles } from "./manifests";
-import { labels, resources, restrictedContainer, restrictedPod, scratch, secretsPath, selector } from "./podDefaults";
+import {
+  labels,
+  resources,
+  restrictedContainer,
+  restrictedPod,
+  scratch,
+  secretsPath,
+  selector,
+} from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, Resources } from "./types";
 
@@ -57,7 +65,10 @@ export class Redis extends pulumi.ComponentResource {
           serviceName: name,
           replicas: 1,
           selector: { matchLabels: selector(name) },
-          persistentVolumeClaimRetentionPolicy: { whenDeleted: args.retainData ? "Retain" : "Delete", whenScaled: "Retain" },
+          persistentVolumeClaimRetentionPolicy: {
+            whenDeleted: args.retainData ? "Retain" : "Delete",
+            whenScaled: "Retain",
+          },
           template: {
             metadata: { labels: metadata.labels, annotations: checksumAnnotation(files) },
             spec: {
@@ -93,7 +104,10 @@ export class Redis extends pulumi.ComponentResource {
             volumeClaimTemplates: [
               {
                 metadata: { name: "data", labels: selector(name) },
-                spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: `${args.storageGiB}Gi` } } },
+                spec: {
+                  accessModes: ["ReadWriteOnce"],
+                  resources: { requests: { storage: `${args.storageGiB}Gi` } },
+                },
               },
             ],
           }),
@@ -102,7 +116,10 @@ export class Redis extends pulumi.ComponentResource {
       { ...child, customTimeouts: { create: "5m", update: "5m" } },
     );
 
-    this.endpoint = { host: pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`, port: 6379 };
+    this.endpoint = {
+      host: pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`,
+      port: 6379,
+    };
     this.registerOutputs({ endpoint: this.endpoint });
   }
 }

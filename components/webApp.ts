@@ -46,8 +46,10 @@ export interface WebAppArgs {
   readonly resources: Resources;
   /** Least severe level that is logged. */
   readonly logLevel: string;
-  /** Database connections that each pod keeps open, and how many more it may open. */
-  readonly pool: { readonly size: number; readonly overflow: number };
+  /** Database connections that each pod keeps open. */
+  readonly poolSize: number;
+  /** Connections that a pod may open beyond that. */
+  readonly poolOverflow: number;
   readonly database: DatabaseBinding;
   readonly redisCache: RedisBinding;
   readonly redisQueue: RedisBinding;
@@ -114,8 +116,8 @@ export class WebApp extends pulumi.ComponentResource {
                     PORT: String(httpPort),
                     METRICS_PORT: String(metricsPort),
                     REQUIRE_CREDENTIALS: "true",
-                    DATABASE_POOL_SIZE: String(args.pool.size),
-                    DATABASE_POOL_OVERFLOW: String(args.pool.overflow),
+                    DATABASE_POOL_SIZE: String(args.poolSize),
+                    DATABASE_POOL_OVERFLOW: String(args.poolOverflow),
                     REDIS_CACHE_URL: redisUrl(args.redisCache.endpoint),
                     REDIS_CACHE_PASSWORD_FILE: `${secretsPath}/redis-cache-password`,
                     REDIS_QUEUE_URL: redisUrl(args.redisQueue.endpoint),
@@ -131,7 +133,10 @@ export class WebApp extends pulumi.ComponentResource {
                   startupProbe: { ...probe("/health"), periodSeconds: 1, failureThreshold: 60 },
                   readinessProbe: { ...probe("/ready"), periodSeconds: 5, failureThreshold: 2 },
                   livenessProbe: { ...probe("/health"), periodSeconds: 10, failureThreshold: 3 },
-                  volumeMounts: [{ name: secretsVolume, mountPath: secretsPath, readOnly: true }, temporary.mount],
+                  volumeMounts: [
+                    { name: secretsVolume, mountPath: secretsPath, readOnly: true },
+                    temporary.mount,
+                  ],
                 },
               ],
               volumes: [secrets, temporary.volume],
@@ -153,7 +158,10 @@ export class WebApp extends pulumi.ComponentResource {
         { ...child, dependsOn: [deployment] },
       ).metadata.name;
     const http = service(name, { ports: [{ name: "http", port: 80, targetPort: "http" }] });
-    const metrics = service(`${name}-metrics`, { clusterIP: "None", ports: [{ name: "metrics", port: metricsPort }] });
+    const metrics = service(`${name}-metrics`, {
+      clusterIP: "None",
+      ports: [{ name: "metrics", port: metricsPort }],
+    });
 
     this.endpoint = { host: pulumi.interpolate`${http}.${namespace}.svc.cluster.local`, port: 80 };
     this.metrics = {
@@ -197,7 +205,10 @@ export class WebApp extends pulumi.ComponentResource {
                     ...databaseEnvironment(args.database, args.database.owner),
                   }),
                   resources: resources(args.resources),
-                  volumeMounts: [{ name: secretsVolume, mountPath: secretsPath, readOnly: true }, temporary.mount],
+                  volumeMounts: [
+                    { name: secretsVolume, mountPath: secretsPath, readOnly: true },
+                    temporary.mount,
+                  ],
                 },
               ],
               volumes: [volume, temporary.volume],

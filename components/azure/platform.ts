@@ -6,6 +6,9 @@ import * as storage from "@pulumi/azure-native/storage";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import type { BlobStore } from "../blobStore";
+import { serviceAccounts } from "../namespaces";
+
 export interface AzurePlatformArgs {
   /** Region, such as `japaneast`. */
   readonly location: string;
@@ -13,8 +16,6 @@ export interface AzurePlatformArgs {
   readonly tenantId: string;
   /** OIDC issuer of the cluster, which vouches for its service accounts. */
   readonly oidcIssuerUrl: string;
-  /** Service accounts that may read the vault and write backups, as `namespace:name`. */
-  readonly serviceAccounts: readonly string[];
 }
 
 /** Fixed ids of Azure's built-in roles. */
@@ -27,9 +28,10 @@ const builtInRoles = {
 export class AzurePlatform extends pulumi.ComponentResource {
   readonly resourceGroupName: pulumi.Output<string>;
   readonly vaultName: pulumi.Output<string>;
+  readonly tenantId: string;
   readonly clientId: pulumi.Output<string>;
-  readonly storageAccountName: pulumi.Output<string>;
-  readonly backupContainer: pulumi.Output<string>;
+  /** Where backups are kept. */
+  readonly backups: BlobStore;
 
   constructor(name: string, args: AzurePlatformArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:AzurePlatform", name, {}, opts);
@@ -40,7 +42,11 @@ export class AzurePlatform extends pulumi.ComponentResource {
     const group = new resources.ResourceGroup(name, { location }, kept);
     const resourceGroupName = group.name;
     // A deleted vault keeps its name for its retention period, so the name must be new each time.
-    const suffix = new random.RandomString("vault-suffix", { length: 8, special: false, upper: false }, child);
+    const suffix = new random.RandomString(
+      "vault-suffix",
+      { length: 8, special: false, upper: false },
+      child,
+    );
     const vault = new keyvault.Vault(
       "vault",
       {
@@ -79,9 +85,13 @@ export class AzurePlatform extends pulumi.ComponentResource {
       { accountName: account.name, resourceGroupName, containerName: "backups", publicAccess: "None" },
       kept,
     );
-    const identity = new managedidentity.UserAssignedIdentity("workloads", { resourceGroupName, location }, child);
+    const identity = new managedidentity.UserAssignedIdentity(
+      "workloads",
+      { resourceGroupName, location },
+      child,
+    );
     // Azure refuses concurrent writes to the credentials of one identity, so each waits for the one before.
-    args.serviceAccounts.reduce<pulumi.Resource>(
+    serviceAccounts.reduce<pulumi.Resource>(
       (previous, serviceAccount) =>
         new managedidentity.FederatedIdentityCredential(
           serviceAccount.replace(":", "-"),
@@ -113,9 +123,13 @@ export class AzurePlatform extends pulumi.ComponentResource {
 
     this.resourceGroupName = resourceGroupName;
     this.vaultName = vault.name;
+    this.tenantId = tenantId;
     this.clientId = identity.clientId;
-    this.storageAccountName = account.name;
-    this.backupContainer = container.name;
+    this.backups = {
+      endpoint: pulumi.interpolate`https://${account.name}.blob.core.windows.net`,
+      container: container.name,
+      access: { kind: "workloadIdentity", clientId: identity.clientId },
+    };
     this.registerOutputs({ resourceGroupName, vaultName: this.vaultName });
   }
 }

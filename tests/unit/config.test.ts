@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import { readConfig } from "../../components/config";
 
 const digest = `registry.example.com/x@sha256:${"a".repeat(64)}`;
-const tls = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----";
+const tls =
+  "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----";
 const development = {
   "groundwork:environment": "development",
   "groundwork:cluster": '{"context":"kind"}',
@@ -18,7 +19,9 @@ const production = {
   "groundwork:environment": "production",
   "groundwork:cluster": '{"context":"aks"}',
   "groundwork:images": JSON.stringify(
-    Object.fromEntries(["app", "postgres", "redis", "nginx", "prometheus", "alertmanager", "grafana"].map((i) => [i, digest])),
+    Object.fromEntries(
+      ["app", "postgres", "redis", "nginx", "prometheus", "alertmanager", "grafana"].map((i) => [i, digest]),
+    ),
   ),
   "groundwork:backups": development["groundwork:backups"],
   "groundwork:app": '{"replicas":3}',
@@ -27,13 +30,17 @@ const production = {
   "groundwork:secrets": '{"store":"keyVault"}',
   "groundwork:azure": `{"location":"japaneast","tenantId":"00000000-0000-0000-0000-000000000000","oidcIssuerUrl":"https://issuer.example.com/"}`,
 };
-const problems = (all: Record<string, string>, secrets: ReadonlySet<string> = secretKeys) => readConfig(all, secrets).problems;
+const problems = (all: Record<string, string>, secrets: ReadonlySet<string> = secretKeys) =>
+  readConfig(all, secrets).problems;
 
 describe("the stack's configuration", () => {
   test("takes a small development stack and fills in every default", () => {
     const { values, problems: found } = readConfig(development, secretKeys);
     expect(found).toEqual([]);
-    expect(values).toMatchObject({ app: { replicas: 1, poolSize: 10, poolOverflow: 20 }, postgres: { members: 1 } });
+    expect(values).toMatchObject({
+      app: { replicas: 1, poolSize: 10, poolOverflow: 20 },
+      postgres: { members: 1 },
+    });
   });
 
   test("takes a production stack with images by digest", () => {
@@ -80,21 +87,39 @@ describe("the stack's configuration", () => {
   });
 
   test("asks for the images that have no upstream", () => {
-    expect(problems({ ...development, "groundwork:images": "{}" }).join("\n")).toMatch(/images\.app: missing[\s\S]*images\.postgres: missing/);
+    expect(problems({ ...development, "groundwork:images": "{}" }).join("\n")).toMatch(
+      /images\.app: missing[\s\S]*images\.postgres: missing/,
+    );
   });
 
   test.each([
-    ["an image by tag", { "groundwork:images": production["groundwork:images"].replace(digest, "nginx:1") }, "production runs images by digest"],
+    [
+      "an image by tag",
+      { "groundwork:images": production["groundwork:images"].replace(digest, "nginx:1") },
+      "production runs images by digest",
+    ],
     ["one app pod", { "groundwork:app": '{"replicas":1}' }, "app.replicas: production needs at least 2"],
-    ["one database member", { "groundwork:postgres": '{"members":1,"maxConnections":200}' }, "postgres.members"],
-    ["secrets in Kubernetes", { "groundwork:secrets": '{"store":"kubernetes"}' }, "production keeps secrets in keyVault"],
+    [
+      "one database member",
+      { "groundwork:postgres": '{"members":1,"maxConnections":200}' },
+      "postgres.members",
+    ],
+    [
+      "secrets in Kubernetes",
+      { "groundwork:secrets": '{"store":"kubernetes"}' },
+      "production keeps secrets in keyVault",
+    ],
     ["a vault without Azure settings", { "groundwork:azure": "" }, "groundwork:azure"],
   ])("refuses %s in production", (_, change, message) => {
     expect(problems({ ...production, ...change } as Record<string, string>).join("\n")).toContain(message);
   });
 
   test("answers any input with problems or values, never with a crash", () => {
-    const keys = fc.constantFrom(...Object.keys({ ...production, ...development }), "groundwork:x", "kubernetes:y");
+    const keys = fc.constantFrom(
+      ...Object.keys({ ...production, ...development }),
+      "groundwork:x",
+      "kubernetes:y",
+    );
     const value = fc.oneof(fc.string(), fc.json(), fc.constantFrom(...Object.values(production)));
     fc.assert(
       fc.property(fc.dictionary(keys, value), (all) => {

@@ -14,7 +14,16 @@ function postgres(members: number, retainData = false): Promise<Registered[]> {
   return register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const image = "postgres:1";
-    new Postgres("postgres", { namespace, image, members, storageGiB: 5, resources, maxConnections: 100, retainData, secrets });
+    new Postgres("postgres", {
+      namespace,
+      image,
+      members,
+      storageGiB: 5,
+      resources,
+      maxConnections: 100,
+      retainData,
+      secrets,
+    });
   });
 }
 
@@ -57,12 +66,20 @@ describe("Postgres", () => {
   });
 
   test("waits for a quorum of replicas only where there are any", () => {
-    expect(patroniSettings({ members: 1, resources, maxConnections: 100 })).toContain('synchronous_mode: off');
-    expect(patroniSettings({ members: 3, resources, maxConnections: 100 })).toContain("synchronous_mode: quorum");
+    expect(patroniSettings({ members: 1, resources, maxConnections: 100 })).toContain(
+      "synchronous_mode: off",
+    );
+    expect(patroniSettings({ members: 3, resources, maxConnections: 100 })).toContain(
+      "synchronous_mode: quorum",
+    );
   });
 
   test("takes its memory settings from its limit", () => {
-    expect(memorySettings(1024, 100)).toMatchObject({ shared_buffers: "256MB", effective_cache_size: "768MB", work_mem: "2621kB" });
+    expect(memorySettings(1024, 100)).toMatchObject({
+      shared_buffers: "256MB",
+      effective_cache_size: "768MB",
+      work_mem: "2621kB",
+    });
     // All that may be in use at once stays within the limit, at the smallest size that the configuration takes.
     expect(memorySettings(128, 20).shared_buffers).toBe("32MB");
   });
@@ -73,7 +90,15 @@ describe("Redis", () => {
     register(() => {
       const secrets = new KubernetesSecretStore("secrets");
       const storage = storageGiB === undefined ? {} : { storageGiB };
-      new Redis(purpose, { namespace, image: "redis:1", purpose, ...storage, resources, retainData: false, secrets });
+      new Redis(purpose, {
+        namespace,
+        image: "redis:1",
+        purpose,
+        ...storage,
+        resources,
+        retainData: false,
+        secrets,
+      });
     });
 
   test("as a queue keeps its file on a volume", async () => {

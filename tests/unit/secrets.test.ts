@@ -22,9 +22,9 @@ describe("the secret stores", () => {
   test("Kubernetes: refuses to mount what only a vault holds", async () => {
     await register(() => {
       const store = new KubernetesSecretStore("secrets");
-      expect(() => store.mount("edge", { namespace: "edge", files: { "tls.pem": { name: "edge-tls" } } })).toThrow(
-        /"edge-tls" has no value/,
-      );
+      expect(() =>
+        store.mount("edge", { namespace: "edge", files: { "tls.pem": { name: "edge-tls" } } }),
+      ).toThrow(/"edge-tls" has no value/);
     });
   });
 
@@ -36,7 +36,10 @@ describe("the secret stores", () => {
         tenantId: "tenant",
         clientId: "client",
       });
-      const volume = store.mount("app", { namespace: "app", files: { "database-password": store.generate("db") } });
+      const volume = store.mount("app", {
+        namespace: "app",
+        files: { "database-password": store.generate("db") },
+      });
       pulumi.output(volume).apply((resolved) => {
         expect(resolved).toMatchObject({ csi: { driver: "secrets-store.csi.k8s.io", readOnly: true } });
       });

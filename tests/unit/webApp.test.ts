@@ -17,7 +17,8 @@ const app = (image: string): Promise<Registered[]> =>
       replicas: 3,
       resources: { cpuMillis: 100, memoryMiB: 128 },
       logLevel: "info",
-      pool: { size: 10, overflow: 20 },
+      poolSize: 10,
+      poolOverflow: 20,
       database: {
         endpoint: endpoint("postgres", 5432),
         database: "app",
@@ -36,9 +37,13 @@ describe("WebApp", () => {
   let container: Record<string, unknown>;
   beforeAll(async () => {
     resources = await app("app:1");
-    container = at(ofType(resources, ":Deployment")[0], "spec.template.spec.containers.0") as typeof container;
+    container = at(
+      ofType(resources, ":Deployment")[0],
+      "spec.template.spec.containers.0",
+    ) as typeof container;
   });
-  const variable = (name: string) => (container["env"] as { name: string; value: string }[]).find((v) => v.name === name)?.value;
+  const variable = (name: string) =>
+    (container["env"] as { name: string; value: string }[]).find((v) => v.name === name)?.value;
 
   test("has liveness, readiness and start-up probes, and never drops a ready pod in a rollout", () => {
     expect(container).toMatchObject({
@@ -57,7 +62,9 @@ describe("WebApp", () => {
   });
 
   test("gives the owner's password to the migration and to nothing else", () => {
-    const holders = ofType(resources, ":Secret").filter((secret) => JSON.stringify(secret).includes("app_owner"));
+    const holders = ofType(resources, ":Secret").filter((secret) =>
+      JSON.stringify(secret).includes("app_owner"),
+    );
     expect(holders.map((secret) => at(secret, "metadata.name"))).toEqual(["app-migrate-secrets"]);
   });
 
@@ -70,7 +77,10 @@ describe("WebApp", () => {
   test("shows metrics on a port that its Service does not have", () => {
     const services = ofType(resources, ":Service");
     const ports = (name: string) =>
-      at(services.find((service) => at(service, "metadata.name") === name), "spec.ports") as { port: number }[];
+      at(
+        services.find((service) => at(service, "metadata.name") === name),
+        "spec.ports",
+      ) as { port: number }[];
     expect(ports("app").map(({ port }) => port)).toEqual([80]);
     expect(ports("app-metrics").map(({ port }) => port)).toEqual([9464]);
   });

@@ -1,0 +1,50 @@
+# Every target is one line into local/groundwork, which brings its own Node. `make help` lists them.
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+STACK ?= dev
+GW := local/groundwork
+
+.PHONY: help up down clean test lint format test-engine test-cluster status url ca kubeconfig token env dev export logs \
+	render preview open
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## the dev stack, running on a real Kubernetes on this machine
+	@$(GW) up
+down: ## destroys the dev stack; the node and the caches stay
+	@$(GW) down
+clean: ## removes the node, the stack's state and every cache of this project
+	@$(GW) clean
+test: ## lint, types, unit and app tests (with a Postgres and a Redis of their own)
+	@$(GW) test
+test-engine: ## the real Pulumi engine: up, preview, no change, update, destroy
+	@$(GW) test-engine
+test-cluster: ## against the running dev stack (`make up` first)
+	@$(GW) test-cluster
+format: ## Prettier over everything
+	@$(GW) exec npx prettier --write .
+status: ## one look at the health of every workload
+	@$(GW) status
+logs: ## the latest log lines of every pod; APP=name for one workload
+	@$(GW) logs $(APP)
+url: ## base URL of the edge
+	@$(GW) url
+ca: ## path of the CA certificate that signed it
+	@$(GW) ca
+kubeconfig: ## path of the cluster's kubeconfig
+	@$(GW) kubeconfig
+token: ## a bearer token on the dev stack: ROLE=admin|editor|viewer TENANT=name
+	@$(GW) token "$(ROLE)" "$(TENANT)"
+env: ## shell settings after which plain pulumi and kubectl work: eval "$$(make -s env)"
+	@$(GW) env
+dev: ## brings an edit in app/ into the cluster
+	@$(GW) dev
+export: ## the stack's state as JSON, secrets encrypted
+	@$(GW) export
+preview: ## what an `up` of STACK=dev|prod would change
+	@$(GW) preview $(STACK)
+render: ## YAML of everything STACK=dev|prod would make, into .render/<stack>/
+	@$(GW) render $(STACK)
+open: ## forwards Grafana, Prometheus and Alertmanager to this machine
+	@$(GW) open

@@ -1,0 +1,53 @@
+import { readFile } from "node:fs/promises";
+import { Pool, type PoolConfig } from "pg";
+import type { Logger } from "pino";
+import type { DatabaseConfig } from "../config/config.ts";
+
+/**
+ * How to connect. The password is a function: pg calls it for every new connection, so that a rotated password is
+ * picked up without a restart.
+ */
+export function connectionOptions(config: DatabaseConfig, applicationName: string) {
+  const { host, port, user, database, passwordFile } = config;
+  return {
+    host,
+    port,
+    user,
+    database,
+    application_name: applicationName,
+    keepAlive: true,
+    ...(passwordFile !== undefined && { password: () => readPassword(passwordFile) }),
+  } satisfies PoolConfig;
+}
+
+/** A pool that keeps `poolSize` connections, opens `poolOverflow` more under load and closes those after use. */
+export function createPool(
+  config: DatabaseConfig,
+  logger: Logger,
+  limits?: { min: number; max: number },
+): Pool {
+  const log = logger.child({ module: "database" });
+  const pool = new Pool({
+    ...connectionOptions(config, "groundwork-app"),
+    min: limits?.min ?? config.poolSize,
+    max: limits?.max ?? config.poolSize + config.poolOverflow,
+    idleTimeoutMillis: 1000,
+    connectionTimeoutMillis: config.acquireTimeoutSeconds * 1000,
+    statement_timeout: config.statementTimeoutSeconds * 1000,
+    // When Postgres itself is gone and no packet says so, only the client can give up.
+    query_timeout: (config.statementTimeoutSeconds + 1) * 1000,
+    idle_in_transaction_session_timeout: (config.statementTimeoutSeconds + 1) * 1000,
+  });
+  pool.on("error", (error) => {
+    log.warn({ error }, "idle connection lost");
+  });
+  // A connection may also break while a request holds it between two statements; unheard, that ends the process.
+  pool.on("connect", (client) => {
+    client.on("error", () => undefined);
+  });
+  return pool;
+}
+
+async function readPassword(file: string): Promise<string> {
+  return (await readFile(file, "utf8")).trim();
+}

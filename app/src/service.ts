@@ -1,0 +1,87 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger } from "pino";
+import { KeyStore } from "./auth/keyStore.ts";
+import { Tokens } from "./auth/tokens.ts";
+import { DocumentCache } from "./cache/documentCache.ts";
+import { createRedis } from "./cache/redis.ts";
+import type { Config } from "./config/config.ts";
+import { checkMigrations, checkPostgres } from "./db/check.ts";
+import { Database } from "./db/database.ts";
+import { createPool } from "./db/pool.ts";
+import { DocumentRepository } from "./documents/repository.ts";
+import { documentRoutes } from "./documents/routes.ts";
+import { createApp } from "./http/app.ts";
+import { listen } from "./http/listen.ts";
+import { serveMetrics } from "./http/metricsServer.ts";
+import { type Check, Readiness } from "./http/readiness.ts";
+import { Metrics } from "./observability/metrics.ts";
+
+export interface Service {
+  port: number;
+  metricsPort: number;
+  /** Answers not ready, waits for traffic to move on, finishes what is in flight, then lets go of everything. */
+  stop(): Promise<void>;
+}
+
+/** Below Kubernetes' 30 s between SIGTERM and SIGKILL together with the delay before it. */
+const inFlightGraceSeconds = 20;
+
+/** Wires the parts together and starts listening. Dependencies that are away are waited for by /ready, not here. */
+export async function startService(config: Config, logger: Logger): Promise<Service> {
+  const log = logger.child({ module: "service" });
+  const metrics = new Metrics();
+  const database = new Database(config.database && createPool(config.database, logger), logger);
+  metrics.watchPool(() => database.use());
+  // Connections of their own: a pool that is used up by load must not look like a Postgres that is gone.
+  const probePool = config.database && createPool(config.database, logger, { min: 1, max: 2 });
+  const cacheRedis = config.cache && createRedis(config.cache, "cache", logger);
+  const queueRedis = config.queue && createRedis(config.queue, "queue", logger);
+
+  const readiness = new Readiness(
+    {
+      postgres: needing(probePool, "DATABASE_URL", checkPostgres),
+      migrations: needing(probePool, "DATABASE_URL", checkMigrations),
+      "redis-cache": needing(cacheRedis, "REDIS_CACHE_URL", (redis) => redis.ping()),
+      "redis-queue": needing(queueRedis, "REDIS_QUEUE_URL", (redis) => redis.ping()),
+    },
+    logger,
+  );
+  const tokens = new Tokens(new KeyStore(config.jwt.keysFile, logger), config.jwt);
+  const cache = new DocumentCache(cacheRedis, config.cacheTtlSeconds, metrics, logger);
+  const routes = [documentRoutes(new DocumentRepository(database), cache)];
+  const app = createApp({ config, logger, metrics, readiness, tokens, routes });
+
+  const http = await listen(app, config.port);
+  const metricsHttp = await listen(serveMetrics(metrics), config.metricsPort);
+  log.info({ port: http.port, metrics_port: metricsHttp.port }, "listening");
+
+  return {
+    port: http.port,
+    metricsPort: metricsHttp.port,
+    async stop() {
+      log.info({ delay_seconds: config.shutdownDelaySeconds }, "shutting down");
+      readiness.shutDown();
+      await sleep(config.shutdownDelaySeconds * 1000);
+      await http.close(inFlightGraceSeconds);
+      await metricsHttp.close(0);
+      cacheRedis?.disconnect();
+      queueRedis?.disconnect();
+      await Promise.all([database.close(), probePool?.end()]);
+      log.info("stopped");
+    },
+  };
+}
+
+/** A check of something that is only there when it is configured. */
+function needing<T>(
+  dependency: T | undefined,
+  variable: string,
+  check: (dependency: T) => Promise<unknown>,
+): Check {
+  return async () => {
+    if (dependency === undefined) {
+      throw new Error(`${variable} is not set`);
+    }
+    await check(dependency);
+  };
+}

@@ -1,0 +1,118 @@
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { purposeOf, readConfig } from "../src/config/config.ts";
+import { sample } from "../src/config/sample.ts";
+import { type VariableName, variables } from "../src/config/variables.ts";
+import { writeKeyFile } from "./support/service.ts";
+
+const names = Object.keys(variables) as VariableName[];
+const credentials = names.filter((name) => variables[name].meta()?.["credential"] === true);
+
+async function complete(): Promise<Record<string, string>> {
+  const secret = join(await mkdtemp(join(tmpdir(), "secret-")), "password");
+  await writeFile(secret, "s3cret\n");
+  return {
+    DATABASE_URL: "postgres://app_user@db:5433/app",
+    DATABASE_PASSWORD_FILE: secret,
+    REDIS_CACHE_URL: "redis://cache:6379",
+    REDIS_CACHE_PASSWORD_FILE: secret,
+    REDIS_QUEUE_URL: "rediss://queue",
+    REDIS_QUEUE_PASSWORD_FILE: secret,
+    JWT_KEYS_FILE: await writeKeyFile(),
+  };
+}
+
+describe("the configuration", () => {
+  it("is read whole when everything is set", async () => {
+    const { config, problems } = readConfig({ ...(await complete()), REQUIRE_CREDENTIALS: "true" });
+    expect(problems).toEqual([]);
+    expect(config).toMatchObject({
+      environment: "production",
+      port: 3000,
+      metricsPort: 9464,
+      database: { host: "db", port: 5433, user: "app_user", database: "app", poolSize: 10, poolOverflow: 20 },
+      cache: { host: "cache", port: 6379, tls: false },
+      queue: { host: "queue", port: 6379, tls: true },
+    });
+  });
+
+  it("names every missing variable with its purpose, and the service starts without them", () => {
+    const { config, problems } = readConfig({});
+    expect(config).toBeDefined();
+    expect(problems.map(({ variable }) => variable)).toEqual(credentials);
+    expect(problems.every(({ purpose, problem }) => purpose.length > 10 && problem === "missing")).toBe(true);
+  });
+
+  it.each(credentials)("is refused without %s under REQUIRE_CREDENTIALS=true", async (name) => {
+    const env = { ...(await complete()), REQUIRE_CREDENTIALS: "true" };
+    const { config, problems } = readConfig({ ...env, [name]: " " });
+    expect(config).toBeUndefined();
+    expect(problems.map(({ variable }) => variable)).toEqual([name]);
+  });
+
+  it.each([
+    ["ENVIRONMENT", "staging"],
+    ["LOG_LEVEL", "loud"],
+    ["REQUIRE_CREDENTIALS", "maybe"],
+    ["PORT", "65536"],
+    ["PORT", "0x50"],
+    ["METRICS_PORT", "-1"],
+    ["TRUSTED_PROXIES", "10.0.0.0/33"],
+    ["TRUSTED_PROXIES", "10.0.0.0/0"],
+    ["TRUSTED_PROXIES", "everyone"],
+    ["BODY_LIMIT_KIB", "0"],
+    ["SHUTDOWN_DELAY_SECONDS", "1.5"],
+    ["DATABASE_URL", "mysql://app@db/app"],
+    ["DATABASE_URL", "postgres://app_user:hunter2@db/app"],
+    ["DATABASE_URL", "postgres://db/app"],
+    ["DATABASE_URL", "postgres://app_user@db"],
+    ["DATABASE_URL", "postgres://app_user@db/%E0%A4%A"],
+    ["DATABASE_PASSWORD_FILE", "/does/not/exist"],
+    ["DATABASE_POOL_SIZE", "0"],
+    ["REDIS_CACHE_URL", "http://cache"],
+    ["REDIS_QUEUE_URL", "redis://:hunter2@queue"],
+    ["JWT_KEYS_FILE", "/dev/null"],
+  ] as const)(
+    "is refused for %s=%s even when nothing is required, without repeating the value",
+    (name, value) => {
+      const { config, problems } = readConfig({ [name]: value });
+      expect(config).toBeUndefined();
+      const [malformed] = problems.filter(({ problem }) => problem === "malformed");
+      expect(malformed).toMatchObject({ variable: name, purpose: purposeOf(name) });
+      expect(JSON.stringify(problems)).not.toContain("hunter2");
+    },
+  );
+
+  it("lists malformed and missing variables together", () => {
+    const { problems } = readConfig({ PORT: "x", LOG_LEVEL: "y" });
+    expect(problems.map(({ variable }) => variable)).toEqual(["LOG_LEVEL", "PORT", ...credentials]);
+  });
+
+  it("never crashes, whatever the values", () => {
+    const values = fc.dictionary(
+      fc.constantFrom(...names),
+      fc.oneof(
+        fc.string({ unit: "binary" }),
+        fc.webUrl(),
+        fc.string().map((text) => `postgres://${text}`),
+        fc.string().map((text) => `redis://a/${text}`),
+        fc.nat().map(String),
+        fc.ipV6(),
+      ),
+    );
+    fc.assert(
+      fc.property(values, (env) => {
+        const { config, problems } = readConfig({ ...env });
+        expect(config !== undefined || problems.length > 0).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("has an up-to-date .env.sample", async () => {
+    expect(await readFile(new URL("../.env.sample", import.meta.url), "utf8")).toBe(sample());
+  });
+});

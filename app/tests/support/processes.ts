@@ -1,0 +1,65 @@
+import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Asks again and again until it answers without an error, or the time is up. */
+export async function eventually<T>(ask: () => Promise<T> | T, timeoutMs = 10_000): Promise<T> {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (Date.now() > end) {
+        throw error;
+      }
+      await sleep(50);
+    }
+  }
+}
+
+/** A started process, its output so far, and the end of it. */
+export interface Running {
+  child: ChildProcess;
+  stdout: () => string;
+  stderr: () => string;
+  exited: Promise<number | null>;
+}
+
+export function start(command: string, args: string[], options: SpawnOptions = {}): Running {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
+  const output = { stdout: "", stderr: "" };
+  child.stdout?.on("data", (chunk: Buffer) => (output.stdout += chunk.toString()));
+  child.stderr?.on("data", (chunk: Buffer) => (output.stderr += chunk.toString()));
+  const exited = new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+  return { child, stdout: () => output.stdout, stderr: () => output.stderr, exited };
+}
+
+/** Runs to the end; an exit code other than 0 is an error with the command's own output. */
+export async function run(command: string, args: string[], options: SpawnOptions = {}): Promise<string> {
+  const running = start(command, args, options);
+  const code = await running.exited;
+  if (code !== 0) {
+    throw new Error(`${command} ended with ${String(code)}: ${running.stderr()}${running.stdout()}`);
+  }
+  return running.stdout();
+}
+
+export async function stop({ child, exited }: Running, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
+    child.kill(signal);
+    await exited;
+  }
+}

@@ -1,0 +1,106 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import type { BlobStore } from "./blobStore";
+import { labels, resources, restrictedContainer, restrictedPod, scratch, secretsPath } from "./podDefaults";
+import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
+import type { Resources } from "./types";
+
+type Environment = Readonly<Record<string, pulumi.Input<string>>>;
+
+type ContainerParts = Pick<
+  k8s.types.input.core.v1.Container,
+  "ports" | "startupProbe" | "readinessProbe" | "livenessProbe"
+>;
+
+/** What every program of the backups needs. */
+export interface ProgramHost {
+  readonly namespace: pulumi.Output<string>;
+  readonly image: string;
+  readonly store: BlobStore;
+  readonly secrets: SecretStore;
+  /** ConfigMap with the programs. */
+  readonly scripts: k8s.core.v1.ConfigMap;
+}
+
+/** One of the programs in `k8s-manifests/backup/`, and what its pods read. */
+export interface Program {
+  /** The pods' name in policies and selectors, and their service account. */
+  readonly name: string;
+  /** File name of the program. */
+  readonly script: string;
+  /** CPU and memory. */
+  readonly resources: Resources;
+  /** Volume at `/tmp`, MiB. */
+  readonly scratchMiB: number;
+  readonly env: Environment;
+  /** File name → secret, besides the blob store's own. */
+  readonly files?: Readonly<Record<string, StoredSecret>>;
+}
+
+/** A program's pods, which may still differ in some of their environment and in their ports and probes. */
+export interface ProgramPods {
+  readonly labels: Record<string, string>;
+  readonly spec: (env: Environment, container?: ContainerParts) => k8s.types.input.core.v1.PodSpec;
+}
+
+const scriptsPath = "/etc/groundwork/backup";
+
+/** Makes a program's service account and secrets, under `parent`, and describes its pods. */
+export function programPods(parent: pulumi.Resource, host: ProgramHost, program: Program): ProgramPods {
+  const { namespace, image, store, secrets, scripts } = host;
+  const { name } = program;
+  const identity = store.access.kind === "workloadIdentity" ? store.access.clientId : undefined;
+  const files = {
+    ...program.files,
+    ...(store.access.kind === "connectionString" && { "azure-connection-string": store.access.secret }),
+  };
+  const hasFiles = Object.keys(files).length > 0;
+  const podLabels = labels(name, "backup");
+  const annotations = identity === undefined ? {} : { "azure.workload.identity/client-id": identity };
+  const account = new k8s.core.v1.ServiceAccount(
+    name,
+    { metadata: { name, namespace, labels: podLabels, annotations }, automountServiceAccountToken: false },
+    { parent },
+  );
+  const temporary = scratch("tmp", "/tmp", program.scratchMiB);
+  const volumes = [
+    { name: "scripts", configMap: { name: scripts.metadata.name } },
+    ...(hasFiles ? [secrets.mount(name, { namespace, files })] : []),
+    temporary.volume,
+  ];
+  const volumeMounts = [
+    { name: "scripts", mountPath: scriptsPath, readOnly: true },
+    ...(hasFiles ? [{ name: secretsVolume, mountPath: secretsPath, readOnly: true }] : []),
+    temporary.mount,
+  ];
+  return {
+    labels: { ...podLabels, ...(identity !== undefined && { "azure.workload.identity/use": "true" }) },
+    spec: (env, container) => ({
+      ...restrictedPod,
+      serviceAccountName: account.metadata.name,
+      containers: [
+        {
+          ...restrictedContainer,
+          name,
+          image,
+          command: ["python3", `${scriptsPath}/${program.script}`],
+          env: environment({
+            ...program.env,
+            ...env,
+            BLOB_ENDPOINT: store.endpoint,
+            BLOB_CONTAINER: store.container,
+          }),
+          resources: resources(program.resources),
+          volumeMounts,
+          ...container,
+        },
+      ],
+      volumes,
+    }),
+  };
+}
+
+function environment(variables: Environment): k8s.types.input.core.v1.EnvVar[] {
+  return Object.entries(variables).map(([name, value]) => ({ name, value }));
+}

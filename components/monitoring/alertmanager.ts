@@ -1,0 +1,174 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import { checksumAnnotation } from "../manifests";
+import {
+  labels,
+  resources,
+  restrictedContainer,
+  restrictedPod,
+  scratch,
+  secretsPath,
+  selector,
+  serviceHost,
+  spread,
+} from "../podDefaults";
+import { secretsVolume, type SecretStore } from "../secrets/secretStore";
+import type { Endpoint, MetricsTarget, Resources } from "../types";
+import { alertmanagerFiles, secretFiles, type AlertNotifications } from "./notifications";
+
+export interface AlertmanagerArgs {
+  /** Namespace to run in. */
+  readonly namespace: pulumi.Output<string>;
+  /** Image with Alertmanager 0.28 or newer on its PATH as `alertmanager`. */
+  readonly image: string;
+  /** Pods; two or more tell each other what was sent and silenced. */
+  readonly replicas: number;
+  /** CPU and memory of each pod. */
+  readonly resources: Resources;
+  /** Mounts the channels' credentials. */
+  readonly secrets: SecretStore;
+  /** Where alerts are sent; without any channel they are seen in the web interface only. */
+  readonly notifications: AlertNotifications;
+}
+
+const name = "alertmanager";
+const membersName = "alertmanager-members";
+const port = 9093;
+const gossipPort = 9094;
+const filesPath = "/etc/groundwork/alertmanager";
+
+/**
+ * Groups alerts, holds back what a worse one implies, and tells people. Silences live in memory and with the peers: a lone
+ * Alertmanager forgets them when its pod goes.
+ */
+export class Alertmanager extends pulumi.ComponentResource {
+  /** Web interface and API. */
+  readonly endpoint: Endpoint;
+  /** Each pod by its own name: Prometheus sends every alert to all of them. */
+  readonly members: readonly Endpoint[];
+  readonly metrics: MetricsTarget;
+
+  constructor(resourceName: string, args: AlertmanagerArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:monitoring:Alertmanager", resourceName, {}, opts);
+    const { namespace } = args;
+    const child = { parent: this };
+    const metadata = { name, namespace, labels: labels(name, "alerts") };
+
+    const files = alertmanagerFiles(args.notifications, secretsPath);
+    const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
+    const credentials = secretFiles(args.notifications);
+    const hasCredentials = Object.keys(credentials).length > 0;
+    const secrets = hasCredentials ? [args.secrets.mount(name, { namespace, files: credentials })] : [];
+    const data = scratch("data", "/var/lib/alertmanager");
+    const ports = [{ name: "http", port, targetPort: "http" }];
+    const service = new k8s.core.v1.Service(
+      name,
+      { metadata, spec: { selector: selector(name), ports } },
+      child,
+    );
+    const membersService = new k8s.core.v1.Service(
+      membersName,
+      {
+        metadata: { ...metadata, name: membersName },
+        spec: {
+          clusterIP: "None",
+          // Peers must find each other before they are ready.
+          publishNotReadyAddresses: true,
+          selector: selector(name),
+          ports,
+        },
+      },
+      child,
+    );
+    const membersHost = pulumi.interpolate`${membersService.metadata.name}.${namespace}.svc.cluster.local`;
+    this.members = Array.from({ length: args.replicas }, (_, index) => ({
+      host: pulumi.interpolate`${name}-${index}.${membersHost}`,
+      port,
+    }));
+
+    new k8s.apps.v1.StatefulSet(
+      name,
+      {
+        metadata,
+        spec: {
+          serviceName: membersService.metadata.name,
+          replicas: args.replicas,
+          podManagementPolicy: "Parallel",
+          selector: { matchLabels: selector(name) },
+          template: {
+            metadata: { labels: metadata.labels, annotations: checksumAnnotation(files) },
+            spec: {
+              ...restrictedPod,
+              topologySpreadConstraints: spread(name),
+              containers: [
+                {
+                  ...restrictedContainer,
+                  name,
+                  image: args.image,
+                  command: [
+                    "alertmanager",
+                    `--config.file=${filesPath}/alertmanager.yml`,
+                    `--storage.path=${data.mount.mountPath as string}`,
+                    `--web.listen-address=:${port}`,
+                    "--log.format=json",
+                  ],
+                  args: namespace.apply((ns) => gossip(args.replicas, ns)),
+                  env: [{ name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } }],
+                  ports: [{ name: "http", containerPort: port }],
+                  resources: resources(args.resources),
+                  startupProbe: { ...probe("/-/ready"), periodSeconds: 1, failureThreshold: 60 },
+                  readinessProbe: { ...probe("/-/ready"), periodSeconds: 10 },
+                  livenessProbe: { ...probe("/-/healthy"), periodSeconds: 20, failureThreshold: 6 },
+                  volumeMounts: [
+                    { name: "config", mountPath: filesPath, readOnly: true },
+                    ...(hasCredentials
+                      ? [{ name: secretsVolume, mountPath: secretsPath, readOnly: true }]
+                      : []),
+                    data.mount,
+                  ],
+                },
+              ],
+              volumes: [
+                { name: "config", configMap: { name: config.metadata.name } },
+                ...secrets,
+                data.volume,
+              ],
+            },
+          },
+        },
+      },
+      { ...child, customTimeouts: { create: "3m", update: "5m" } },
+    );
+    new k8s.policy.v1.PodDisruptionBudget(
+      name,
+      { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } } },
+      child,
+    );
+
+    this.endpoint = {
+      host: pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`,
+      port,
+    };
+    this.metrics = { job: name, host: membersHost, port };
+    this.registerOutputs({ endpoint: this.endpoint });
+  }
+}
+
+/** A lone Alertmanager has nobody to talk to; an empty address switches gossip off. */
+function gossip(replicas: number, namespace: string): string[] {
+  if (replicas < 2) return ["--cluster.listen-address="];
+  const peers = Array.from(
+    { length: replicas },
+    (_, index) => `${name}-${index}.${serviceHost(membersName, namespace)}`,
+  );
+  return [
+    `--cluster.listen-address=0.0.0.0:${gossipPort}`,
+    `--cluster.advertise-address=$(POD_IP):${gossipPort}`,
+    ...peers.map((peer) => `--cluster.peer=${peer}:${gossipPort}`),
+  ];
+}
+
+function probe(path: string): k8s.types.input.core.v1.Probe {
+  return { httpGet: { path, port: "http" }, timeoutSeconds: 5 };
+}

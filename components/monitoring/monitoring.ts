@@ -1,0 +1,104 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import type { SecretStore, StoredSecret } from "../secrets/secretStore";
+import type { Endpoint, MetricsTarget, Resources } from "../types";
+import { Alertmanager } from "./alertmanager";
+import { Grafana } from "./grafana";
+import type { AlertNotifications } from "./notifications";
+import { Prometheus } from "./prometheus";
+
+export interface MonitoringArgs {
+  /** Namespace to run in. */
+  readonly namespace: pulumi.Output<string>;
+  /** Keeps and mounts passwords. */
+  readonly secrets: SecretStore;
+  /** Every workload that has metrics; monitoring's own are added. */
+  readonly targets: readonly MetricsTarget[];
+  readonly prometheus: {
+    /** Image with Prometheus 2.53 or newer. */
+    readonly image: string;
+    /** Pods; default 1. */
+    readonly replicas?: number;
+    /** CPU and memory of each pod; default 100 thousandths of a core and 256 MiB. */
+    readonly resources?: Resources;
+    /** Days that metrics are kept. */
+    readonly retentionDays: number;
+    /** Volume of each pod, GiB. */
+    readonly storageGiB: number;
+    /** Keeps the volumes when the stack is destroyed. */
+    readonly retainData: boolean;
+  };
+  readonly alertmanager: {
+    /** Image with Alertmanager 0.28 or newer. */
+    readonly image: string;
+    /** Pods; default 1. */
+    readonly replicas?: number;
+    /** CPU and memory of each pod; default 20 thousandths of a core and 64 MiB. */
+    readonly resources?: Resources;
+    /** Where alerts are sent; default nowhere: they are seen in the web interface only. */
+    readonly notifications?: AlertNotifications;
+  };
+  /** Absent: the stack runs without Grafana. */
+  readonly grafana?: {
+    /** Image with Grafana 11 or newer. */
+    readonly image: string;
+    /** CPU and memory of the pod; default 50 thousandths of a core and 192 MiB. */
+    readonly resources?: Resources;
+  };
+}
+
+/** Sees what goes wrong and tells someone: Prometheus, Alertmanager and, where wanted, Grafana. */
+export class Monitoring extends pulumi.ComponentResource {
+  readonly prometheus: Endpoint;
+  readonly alertmanager: Endpoint;
+  /** Grafana and the password of its user `admin`, where it runs. */
+  readonly grafana?: { readonly endpoint: Endpoint; readonly adminPassword: StoredSecret };
+
+  constructor(resourceName: string, args: MonitoringArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:monitoring:Monitoring", resourceName, {}, opts);
+    const { namespace, secrets } = args;
+    const child = { parent: this };
+
+    const alertmanager = new Alertmanager(
+      "alertmanager",
+      {
+        replicas: 1,
+        resources: { cpuMillis: 20, memoryMiB: 64 },
+        notifications: {},
+        ...args.alertmanager,
+        namespace,
+        secrets,
+      },
+      child,
+    );
+    const prometheus = new Prometheus(
+      "prometheus",
+      {
+        replicas: 1,
+        resources: { cpuMillis: 100, memoryMiB: 256 },
+        ...args.prometheus,
+        namespace,
+        targets: [...args.targets, alertmanager.metrics],
+        alertmanagers: alertmanager.members,
+      },
+      child,
+    );
+    this.prometheus = prometheus.endpoint;
+    this.alertmanager = alertmanager.endpoint;
+    if (args.grafana) {
+      const { endpoint, adminPassword } = new Grafana(
+        "grafana",
+        {
+          resources: { cpuMillis: 50, memoryMiB: 192 },
+          ...args.grafana,
+          namespace,
+          secrets,
+          prometheus: prometheus.endpoint,
+        },
+        child,
+      );
+      this.grafana = { endpoint, adminPassword };
+    }
+    this.registerOutputs({ prometheus: this.prometheus, alertmanager: this.alertmanager });
+  }
+}

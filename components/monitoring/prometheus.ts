@@ -1,0 +1,202 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { stringify } from "yaml";
+
+import { checksumAnnotation, manifestFiles } from "../manifests";
+import { labels, resources, restrictedContainer, restrictedPod, selector, spread } from "../podDefaults";
+import type { Endpoint, MetricsTarget, Resources } from "../types";
+
+export interface PrometheusArgs {
+  /** Namespace to run in. */
+  readonly namespace: pulumi.Output<string>;
+  /** Image with Prometheus 2.53 or newer on its PATH. */
+  readonly image: string;
+  /** Pods that each scrape everything and send every alert; Alertmanager drops the duplicates. */
+  readonly replicas: number;
+  /** CPU and memory of each pod. */
+  readonly resources: Resources;
+  /** Days that metrics are kept. */
+  readonly retentionDays: number;
+  /** Volume of each pod, GiB; the oldest metrics go before it is full. */
+  readonly storageGiB: number;
+  /** Keeps the volumes when the stack is destroyed. */
+  readonly retainData: boolean;
+  /** What to scrape beside Prometheus itself. */
+  readonly targets: readonly MetricsTarget[];
+  /** Every single Alertmanager; alerts go to each of them. */
+  readonly alertmanagers: readonly Endpoint[];
+}
+
+const name = "prometheus";
+const membersName = "prometheus-members";
+const port = 9090;
+const filesPath = "/etc/groundwork/prometheus";
+const dataPath = "/var/lib/prometheus";
+
+/** Scrapes what the other components declare, keeps it for a bounded time and size, and evaluates the alert rules. */
+export class Prometheus extends pulumi.ComponentResource {
+  /** Query API and web interface. */
+  readonly endpoint: Endpoint;
+
+  constructor(resourceName: string, args: PrometheusArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:monitoring:Prometheus", resourceName, {}, opts);
+    const { namespace } = args;
+    const child = { parent: this };
+    const metadata = { name, namespace, labels: labels(name, "metrics") };
+
+    const config = prometheusFiles(args.targets, args.alertmanagers);
+    const rules = manifestFiles("prometheus/rules");
+    const configMap = new k8s.core.v1.ConfigMap(name, { metadata, data: config }, child);
+    const rulesMap = new k8s.core.v1.ConfigMap(
+      `${name}-rules`,
+      { metadata: { ...metadata, name: `${name}-rules` }, data: rules },
+      child,
+    );
+    const ports = [{ name: "http", port, targetPort: "http" }];
+    const service = new k8s.core.v1.Service(
+      name,
+      { metadata, spec: { selector: selector(name), ports } },
+      child,
+    );
+    const members = new k8s.core.v1.Service(
+      membersName,
+      {
+        metadata: { ...metadata, name: membersName },
+        spec: {
+          clusterIP: "None",
+          selector: selector(name),
+          ports: [{ name: "http", port, targetPort: "http" }],
+        },
+      },
+      child,
+    );
+
+    new k8s.apps.v1.StatefulSet(
+      name,
+      {
+        metadata,
+        spec: {
+          serviceName: members.metadata.name,
+          replicas: args.replicas,
+          podManagementPolicy: "Parallel",
+          selector: { matchLabels: selector(name) },
+          persistentVolumeClaimRetentionPolicy: {
+            whenDeleted: args.retainData ? "Retain" : "Delete",
+            whenScaled: "Retain",
+          },
+          template: {
+            metadata: {
+              labels: metadata.labels,
+              annotations: config.apply((files) => checksumAnnotation({ ...files, ...rules })),
+            },
+            spec: {
+              ...restrictedPod,
+              // Time to write what is in memory to disk.
+              terminationGracePeriodSeconds: 60,
+              topologySpreadConstraints: spread(name),
+              containers: [
+                {
+                  ...restrictedContainer,
+                  name,
+                  image: args.image,
+                  command: [
+                    "prometheus",
+                    `--config.file=${filesPath}/prometheus.yml`,
+                    `--storage.tsdb.path=${dataPath}`,
+                    `--storage.tsdb.retention.time=${args.retentionDays}d`,
+                    `--storage.tsdb.retention.size=${retentionMiB(args.storageGiB)}MB`,
+                    `--web.listen-address=:${port}`,
+                    "--log.format=json",
+                  ],
+                  // Makes Go collect garbage before the kernel kills the process.
+                  env: [{ name: "GOMEMLIMIT", value: `${Math.floor(args.resources.memoryMiB * 0.9)}MiB` }],
+                  ports: [{ name: "http", containerPort: port }],
+                  resources: resources(args.resources),
+                  // Replaying the log of a large store takes minutes.
+                  startupProbe: { ...probe("/-/ready"), periodSeconds: 2, failureThreshold: 150 },
+                  readinessProbe: { ...probe("/-/ready"), periodSeconds: 10 },
+                  livenessProbe: { ...probe("/-/healthy"), periodSeconds: 20, failureThreshold: 6 },
+                  volumeMounts: [
+                    { name: "config", mountPath: filesPath, readOnly: true },
+                    { name: "data", mountPath: dataPath },
+                  ],
+                },
+              ],
+              volumes: [
+                {
+                  name: "config",
+                  projected: {
+                    sources: [
+                      { configMap: { name: configMap.metadata.name } },
+                      {
+                        configMap: {
+                          name: rulesMap.metadata.name,
+                          items: Object.keys(rules).map((key) => ({ key, path: `rules/${key}` })),
+                        },
+                      },
+                    ],
+                  },
+                },
+              ],
+            },
+          },
+          volumeClaimTemplates: [
+            {
+              metadata: { name: "data", labels: selector(name) },
+              spec: {
+                accessModes: ["ReadWriteOnce"],
+                resources: { requests: { storage: `${args.storageGiB}Gi` } },
+              },
+            },
+          ],
+        },
+      },
+      { ...child, customTimeouts: { create: "5m", update: "8m" } },
+    );
+    new k8s.policy.v1.PodDisruptionBudget(
+      name,
+      { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } } },
+      child,
+    );
+
+    this.endpoint = {
+      host: pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`,
+      port,
+    };
+    this.registerOutputs({ endpoint: this.endpoint });
+  }
+}
+
+/** `prometheus.yml` as it is in the repository, and beside it what to scrape and whom to tell. */
+export function prometheusFiles(
+  targets: readonly MetricsTarget[],
+  alertmanagers: readonly Endpoint[],
+): pulumi.Output<Record<string, string>> {
+  const scrapes = pulumi.all(
+    targets.map(({ host, ...rest }) => pulumi.output(host).apply((name) => scrape(name, rest))),
+  );
+  const receivers = pulumi.all(alertmanagers.map(({ host, port }) => pulumi.interpolate`${host}:${port}`));
+  return pulumi.all([scrapes, receivers]).apply(([scrapeConfigs, addresses]): Record<string, string> => ({
+    ...manifestFiles("prometheus"),
+    "scrape-targets.yaml": stringify({ scrape_configs: scrapeConfigs }),
+    "alertmanagers.yaml": stringify([{ targets: addresses }]),
+  }));
+}
+
+/** Every pod behind a headless Service is an address of its name, so that all of them are scraped, not a random one. */
+function scrape(host: string, { job, port, path }: Omit<MetricsTarget, "host">): object {
+  return {
+    job_name: job,
+    metrics_path: path ?? "/metrics",
+    dns_sd_configs: [{ names: [host], type: "A", port, refresh_interval: "15s" }],
+  };
+}
+
+/** A fifth of the volume stays free for the write-ahead log and for compaction, which the size limit does not count. */
+function retentionMiB(storageGiB: number): number {
+  return Math.floor(storageGiB * 1024 * 0.8);
+}
+
+function probe(path: string): k8s.types.input.core.v1.Probe {
+  return { httpGet: { path, port: "http" }, timeoutSeconds: 5 };
+}

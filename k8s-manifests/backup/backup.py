@@ -1,0 +1,140 @@
+"""
+Dumps the database, encrypts the dump on its way to disk, and uploads it with a manifest of what it holds.
+
+The dump and the row counts in the manifest come from one exported snapshot, so a restored copy must match exactly.
+The manifest is uploaded last: a dump without one is an interrupted run, and is never taken for a backup.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, cast
+
+import psycopg2
+from psycopg2.extensions import cursor as Cursor
+
+from common import (
+    EXPECTED,
+    SCRATCH,
+    SECRETS,
+    Backup,
+    BackupError,
+    explain,
+    fail,
+    log,
+    open_container,
+    setting,
+    sha256,
+    timestamp,
+)
+from inventory import scalar, take_inventory
+
+CHUNK_BYTES = 1 << 20
+
+
+def write_pgpass() -> None:
+    """libpq reads the password from this file: it stands in no environment and no process list."""
+    password = (SECRETS / "database-password").read_text().strip()
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    path = SCRATCH / "pgpass"
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(f"*:*:*:*:{escaped}\n")
+    os.environ["PGPASSFILE"] = str(path)
+
+
+@contextmanager
+def snapshot() -> Iterator[tuple[Cursor, str]]:
+    """A transaction that sees one moment, and the name under which pg_dump can see the same."""
+    connection = psycopg2.connect("")
+    try:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        with connection.cursor() as cursor:
+            # The session is idle while pg_dump runs, and counting a large table is slow: both are as they should be.
+            cursor.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
+            # Without BYPASSRLS this turns a count of visible rows into an error.
+            cursor.execute("SET row_security = off")
+            yield cursor, scalar(cursor, "SELECT pg_export_snapshot()")
+    finally:
+        connection.close()
+
+
+def dump_encrypted(snapshot_name: str, recipient: str, target: Path) -> dict[str, Any]:
+    """Runs pg_dump into age; returns checksum and size of the plain dump, which never touches the disk."""
+    target.unlink(missing_ok=True)
+    pg_dump = ["pg_dump", "--format=custom", "--no-password", f"--snapshot={snapshot_name}"]
+    digest, size = hashlib.sha256(), 0
+    age_command = ["age", "--recipient", recipient, "--output", str(target)]
+    with (
+        subprocess.Popen(pg_dump, stdout=subprocess.PIPE) as dump,
+        subprocess.Popen(age_command, stdin=subprocess.PIPE) as age,
+    ):
+        source, sink = cast(IO[bytes], dump.stdout), cast(IO[bytes], age.stdin)
+        try:
+            while chunk := source.read(CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+                sink.write(chunk)
+            # A failed dump must not end in a well-formed encrypted file.
+            if dump.wait() != 0:
+                age.kill()
+        except BrokenPipeError:
+            dump.kill()
+    for name, process in (("pg_dump", dump), ("age", age)):
+        if process.returncode > 0:
+            raise BackupError(
+                f"{name} failed with exit code {process.returncode}; its own message is in the line above"
+            )
+    if dump.returncode != 0 or age.returncode != 0:
+        raise BackupError(
+            f"pg_dump ended with {dump.returncode}, age with {age.returncode} (negative: killed by that signal)"
+        )
+    return {"sha256": digest.hexdigest(), "bytes": size}
+
+
+def run() -> None:
+    started = datetime.now(UTC)
+    backup = Backup(timestamp=timestamp(started), kind=setting("BACKUP_KIND"))
+    recipient = setting("AGE_RECIPIENT")
+    encrypted = SCRATCH / "dump.age"
+    write_pgpass()
+    container = open_container()
+    with snapshot() as (cursor, snapshot_name):
+        inventory = take_inventory(cursor, setting("MIGRATIONS_TABLE"))
+        plain = dump_encrypted(snapshot_name, recipient, encrypted)
+    manifest = {
+        "kind": backup.kind,
+        "dump": backup.dump,
+        "database": setting("PGDATABASE"),
+        "recipient": recipient,
+        "plain": plain,
+        "encrypted": {"sha256": sha256(encrypted), "bytes": encrypted.stat().st_size},
+        **inventory,
+        "startedAt": started.isoformat(),
+        "finishedAt": datetime.now(UTC).isoformat(),
+    }
+    with encrypted.open("rb") as file:
+        container.upload_blob(backup.dump, file, overwrite=False)
+    container.upload_blob(backup.manifest, json.dumps(manifest, indent=2, ensure_ascii=False), overwrite=False)
+    log(
+        "backup",
+        "info",
+        "backup made",
+        ok=True,
+        backup=f"{backup.kind}/{backup.timestamp}",
+        bytes=manifest["encrypted"]["bytes"],
+        rows=sum(inventory["tables"].values()),
+        seconds=round((datetime.now(UTC) - started).total_seconds(), 1),
+    )
+
+
+if __name__ == "__main__":
+    try:
+        run()
+    except EXPECTED as error:
+        fail("backup", explain(error))

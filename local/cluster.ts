@@ -1,0 +1,197 @@
+/**
+ * The Kubernetes that the dev stack runs on, chosen in this order: the context that `Pulumi.dev.yaml` names, if it
+ * answers; kind, where Docker can pull its node image; the machine's own node, built from packages.
+ */
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { buildGoTool } from "./gotools.ts";
+import { network } from "./node/layout.ts";
+import {
+  contextName,
+  importImages,
+  kubeconfigPath,
+  nodeStatus,
+  pruneImages,
+  removeNode,
+  startNode,
+} from "./node/node.ts";
+import { committedContext, edgePorts } from "./stack.ts";
+import {
+  cacheDirectory,
+  findCommand,
+  message,
+  readIfPresent,
+  run,
+  say,
+  tryRun,
+  UserError,
+} from "./system.ts";
+
+export interface Cluster {
+  readonly kind: "existing" | "kind" | "node";
+  readonly kubeconfig: string;
+  readonly context: string;
+  /** Networks that requests from this machine come from, as the edge sees them. */
+  readonly loopbackSources: readonly string[];
+  /** Addresses of the API server behind its Service. */
+  readonly apiServerCidrs: readonly string[];
+}
+
+const kindName = "groundwork";
+const chosenFile = (): string => join(cacheDirectory(), "cluster.json");
+
+/** Makes a cluster that answers, and says which and why. */
+export async function ensureCluster(): Promise<Cluster> {
+  const cluster = (await existing()) ?? (await kind()) ?? (await ownNode());
+  await mkdir(cacheDirectory(), { recursive: true });
+  await writeFile(chosenFile(), JSON.stringify(cluster));
+  return cluster;
+}
+
+/** The cluster that the last `make up` chose; an error that says what to do when there is none. */
+export async function currentCluster(): Promise<Cluster> {
+  const text = await readIfPresent(chosenFile());
+  if (text === undefined) throw new UserError("No cluster has been made yet. Run `make up` first.");
+  return JSON.parse(text) as Cluster;
+}
+
+async function existing(): Promise<Cluster | undefined> {
+  const context = await committedContext("dev");
+  const kubeconfig = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");
+  if (context === contextName || (await readIfPresent(kubeconfig)) === undefined) return undefined;
+  const kubectl = await findCommand("kubectl");
+  if (kubectl === undefined) return undefined;
+  const args = [
+    "--kubeconfig",
+    kubeconfig,
+    "--context",
+    context,
+    "--request-timeout=5s",
+    "get",
+    "--raw",
+    "/readyz",
+  ];
+  if ((await tryRun(kubectl, args)) === undefined) return undefined;
+  say(`cluster: context ${context} of ${kubeconfig} answers`);
+  return { kind: "existing", kubeconfig, context, loopbackSources: [], apiServerCidrs: ["0.0.0.0/0"] };
+}
+
+async function kind(): Promise<Cluster | undefined> {
+  // A node that is there already is not left behind for something new.
+  if ((await nodeStatus()).state !== "stopped" || (await tryRun("docker", ["info"])) === undefined)
+    return undefined;
+  const kindCommand = await kindProgram();
+  if (kindCommand === undefined) return undefined;
+  const kubeconfig = join(cacheDirectory(), "kind.kubeconfig");
+  const clusters = (await tryRun(kindCommand, ["get", "clusters"])) ?? "";
+  if (!clusters.split("\n").includes(kindName)) {
+    say("cluster: making a kind cluster (1 to 3 minutes)");
+    const portMapping = (port: number): object => ({
+      containerPort: port,
+      hostPort: port,
+      listenAddress: "127.0.0.1",
+    });
+    const config = stringify({
+      kind: "Cluster",
+      apiVersion: "kind.x-k8s.io/v1alpha4",
+      nodes: [
+        {
+          role: "control-plane",
+          extraPortMappings: [portMapping(edgePorts.https), portMapping(edgePorts.http)],
+        },
+      ],
+    });
+    try {
+      const args = [
+        "create",
+        "cluster",
+        "--name",
+        kindName,
+        "--kubeconfig",
+        kubeconfig,
+        "--wait",
+        "120s",
+        "--config",
+        "-",
+      ];
+      await run(kindCommand, args, { input: config });
+    } catch (error) {
+      say(
+        `cluster: kind could not make one (${message(error).split("\n")[0] ?? ""}); the machine's own node is used`,
+      );
+      await tryRun(kindCommand, ["delete", "cluster", "--name", kindName]);
+      return undefined;
+    }
+  }
+  await run(kindCommand, ["export", "kubeconfig", "--name", kindName, "--kubeconfig", kubeconfig]);
+  say(`cluster: kind (${kindName}), because Docker answers here`);
+  // Docker's own networks: what comes through a published port has its gateway's address.
+  const loopbackSources = ["172.16.0.0/12"];
+  return {
+    kind: "kind",
+    kubeconfig,
+    context: `kind-${kindName}`,
+    loopbackSources,
+    apiServerCidrs: ["0.0.0.0/0"],
+  };
+}
+
+async function kindProgram(): Promise<string | undefined> {
+  const onPath = await findCommand("kind");
+  if (onPath !== undefined || (await findCommand("go")) === undefined) return onPath;
+  return join(await buildGoTool("kind"), "kind");
+}
+
+async function ownNode(): Promise<Cluster> {
+  await startNode();
+  say("cluster: this machine's own node, because no configured context and no Docker answers here");
+  return {
+    kind: "node",
+    kubeconfig: kubeconfigPath(),
+    context: contextName,
+    loopbackSources: [`${network.nodeAddress}/32`],
+    apiServerCidrs: [`${network.nodeAddress}/32`],
+  };
+}
+
+/** Puts saved images where the cluster's pods find them, and drops the builds before them. */
+export async function loadImages(
+  cluster: Cluster,
+  tars: readonly string[],
+  references: readonly string[],
+): Promise<void> {
+  if (cluster.kind === "node") {
+    await importImages(tars);
+    await pruneImages(references, "docker.io/groundwork/");
+    return;
+  }
+  const kindCommand = cluster.kind === "kind" ? await kindProgram() : undefined;
+  if (kindCommand === undefined) return;
+  for (const tar of tars) await run(kindCommand, ["load", "image-archive", tar, "--name", kindName]);
+}
+
+/** Removes whatever `ensureCluster` made; a cluster that was there before stays. */
+export async function removeCluster(): Promise<void> {
+  const kindCommand = await findCommand("kind");
+  if (kindCommand !== undefined) await tryRun(kindCommand, ["delete", "cluster", "--name", kindName]);
+  if (process.platform === "linux" && process.getuid?.() === 0) await removeNode();
+  await rm(chosenFile(), { force: true });
+}
+
+/** The kubectl of the machine, or one that is built for it. */
+export async function kubectlProgram(): Promise<string> {
+  return (await findCommand("kubectl")) ?? join(await buildGoTool("kubernetes", "kubectl"), "kubectl");
+}
+
+/** Runs kubectl against the cluster and gives what it printed. */
+export async function kubectl(cluster: Cluster, args: readonly string[]): Promise<string> {
+  return run(await kubectlProgram(), [
+    "--kubeconfig",
+    cluster.kubeconfig,
+    "--context",
+    cluster.context,
+    ...args,
+  ]);
+}

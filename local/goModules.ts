@@ -1,0 +1,58 @@
+/** The Go programs that the stack needs on this machine, pinned by the go.mod of their directory in local/modules. */
+export interface GoModule {
+  /** Program name → the package it is built from. */
+  readonly programs: Readonly<Record<string, string>>;
+  /** Linker settings `-X variable=value`. */
+  readonly variables?: Readonly<Record<string, string>>;
+  /** Needs a C compiler and libseccomp's headers. */
+  readonly seccomp?: boolean;
+  /** What a first build usually takes on two cores, and the disk it wants for sources, build cache and result. */
+  readonly minutes: number;
+  readonly diskGiB: number;
+}
+
+const kubernetesVersion = "1.37.2";
+const pulumiVersion = "3.259.0";
+
+export const goModules = {
+  pulumi: {
+    programs: { pulumi: "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi" },
+    variables: { "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": pulumiVersion },
+    minutes: 6,
+    diskGiB: 5,
+  },
+  kubernetes: {
+    programs: {
+      "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+      "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+      "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+      "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+      kubelet: "k8s.io/kubernetes/cmd/kubelet",
+      kubectl: "k8s.io/kubernetes/cmd/kubectl",
+    },
+    variables: {
+      "k8s.io/component-base/version.gitVersion": `v${kubernetesVersion}`,
+      "k8s.io/component-base/version.gitMajor": kubernetesVersion.split(".")[0] ?? "",
+      "k8s.io/component-base/version.gitMinor": kubernetesVersion.split(".")[1] ?? "",
+      "k8s.io/component-base/version.gitTreeState": "clean",
+    },
+    minutes: 10,
+    diskGiB: 5,
+  },
+  kind: { programs: { kind: "sigs.k8s.io/kind" }, minutes: 1, diskGiB: 1 },
+  etcd: { programs: { etcd: "go.etcd.io/etcd/server/v3" }, minutes: 1, diskGiB: 2 },
+  containerd: {
+    programs: {
+      containerd: "github.com/containerd/containerd/v2/cmd/containerd",
+      "containerd-shim-runc-v2": "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+      ctr: "github.com/containerd/containerd/v2/cmd/ctr",
+    },
+    minutes: 2,
+    diskGiB: 2,
+  },
+  runc: { programs: { runc: "github.com/opencontainers/runc" }, seccomp: true, minutes: 0.5, diskGiB: 1 },
+  coredns: { programs: { coredns: "." }, minutes: 2, diskGiB: 3 },
+  pause: { programs: { pause: "." }, minutes: 0.1, diskGiB: 0.2 },
+} as const satisfies Readonly<Record<string, GoModule>>;
+
+export type GoModuleName = keyof typeof goModules;

@@ -1,0 +1,184 @@
+/**
+ * The container images that the stack runs, in the cache directory as tars that any containerd or kind imports. Where a
+ * Docker on this machine can pull, only our own images are built; elsewhere all are, from Debian and npm packages.
+ */
+import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ensureBase } from "./images/base.ts";
+import { buildImages, type Workshop } from "./images/build.ts";
+import { baseImage, isRun, missing, sources, type World } from "./images/catalogue.ts";
+import { plan, type PlannedImage } from "./images/contents.ts";
+import { removePrivateDocker, withPrivateDocker } from "./images/privateDocker.ts";
+import { Progress, StepError } from "./images/steps.ts";
+import { withLock } from "./lock.ts";
+import {
+  cacheDirectory,
+  exists,
+  findCommand,
+  lastLines,
+  message,
+  readIfPresent,
+  run,
+  say,
+  UserError,
+} from "./system.ts";
+
+export interface LocalImages {
+  /** Logical name → reference of an image that was built here; a name that is absent has its upstream image. */
+  readonly images: Readonly<Record<string, string>>;
+  /** Saved images, to be imported into the cluster's node. */
+  readonly tars: readonly string[];
+  /** Logical name → why there is no such image here. */
+  readonly missing: Readonly<Record<string, string>>;
+}
+
+export interface EnsureOptions {
+  /** Logical names of the images that matter now, such as `["app"]` after an edit; default: all. */
+  readonly only?: readonly string[];
+}
+
+const gibibyte = 1024 ** 3;
+const freeGiBNeeded = { everything: 5, one: 1 };
+const pullSeconds = 120;
+
+/** Builds what is not built yet and says where it is; takes a second or two when everything is there. */
+export async function ensureImages(options: EnsureOptions = {}): Promise<LocalImages> {
+  const { world, planned } = (await finished(options)) ?? (await build(options));
+  const run = planned.filter(({ source }) => isRun(source));
+  return {
+    images: Object.fromEntries(run.map(({ source, reference }) => [source.name, reference])),
+    tars: run.map(tarPath),
+    missing: missing(world),
+  };
+}
+
+/** Removes all images and what made them. */
+export async function removeImages(): Promise<void> {
+  await withLock("images", async () => {
+    await removePrivateDocker(privateDirectory());
+    await rm(directory(), { recursive: true, force: true });
+  });
+}
+
+interface Outcome {
+  readonly world: World;
+  readonly planned: readonly PlannedImage[];
+}
+
+function directory(): string {
+  return join(cacheDirectory(), "images");
+}
+
+function privateDirectory(): string {
+  return join(directory(), "docker");
+}
+
+function tarPath(image: PlannedImage): string {
+  return join(directory(), image.tarName);
+}
+
+/** The choice of an earlier run, which later ones keep to: images of both kinds in one stack help nobody. */
+async function chosenBefore(): Promise<World | undefined> {
+  const text = (await readIfPresent(join(directory(), "world")))?.trim();
+  return text === "docker" || text === "packages" ? text : undefined;
+}
+
+/** What an earlier run made, if it is all there and still what the sources say. */
+async function finished(options: EnsureOptions): Promise<Outcome | undefined> {
+  const world = await chosenBefore();
+  if (world === undefined) return undefined;
+  const planned = await plan(sources(world), world, options.only);
+  const run = planned.filter(({ source }) => isRun(source));
+  const present = await Promise.all(run.map((image) => exists(tarPath(image))));
+  return present.every(Boolean) ? { world, planned } : undefined;
+}
+
+async function build(options: EnsureOptions): Promise<Outcome> {
+  return withLock("images", async () => {
+    await mkdir(directory(), { recursive: true });
+    const leftovers = (await readdir(directory())).filter((file) => file.endsWith(".partial"));
+    for (const file of leftovers) await rm(join(directory(), file));
+    const world = await choose();
+    const planned = await plan(sources(world), world, options.only);
+    await requireSpace(options.only === undefined ? freeGiBNeeded.everything : freeGiBNeeded.one);
+    const progress = new Progress();
+    try {
+      if (world === "docker") await buildWithDocker(planned, progress);
+      else await buildFromPackages(planned, progress);
+    } catch (error) {
+      throw explain(error);
+    } finally {
+      progress.stop();
+    }
+    return { world, planned };
+  });
+}
+
+async function choose(): Promise<World> {
+  const before = await chosenBefore();
+  if (before === "packages") return before;
+  const obstacle = await dockerObstacle();
+  const world = obstacle === undefined ? "docker" : "packages";
+  if (obstacle === undefined) say("images: this machine's Docker builds ours; the cluster pulls all others");
+  else say(`images: all built from Debian and npm packages, because ${obstacle}`);
+  await writeFile(join(directory(), "world"), `${world}\n`);
+  return world;
+}
+
+/** Why this machine's own Docker cannot be used; undefined when it can. */
+async function dockerObstacle(): Promise<string | undefined> {
+  if ((await findCommand("docker")) === undefined) return "there is no Docker here";
+  try {
+    await run("timeout", ["10", "docker", "version", "--format", "{{.Server.Version}}"]);
+  } catch {
+    return "no Docker daemon answers here";
+  }
+  try {
+    await run("timeout", [String(pullSeconds), "docker", "pull", "--quiet", baseImage]);
+    return undefined;
+  } catch (error) {
+    return `this machine's Docker cannot pull ${baseImage} (${lastLines(message(error), 1)})`;
+  }
+}
+
+async function buildWithDocker(planned: readonly PlannedImage[], progress: Progress): Promise<void> {
+  const client = { command: (await findCommand("docker")) ?? "docker", env: process.env };
+  const { signal } = new AbortController();
+  const workshop: Workshop = { client, directory: directory(), hostNetwork: false, progress, signal };
+  await buildImages(planned, workshop);
+}
+
+async function buildFromPackages(planned: readonly PlannedImage[], progress: Progress): Promise<void> {
+  await withPrivateDocker(privateDirectory(), async (client, signal) => {
+    const workshop: Workshop = { client, directory: directory(), hostNetwork: true, progress, signal };
+    await ensureBase(workshop);
+    await buildImages(planned, workshop);
+  });
+}
+
+async function requireSpace(neededGiB: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory());
+  const free = (bavail * bsize) / gibibyte;
+  if (free >= neededGiB) return;
+  throw new UserError(
+    `Building images needs ${neededGiB} GiB of disk; ${directory()} has ${free.toFixed(1)} GiB free. ` +
+      "Make room, or set GROUNDWORK_CACHE to a directory on a larger disk, then run the same command again.",
+  );
+}
+
+/** What a failed command means to the person who ran it. */
+function explain(error: unknown): unknown {
+  if (!(error instanceof StepError)) return error;
+  const causes: readonly (readonly [RegExp, string])[] = [
+    [/no space left on device/i, "The disk is full: make room"],
+    [
+      /could not resolve|temporary failure|failed to fetch|unable to fetch|connection (reset|timed out|refused)|ECONN|ETIMEDOUT/i,
+      "A package source stopped answering: check the network",
+    ],
+  ];
+  const [, cause = "Its last lines say why"] = causes.find(([pattern]) => pattern.test(error.logTail)) ?? [];
+  return new UserError(
+    `images: ${error.message}.\n${error.logTail}\nAll of its log: ${error.logFile}\n` +
+      `${cause}; then run the same command again: what is built so far is kept.`,
+  );
+}

@@ -1,0 +1,92 @@
+/** Which images are built here, from what, and which cannot be. */
+import { join } from "node:path";
+
+export const repository = join(import.meta.dirname, "..", "..");
+
+/** Part of every tag: a newer date makes new images, with the packages that Debian has by then. */
+export const packagesAsOf = "2026-11-23";
+
+/** The name that our Dockerfiles start from; where no registry answers, an image made by mmdebstrap bears it. */
+export const baseImage = "docker.io/library/debian:trixie-slim";
+
+const docs = ["doc", "man", "info", "locale", "lintian"].map((directory) => `/usr/share/${directory}/*`);
+
+const keepNothing = [
+  'APT::Keep-Downloaded-Packages "false"',
+  'Dir::Cache::pkgcache ""',
+  'Dir::Cache::srcpkgcache ""',
+];
+
+/** How mmdebstrap makes it: without documentation and downloads, as Debian's own slim image is. */
+export const baseRecipe: readonly string[] = [
+  "--variant=minbase",
+  "--format=tar",
+  ...docs.map((path) => `--dpkgopt=path-exclude=${path}`),
+  "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+  // Not by --aptopt: mmdebstrap itself needs the downloads that this drops, and then leaves the caches behind.
+  `--customize-hook=printf '%s;\\n' ${keepNothing.map((line) => `'${line}'`).join(" ")} > "$1/etc/apt/apt.conf.d/groundwork" && rm -f "$1"/var/cache/apt/*.bin`,
+];
+
+export interface ImageSource {
+  readonly name: string;
+  /** Directory of the Dockerfile and of what it copies. */
+  readonly context: string;
+  /** Build argument → the image of this catalogue that it names; the image is built before this one. */
+  readonly parents?: Readonly<Record<string, string>>;
+  /** Paths that `npm ci` makes from the context's lock file and that are copied, where npm in a container cannot be had yet. */
+  readonly npmPaths?: readonly string[];
+  /** What a build takes on two busy cores, for the progress line. */
+  readonly expectedSeconds: number;
+}
+
+/** Ours in every world: products of this repository. */
+const products: readonly ImageSource[] = [
+  { name: "postgres", context: join(repository, "images", "postgres"), expectedSeconds: 90 },
+  {
+    name: "app",
+    context: join(repository, "app"),
+    parents: { NODE_IMAGE: "node" },
+    expectedSeconds: 60,
+  },
+];
+
+/** Built only where the upstream image cannot be pulled, longest first. */
+const standIns: readonly ImageSource[] = [
+  {
+    name: "node",
+    context: standIn("node"),
+    npmPaths: ["node_modules/npm", `node_modules/node-linux-${process.arch}/bin`],
+    expectedSeconds: 30,
+  },
+  { name: "azurite", context: standIn("azurite"), parents: { NODE_IMAGE: "node" }, expectedSeconds: 60 },
+  { name: "prometheus", context: standIn("prometheus"), expectedSeconds: 30 },
+  { name: "alertmanager", context: standIn("alertmanager"), expectedSeconds: 25 },
+  { name: "redis", context: standIn("redis"), expectedSeconds: 20 },
+  { name: "nginx", context: standIn("nginx"), expectedSeconds: 20 },
+];
+
+/** How images come about: with a Docker that can pull from registries, or from packages alone. */
+export type World = "docker" | "packages";
+
+/** Images that are only built upon and never run. */
+const buildTime = new Set(["node"]);
+
+export function sources(world: World): readonly ImageSource[] {
+  if (world === "packages") return [...products, ...standIns];
+  // Dockerfiles name the upstream image to build upon; nothing of ours is put in its place.
+  return products.map((source) => ({ ...source, parents: {} }));
+}
+
+export function isRun(source: ImageSource): boolean {
+  return !buildTime.has(source.name);
+}
+
+/** Images that no package here contains, each with the reason. */
+export function missing(world: World): Record<string, string> {
+  if (world === "docker") return {};
+  return { grafana: "no registry answers, and neither Debian nor another package source here has Grafana" };
+}
+
+function standIn(name: string): string {
+  return join(import.meta.dirname, name);
+}

@@ -1,0 +1,104 @@
+/** The commands behind the Makefile. */
+import { currentCluster, kubectl } from "./cluster.ts";
+import { preparedEngine } from "./engine.ts";
+import { caPath } from "./identity.ts";
+import { showStatus } from "./status.ts";
+import { message, run, say, UserError } from "./system.ts";
+import { forward, showLogs } from "./observe.ts";
+import { runTests } from "./tests.ts";
+import { baseUrl, clean, dev, down, exportState, preview, up, wrapperDirectory } from "./up.ts";
+import { repository } from "./stack.ts";
+
+type Command = (...args: string[]) => Promise<number | undefined | void>;
+
+const print = (text: string): void => {
+  process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
+};
+
+const commands: Readonly<Record<string, Command>> = {
+  up,
+  down,
+  dev,
+  clean,
+  preview: (stack = "dev") => preview(stack),
+  url: async () => {
+    await currentCluster();
+    print(baseUrl);
+  },
+  ca: async () => {
+    await currentCluster();
+    print(caPath());
+  },
+  kubeconfig: async () => {
+    print((await currentCluster()).kubeconfig);
+  },
+  export: async () => {
+    print(await exportState());
+  },
+  status: async () => {
+    const { kubeconfig, context } = await currentCluster();
+    return (await showStatus(kubeconfig, context)) ? 0 : 1;
+  },
+  logs: showLogs,
+  open: forward,
+  env: printEnvironment,
+  token: printToken,
+  render: async (stack = "dev") => {
+    print(await run("npx", ["tsx", "local/render.ts", stack], { cwd: repository }));
+  },
+  test: () => runTests("test"),
+  "test-engine": () => runTests("engine"),
+  "test-cluster": () => runTests("cluster"),
+};
+
+async function printEnvironment(): Promise<void> {
+  const cluster = await currentCluster();
+  const engine = await preparedEngine();
+  if (engine === undefined) throw new UserError("There is no Pulumi engine yet. Run `make up` first.");
+  for (const [name, value = ""] of Object.entries({ ...engine.env, KUBECONFIG: cluster.kubeconfig })) {
+    if (name !== "PATH" && process.env[name] !== value) print(`export ${name}='${value}'`);
+  }
+  print(`export PATH='${wrapperDirectory()}':"$PATH"`);
+}
+
+async function printToken(role = "", tenant = ""): Promise<void> {
+  if (!["admin", "editor", "viewer"].includes(role) || tenant === "") {
+    throw new UserError(
+      `ROLE is "${role}" and may be admin, editor or viewer; TENANT is "${tenant}" and may be any name: make token ROLE=editor TENANT=acme`,
+    );
+  }
+  const args = [
+    "exec",
+    "--namespace",
+    "app",
+    "deploy/app",
+    "--",
+    "node",
+    "/app/dist/cli/token.js",
+    "--role",
+    role,
+    "--tenant",
+    tenant,
+  ];
+  print(await kubectl(await currentCluster(), args));
+}
+
+async function main(name = "", ...args: string[]): Promise<number> {
+  const command = commands[name];
+  if (command === undefined)
+    throw new UserError(`"${name}" is no command. \`make help\` lists what there is.`);
+  return (await command(...args)) ?? 0;
+}
+
+try {
+  process.exitCode = await main(...process.argv.slice(2));
+} catch (error) {
+  say(
+    error instanceof UserError
+      ? error.message
+      : error instanceof Error
+        ? (error.stack ?? error.message)
+        : message(error),
+  );
+  process.exit(1);
+}

@@ -1,0 +1,3 @@
+module groundwork.local/modules/pause
+
+go 1.26

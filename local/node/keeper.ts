@@ -1,0 +1,36 @@
+/** The node's own small process: gives claims their volumes, and keeps the parts' logs within bounds. */
+import { copyFile, readdir, stat, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect } from "./api.ts";
+import { inCluster } from "./layout.ts";
+import { maxLogBytes } from "./processes.ts";
+import { reconcileVolumes } from "./volumes.ts";
+
+const intervalMilliseconds = 1000;
+const logCheckRounds = 30;
+
+async function boundLogs(): Promise<void> {
+  const directory = inCluster("logs");
+  for (const name of (await readdir(directory)).filter((file) => file.endsWith(".log"))) {
+    const path = join(directory, name);
+    if ((await stat(path)).size < maxLogBytes) continue;
+    await copyFile(path, `${path}.1`);
+    await truncate(path);
+  }
+}
+
+const api = await connect("keeper");
+let lastFailure = "";
+for (let round = 0; ; round++) {
+  try {
+    await reconcileVolumes(api);
+    if (round % logCheckRounds === 0) await boundLogs();
+    lastFailure = "";
+  } catch (error) {
+    const failure = String(error);
+    if (failure !== lastFailure) process.stderr.write(`${new Date().toISOString()} ${failure}\n`);
+    lastFailure = failure;
+  }
+  await sleep(intervalMilliseconds);
+}

@@ -1,0 +1,59 @@
+/** Logs of the stack's pods, and its web interfaces on this machine. */
+import { spawn } from "node:child_process";
+import { currentCluster, kubectl, kubectlProgram } from "./cluster.ts";
+import { say } from "./system.ts";
+
+/** Prints the latest log lines of every pod, or of one workload's. */
+export async function showLogs(workload = ""): Promise<void> {
+  const cluster = await currentCluster();
+  const selector =
+    workload === "" ? "app.kubernetes.io/part-of=groundwork" : `app.kubernetes.io/name=${workload}`;
+  for (const namespace of ["edge", "app", "data", "monitoring"]) {
+    const args = [
+      "logs",
+      "--namespace",
+      namespace,
+      "--selector",
+      selector,
+      "--all-containers",
+      "--prefix",
+      "--tail=20",
+    ];
+    process.stdout.write(await kubectl(cluster, args));
+  }
+}
+
+const interfaces = [
+  { service: "grafana", port: 3000 },
+  { service: "prometheus", port: 9090 },
+  { service: "alertmanager", port: 9093 },
+] as const;
+
+/** Forwards the web interfaces until the person stops it. */
+export async function forward(): Promise<void> {
+  const cluster = await currentCluster();
+  const program = await kubectlProgram();
+  const services = await kubectl(cluster, [
+    "get",
+    "services",
+    "--namespace",
+    "monitoring",
+    "--output",
+    "name",
+  ]);
+  const children = interfaces
+    .filter(({ service }) => services.includes(`service/${service}\n`))
+    .map(({ service, port }) => {
+      const args = ["port-forward", "--namespace", "monitoring", `service/${service}`, `${port}:${port}`];
+      say(`${service}: http://localhost:${port}`);
+      const child = spawn(
+        program,
+        ["--kubeconfig", cluster.kubeconfig, "--context", cluster.context, ...args],
+        {
+          stdio: ["ignore", "ignore", "inherit"],
+        },
+      );
+      return new Promise((resolve) => child.on("close", resolve));
+    });
+  await Promise.all(children);
+}

@@ -1,0 +1,69 @@
+import { createHash } from "node:crypto";
+import type { CheckInput } from "../common/provider.ts";
+import { isUnknown, reveal, textAt, type JsonObject } from "../common/wire.ts";
+
+const SUBSCRIPTION = "00000000-0000-0000-0000-000000000000";
+
+/** Provider namespaces that are not simply "Microsoft." and the module with a capital. */
+const NAMESPACES: Record<string, string> = {
+  containerservice: "Microsoft.ContainerService",
+  containerregistry: "Microsoft.ContainerRegistry",
+  dbforpostgresql: "Microsoft.DBforPostgreSQL",
+  keyvault: "Microsoft.KeyVault",
+  managedidentity: "Microsoft.ManagedIdentity",
+  operationalinsights: "Microsoft.OperationalInsights",
+  redisenterprise: "Microsoft.Cache",
+};
+
+const parts = (type: string): { module: string; kind: string } => {
+  const [, module = "", kind = ""] = type.split(":");
+  return { module: module.split("/")[0] ?? "", kind };
+};
+
+const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
+
+/** The input that names a resource of this type. */
+function nameKey(kind: string, inputs: JsonObject): string {
+  const own = `${lowerFirst(kind)}Name`;
+  const other = Object.keys(inputs).find((key) => key.endsWith("Name") && key !== "resourceGroupName");
+  return own in inputs || kind === "ResourceGroup" || other === undefined ? own : other;
+}
+
+/** Names a resource that has no name: its logical name with a random end. */
+export function withAzureName(inputs: JsonObject, input: CheckInput): JsonObject {
+  const key = nameKey(parts(input.type).kind, inputs);
+  if (inputs[key] !== undefined) return inputs;
+  const before = textAt(input.olds, key);
+  const end = createHash("sha256").update(input.randomSeed).digest("hex").slice(0, 8);
+  return { ...inputs, [key]: before || `${input.name}${end}` };
+}
+
+export function azureId(type: string, resourceName: string, inputs: JsonObject): string {
+  const { module, kind } = parts(type);
+  const plain = (key: string): string => {
+    const value = reveal(inputs[key] ?? "");
+    return typeof value === "string" && !isUnknown(value) ? value : "";
+  };
+  const group = plain("resourceGroupName") || "unknown";
+  const root = `/subscriptions/${SUBSCRIPTION}/resourceGroups/${group}`;
+  if (kind === "ResourceGroup") return root;
+  const namespace = NAMESPACES[module] ?? `Microsoft.${module.charAt(0).toUpperCase()}${module.slice(1)}`;
+  const name = plain(nameKey(kind, inputs)) || resourceName;
+  return `${root}/providers/${namespace}/${lowerFirst(kind)}s/${name}`;
+}
+
+/** Minimal answers to the functions that stacks like ours call. */
+export function azureInvoke(token: string, args: JsonObject): JsonObject {
+  const id = `/subscriptions/${SUBSCRIPTION}/resourceGroups/${textAt(args, "resourceGroupName") || "unknown"}`;
+  switch (token.split(":").at(-1)) {
+    case "getClientConfig":
+      return { clientId: SUBSCRIPTION, objectId: SUBSCRIPTION, subscriptionId: SUBSCRIPTION, tenantId: SUBSCRIPTION };
+    case "listStorageAccountKeys":
+      return { keys: [{ keyName: "key1", permissions: "FULL", value: Buffer.from("stand-in").toString("base64") }] };
+    case "listManagedClusterUserCredentials":
+    case "listManagedClusterAdminCredentials":
+      return { kubeconfigs: [{ name: "stand-in", value: Buffer.from("{}").toString("base64") }] };
+    default:
+      return { ...args, id };
+  }
+}

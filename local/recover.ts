@@ -1,0 +1,107 @@
+/** What an `up` that was killed leaves behind: a lock, and operations whose outcome the engine does not know. */
+import { readdir, readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { KubeConfig, KubernetesObjectApi } from "@kubernetes/client-node";
+import { pulumi, pulumiOutput, stateDirectory, type Engine } from "./stack.ts";
+import { isErrno, say, UserError } from "./system.ts";
+
+interface Lock {
+  readonly pid: number;
+  readonly hostname: string;
+}
+
+interface PendingOperation {
+  readonly type: string;
+  readonly resource: {
+    readonly urn: string;
+    readonly type: string;
+    readonly inputs?: {
+      readonly apiVersion?: string;
+      readonly kind?: string;
+      readonly metadata?: { readonly name?: string; readonly namespace?: string };
+    };
+  };
+}
+
+/** Clears a dead run's lock and settles its pending operations, so that the next `up` finishes the work. */
+export async function recover(
+  engine: Engine,
+  stack: string,
+  kubeconfig: string,
+  context: string,
+): Promise<void> {
+  await releaseDeadLock(engine, stack);
+  const state = JSON.parse(await pulumiOutput(engine, ["stack", "export", "--stack", stack])) as {
+    deployment: { pending_operations?: PendingOperation[] | null };
+  };
+  const pending = state.deployment.pending_operations ?? [];
+  if (pending.length === 0) return;
+  say(
+    `state: the last run was interrupted in ${pending.length} operation(s); looking at what became of them`,
+  );
+  const cluster = new KubeConfig();
+  cluster.loadFromFile(kubeconfig);
+  cluster.setCurrentContext(context);
+  const api = KubernetesObjectApi.makeApiClient(cluster);
+  const imports: string[] = [];
+  for (const { type, resource } of pending) {
+    if (type !== "creating") continue;
+    const id = await existingId(api, resource);
+    if (id !== undefined)
+      imports.push("--import-pending-creates", resource.urn, "--import-pending-creates", id);
+  }
+  const args = [
+    "refresh",
+    "--yes",
+    "--skip-preview",
+    "--non-interactive",
+    "--stack",
+    stack,
+    "--clear-pending-creates",
+  ];
+  const code = await pulumi(engine, imports.length > 0 ? [...args.slice(0, -1), ...imports] : args);
+  if (code !== 0)
+    throw new UserError("The interrupted run could not be settled; the messages above say why.");
+}
+
+/** The id of a Kubernetes object that was made although the engine never heard of it. */
+async function existingId(
+  api: KubernetesObjectApi,
+  { inputs }: PendingOperation["resource"],
+): Promise<string | undefined> {
+  const { apiVersion, kind, metadata } = inputs ?? {};
+  if (apiVersion === undefined || kind === undefined || metadata?.name === undefined) return undefined;
+  const { name, namespace } = metadata;
+  try {
+    await api.read({ apiVersion, kind, metadata: { name, ...(namespace !== undefined && { namespace }) } });
+    return namespace === undefined ? name : `${namespace}/${name}`;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === 404) return undefined;
+    throw error;
+  }
+}
+
+async function releaseDeadLock(engine: Engine, stack: string): Promise<void> {
+  const directory = join(stateDirectory(), ".pulumi", "locks", "organization", "groundwork", stack);
+  const files = await readdir(directory).catch(() => []);
+  for (const file of files) {
+    const lock = JSON.parse(await readFile(join(directory, file), "utf8")) as Lock;
+    if (lock.hostname !== hostname() || isRunning(lock.pid)) {
+      throw new UserError(
+        `Process ${lock.pid} on ${lock.hostname} is changing the stack "${stack}"; wait for it to end.`,
+      );
+    }
+    say(`state: process ${lock.pid} died while it changed the stack; releasing its lock`);
+    await pulumiOutput(engine, ["cancel", "--yes", "--stack", stack]);
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return !isErrno(error, "ESRCH");
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * The stack as this machine runs it: a Pulumi project in the cache directory whose program is the repository's, with a
+ * copy of `Pulumi.<stack>.yaml` that the machine's own values are added to. The committed files are never written to.
+ */
+import { spawn } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parse, stringify } from "yaml";
+import { cacheDirectory, readIfPresent, run, UserError } from "./system.ts";
+
+export const repository = join(import.meta.dirname, "..");
+
+/** Where the edge answers on this machine. */
+export const edgePorts = { https: 30443, http: 30080 } as const;
+
+/** A Pulumi command line that is ready to use: private home, local backend, passphrase. */
+export interface Engine {
+  /** Path of the CLI. */
+  readonly pulumi: string;
+  /** Environment to run it in. */
+  readonly env: NodeJS.ProcessEnv;
+}
+
+type Settings = Record<string, unknown>;
+
+interface StackFile {
+  readonly encryptionsalt?: string;
+  readonly config?: Settings;
+}
+
+export function stateDirectory(): string {
+  return join(cacheDirectory(), "state");
+}
+
+/** The Pulumi project that every command of this machine runs in. */
+export function projectDirectory(): string {
+  return join(stateDirectory(), "project");
+}
+
+function stackFile(stack: string): string {
+  return join(projectDirectory(), `Pulumi.${stack}.yaml`);
+}
+
+/** The environment's file of the repository; an unknown stack is an error that lists the known ones. */
+async function committed(stack: string): Promise<StackFile> {
+  const text = await readIfPresent(join(repository, `Pulumi.${stack}.yaml`));
+  if (text !== undefined) return parse(text) as StackFile;
+  const known = (await readdir(repository)).flatMap((file) => /^Pulumi\.(.+)\.yaml$/.exec(file)?.[1] ?? []);
+  throw new UserError(
+    `There is no stack "${stack}": Pulumi.${stack}.yaml does not exist. Stacks: ${known.join(", ")}.`,
+  );
+}
+
+/** The context that the stack's committed file names. */
+export async function committedContext(stack: string): Promise<string> {
+  const cluster = (await committed(stack)).config?.["groundwork:cluster"] as { context?: string } | undefined;
+  return cluster?.context ?? "";
+}
+
+/** The passphrase that encrypts this machine's states; made once. */
+export async function passphraseFile(): Promise<string> {
+  const path = join(stateDirectory(), "passphrase");
+  if ((await readIfPresent(path)) === undefined) {
+    await mkdir(stateDirectory(), { recursive: true, mode: 0o700 });
+    await writeFile(path, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600 });
+  }
+  await chmod(path, 0o600);
+  return path;
+}
+
+/** Makes the local project and the stack in it, with `settings` over the committed ones. */
+export async function prepareStack(
+  engine: Engine,
+  stack: string,
+  settings: Settings,
+  secrets: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const base = await committed(stack);
+  await mkdir(projectDirectory(), { recursive: true, mode: 0o700 });
+  const project = parse((await readIfPresent(join(repository, "Pulumi.yaml"))) ?? "") as Settings;
+  await writeFile(join(projectDirectory(), "Pulumi.yaml"), stringify({ ...project, main: repository }));
+
+  // Encrypted values differ each time, so what they were made from is remembered beside them, as hashes.
+  const fingerprintFile = join(stateDirectory(), `${stack}-secrets.json`);
+  const before = (parse((await readIfPresent(stackFile(stack))) ?? "{}") ?? {}) as StackFile;
+  const known = JSON.parse((await readIfPresent(fingerprintFile)) ?? "{}") as Record<string, string>;
+  const kept = Object.keys(secrets).filter(
+    (key) => before.config?.[key] !== undefined && known[key] === fingerprint(secrets[key]),
+  );
+  const config = {
+    ...merge(base.config ?? {}, settings),
+    ...Object.fromEntries(kept.map((key) => [key, before.config?.[key]])),
+  };
+  const salt = before.encryptionsalt !== undefined && { encryptionsalt: before.encryptionsalt };
+  await writeFile(stackFile(stack), stringify({ ...salt, config }));
+  await run(engine.pulumi, ["stack", "select", "--create", stack, "--non-interactive"], command(engine));
+  for (const [key, value] of Object.entries(secrets)) {
+    if (kept.includes(key)) continue;
+    // By standard input: arguments can be read in the process list.
+    const args = ["config", "set", "--secret", "--stack", stack, key];
+    await run(engine.pulumi, args, { ...command(engine), input: value });
+  }
+  const fingerprints = Object.entries(secrets).map(([key, value]) => [key, fingerprint(value)]);
+  await writeFile(fingerprintFile, JSON.stringify(Object.fromEntries(fingerprints)), { mode: 0o600 });
+}
+
+function fingerprint(value: string | undefined): string {
+  return createHash("sha256")
+    .update(value ?? "")
+    .digest("hex");
+}
+
+function command(engine: Engine): { cwd: string; env: NodeJS.ProcessEnv } {
+  return { cwd: projectDirectory(), env: engine.env };
+}
+
+/** Runs Pulumi on the person's terminal; its exit status is ours. */
+export function pulumi(engine: Engine, args: readonly string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(engine.pulumi, args, { ...command(engine), stdio: "inherit" });
+    child.on("error", reject);
+    child.on("close", (code) => {
+      resolve(code ?? 1);
+    });
+  });
+}
+
+/** Runs Pulumi and gives what it printed. */
+export function pulumiOutput(engine: Engine, args: readonly string[]): Promise<string> {
+  return run(engine.pulumi, args, command(engine));
+}
+
+/** `over` wins; objects are merged key by key, everything else is replaced. */
+export function merge(base: Settings, over: Settings): Settings {
+  const isObject = (value: unknown): value is Settings =>
+    typeof value === "object" && value !== null && !Array.isArray(value);
+  return Object.fromEntries(
+    [...new Set([...Object.keys(base), ...Object.keys(over)])].map((key) => {
+      const [left, right] = [base[key], over[key]];
+      if (isObject(left) && isObject(right)) return [key, merge(left, right)];
+      return [key, right ?? left];
+    }),
+  );
+}

@@ -1,0 +1,87 @@
+/** One look at every workload of the stack. */
+import { AppsV1Api, BatchV1Api, CoreV1Api, KubeConfig, type V1Pod } from "@kubernetes/client-node";
+
+const namespaces = ["edge", "app", "data", "monitoring"];
+
+interface Row {
+  readonly namespace: string;
+  readonly workload: string;
+  readonly ready: string;
+  readonly state: string;
+  readonly healthy: boolean;
+}
+
+/** Prints the table; whether everything is healthy. */
+export async function showStatus(kubeconfig: string, context: string): Promise<boolean> {
+  const cluster = new KubeConfig();
+  cluster.loadFromFile(kubeconfig);
+  cluster.setCurrentContext(context);
+  const rows = (await Promise.all(namespaces.map((namespace) => rowsOf(cluster, namespace)))).flat();
+  if (rows.length === 0) {
+    process.stdout.write("No workload runs. `make up` brings the stack up.\n");
+    return false;
+  }
+  const cells = rows.map(({ namespace, workload, ready, state, healthy }) => [
+    healthy ? "ok" : "!!",
+    namespace,
+    workload,
+    ready,
+    state,
+  ]);
+  const header = ["", "NAMESPACE", "WORKLOAD", "READY", "STATE"];
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)),
+  );
+  const color = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
+  for (const row of [header, ...cells]) {
+    const line = row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
+    process.stdout.write(
+      color && row[0] !== "" ? `\u001b[${row[0] === "ok" ? 32 : 31}m${line}\u001b[0m\n` : `${line}\n`,
+    );
+  }
+  return rows.every(({ healthy }) => healthy);
+}
+
+async function rowsOf(cluster: KubeConfig, namespace: string): Promise<Row[]> {
+  const apps = cluster.makeApiClient(AppsV1Api);
+  const [deployments, statefulSets, cronJobs, pods] = await Promise.all([
+    apps.listNamespacedDeployment({ namespace }),
+    apps.listNamespacedStatefulSet({ namespace }),
+    cluster.makeApiClient(BatchV1Api).listNamespacedCronJob({ namespace }),
+    cluster.makeApiClient(CoreV1Api).listNamespacedPod({ namespace }),
+  ]);
+  const replicated = [...deployments.items, ...statefulSets.items].map((item): Row => {
+    const workload = item.metadata?.name ?? "";
+    const wanted = item.spec?.replicas ?? 1;
+    const ready = item.status?.readyReplicas ?? 0;
+    const own = pods.items.filter((pod) => pod.metadata?.labels?.["app.kubernetes.io/name"] === workload);
+    return {
+      namespace,
+      workload,
+      ready: `${ready}/${wanted}`,
+      state: own.map(stateOf).find(Boolean) ?? "running",
+      healthy: ready >= wanted,
+    };
+  });
+  const scheduled = cronJobs.items.map((item): Row => {
+    const last = item.status?.lastSuccessfulTime;
+    const state =
+      last === undefined ? `${item.spec?.schedule ?? ""}, not yet run` : `last success ${last.toISOString()}`;
+    return { namespace, workload: item.metadata?.name ?? "", ready: "cron", state, healthy: true };
+  });
+  return [...replicated, ...scheduled];
+}
+
+/** What keeps a pod from being ready, or how often it restarted; undefined when there is nothing to say. */
+function stateOf(pod: V1Pod): string | undefined {
+  for (const status of pod.status?.containerStatuses ?? []) {
+    const waiting = status.state?.waiting;
+    if (waiting?.reason !== undefined) return `${waiting.reason}: ${waiting.message ?? status.name}`;
+    if (!status.ready) return `${status.name} is not ready`;
+    if (status.restartCount > 0) return `running, restarted ${status.restartCount}×`;
+  }
+  return pod.status?.phase === "Pending" ? "pending" : undefined;
+}

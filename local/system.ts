@@ -1,0 +1,152 @@
+/** What every local tool needs from the machine: the cache directory, commands, Debian packages, clear errors. */
+import { execFile } from "node:child_process";
+import { access, constants, readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { delimiter, join } from "node:path";
+
+/** An error that is the user's to act on: printed as it is, without a stack trace. */
+export class UserError extends Error {
+  override readonly name = "UserError";
+}
+
+/** Everything local/ writes is below this directory; nothing goes into the repository. */
+export function cacheDirectory(): string {
+  const own = process.env["GROUNDWORK_CACHE"];
+  if (own !== undefined && own !== "") return own;
+  const base = process.env["XDG_CACHE_HOME"];
+  return join(base !== undefined && base !== "" ? base : join(homedir(), ".cache"), "groundwork");
+}
+
+/** One line to the person watching. On stderr: stdout belongs to commands whose output is used (`make -s url`). */
+export function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+export interface RunOptions {
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  readonly input?: string;
+}
+
+/** Runs a command to its end and gives its stdout; a failure is an Error with the command and its last stderr lines. */
+export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(
+      command,
+      args,
+      { cwd: options.cwd, env: options.env, maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        if (error === null) resolve(stdout);
+        else reject(new Error(`${command} ${args.join(" ")}: ${lastLines(stderr, 5) || error.message}`));
+      },
+    );
+    // A command that ends without reading its input makes the pipe fail; its exit status says what matters.
+    child.stdin?.on("error", () => undefined);
+    child.stdin?.end(options.input ?? "");
+  });
+}
+
+/** As `run`, but a failure is `undefined`: for questions ("is there…") and for clean-up that may find nothing. */
+export async function tryRun(command: string, args: readonly string[]): Promise<string | undefined> {
+  try {
+    return await run(command, args);
+  } catch {
+    return undefined;
+  }
+}
+
+export function lastLines(text: string, count: number): string {
+  return text.trimEnd().split("\n").slice(-count).join("\n");
+}
+
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The file's text, or undefined if there is no such file. */
+export async function readIfPresent(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+export function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
+
+export function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Where a command is on PATH or in the system directories that a plain user's PATH leaves out. */
+export async function findCommand(name: string): Promise<string | undefined> {
+  const directories = [
+    ...(process.env["PATH"] ?? "").split(delimiter),
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/sbin",
+  ];
+  for (const directory of directories.filter((entry) => entry !== "")) {
+    const candidate = join(directory, name);
+    const executable = await access(candidate, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (executable) return candidate;
+  }
+  return undefined;
+}
+
+export function requireRoot(what: string): void {
+  if (process.getuid?.() !== 0) {
+    throw new UserError(
+      `${what} needs root (it mounts file systems and sets up a network). ` +
+        "Run the same command with sudo -E, or name an existing cluster's context in the configuration.",
+    );
+  }
+}
+
+/** A thing that must be on the machine (a command's name, or an absolute path), and the Debian package that has it. */
+export interface SystemNeed {
+  readonly provides: string;
+  readonly debianPackage: string;
+}
+
+/** Installs what is missing with apt-get, saying so in one line. */
+export async function ensureSystemPackages(needs: readonly SystemNeed[], why: string): Promise<void> {
+  const missing = new Set<string>();
+  for (const { provides, debianPackage } of needs) {
+    const found = provides.startsWith("/")
+      ? await exists(provides)
+      : (await findCommand(provides)) !== undefined;
+    if (!found) missing.add(debianPackage);
+  }
+  if (missing.size === 0) return;
+  const packages = [...missing];
+  if ((await findCommand("apt-get")) === undefined) {
+    throw new UserError(
+      `${why} needs what Debian calls ${packages.join(", ")}: install it, then run this again.`,
+    );
+  }
+  requireRoot(`Installing ${packages.join(", ")} (for ${why})`);
+  say(`packages: apt-get install ${packages.join(" ")} (for ${why})`);
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  const install = ["install", "-y", "--no-install-recommends", ...packages];
+  try {
+    await run("apt-get", install, { env }).catch(async () => {
+      await run("apt-get", ["update"], { env });
+      await run("apt-get", install, { env });
+    });
+  } catch (error) {
+    throw new UserError(
+      `apt-get could not install ${packages.join(", ")} (for ${why}): ${message(error)}\n` +
+        "Check the package mirror, then run the same command again.",
+    );
+  }
+}

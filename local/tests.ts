@@ -1,0 +1,77 @@
+/** The test commands: each brings what its tests need, runs them, and leaves a report for the total. */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { delimiter } from "node:path";
+import { currentCluster } from "./cluster.ts";
+import { testTools } from "./debian.ts";
+import { caPath } from "./identity.ts";
+import { repository } from "./stack.ts";
+import { say } from "./system.ts";
+import { baseUrl, prepare, withKubeconfig } from "./up.ts";
+
+interface Step {
+  readonly title: string;
+  readonly command: readonly string[];
+  readonly directory?: string;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** Runs a suite; stops at the first step that fails, whose exit status it gives. */
+export async function runTests(suite: "test" | "engine" | "cluster"): Promise<number> {
+  for (const { title, command, directory = repository, env = process.env } of await stepsOf(suite)) {
+    say(`\n${title}`);
+    const started = Date.now();
+    const code = await execute(command, directory, env);
+    say(`${title}: ${code === 0 ? "ok" : "failed"}, ${((Date.now() - started) / 1000).toFixed(1)} s`);
+    if (code !== 0) return code;
+  }
+  return 0;
+}
+
+async function stepsOf(suite: "test" | "engine" | "cluster"): Promise<Step[]> {
+  if (suite === "test") {
+    const env = { ...process.env, PATH: `${await testTools()}${delimiter}${process.env["PATH"] ?? ""}` };
+    return [
+      { title: "lint", command: ["npm", "run", "--silent", "lint"] },
+      { title: "types", command: ["npm", "run", "--silent", "types"] },
+      { title: "unit tests", command: vitest("unit", "--project", "unit", "--coverage"), env },
+      { title: "app tests", command: vitest("app", "--coverage"), directory: join(repository, "app"), env },
+    ];
+  }
+  if (suite === "engine") {
+    const { engine, cluster } = withKubeconfig(await prepare());
+    const env = { ...engine.env, KUBE_CONTEXT: cluster.context };
+    return [{ title: "engine tests", command: vitest("engine", "--project", "engine"), env }];
+  }
+  const cluster = await currentCluster();
+  const env = {
+    ...process.env,
+    KUBECONFIG: cluster.kubeconfig,
+    KUBE_CONTEXT: cluster.context,
+    EDGE_URL: baseUrl,
+    EDGE_CA: caPath(),
+  };
+  return [{ title: "cluster tests", command: vitest("cluster", "--project", "cluster"), env }];
+}
+
+/** With `TEST_REPORTS` set, also writes the counts there, for `.ci/run` to add up. */
+function vitest(name: string, ...args: string[]): string[] {
+  const reports = process.env["TEST_REPORTS"];
+  const report =
+    reports === undefined ? [] : ["--reporter=json", `--outputFile.json=${join(reports, `${name}.json`)}`];
+  return ["npx", "vitest", "run", ...args, "--reporter=default", ...report];
+}
+
+function execute(
+  [command = "", ...args]: readonly string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, env, stdio: "inherit" });
+    child.on("error", reject);
+    child.on("close", (code) => {
+      resolve(code ?? 1);
+    });
+  });
+}

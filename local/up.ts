@@ -1,0 +1,175 @@
+/** `make up`, `make down` and what else changes the stack on this machine. */
+import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { currentCluster, ensureCluster, loadImages, removeCluster, type Cluster } from "./cluster.ts";
+import { prepareEngine } from "./engine.ts";
+import { buildGoTool } from "./gotools.ts";
+import { backupKey, caPath, edgeCertificate } from "./identity.ts";
+import { ensureImages, removeImages, type LocalImages } from "./images.ts";
+import { withLock } from "./lock.ts";
+import { recover } from "./recover.ts";
+import { edgePorts, prepareStack, projectDirectory, pulumi, pulumiOutput, type Engine } from "./stack.ts";
+import { showStatus } from "./status.ts";
+import { cacheDirectory, exists, say, UserError } from "./system.ts";
+
+export interface World {
+  readonly engine: Engine;
+  readonly cluster: Cluster;
+  readonly images: LocalImages;
+}
+
+const stack = "dev";
+export const baseUrl = `https://localhost:${edgePorts.https}`;
+
+/** Engine, cluster and images, made or found; the stack itself is not touched. */
+export async function prepare(): Promise<World> {
+  // Images wait for packages while the node's parts keep the processors busy.
+  const [[cluster, engine], images] = await Promise.all([
+    ensureCluster().then(async (made) => [made, await ensureEngine()] as const),
+    ensureImages(),
+  ]);
+  await loadImages(cluster, images.tars, Object.values(images.images));
+  for (const [name, reason] of Object.entries(images.missing))
+    say(`left out of this run: ${name} (${reason})`);
+  return { engine, cluster, images };
+}
+
+export async function ensureEngine(): Promise<Engine> {
+  const engine = await prepareEngine({
+    buildPulumi: async () => join(await buildGoTool("pulumi"), "pulumi"),
+  });
+  await writeWrapper(engine);
+  return engine;
+}
+
+/** A `pulumi` for the person's own shell that works on this machine's project wherever it is called. */
+async function writeWrapper(engine: Engine): Promise<void> {
+  const path = join(wrapperDirectory(), "pulumi");
+  await mkdir(wrapperDirectory(), { recursive: true });
+  await writeFile(path, `#!/bin/sh\nexec '${engine.pulumi}' --cwd '${projectDirectory()}' "$@"\n`);
+  await chmod(path, 0o755);
+}
+
+export function wrapperDirectory(): string {
+  return join(cacheDirectory(), "engine", "bin");
+}
+
+/** Writes what only this machine knows into its copy of the dev stack's file. */
+export async function configure({ engine, cluster, images }: World): Promise<void> {
+  const key = await backupKey();
+  await prepareStack(
+    engine,
+    stack,
+    {
+      "groundwork:cluster": { context: cluster.context, apiServerCidrs: cluster.apiServerCidrs },
+      "groundwork:images": images.images,
+      "groundwork:edge": { trustedProxies: cluster.loopbackSources },
+      "groundwork:monitoring": { grafana: !("grafana" in images.missing) },
+      "groundwork:backups": { ageRecipient: key.recipient },
+    },
+    { "groundwork:tlsBundle": await edgeCertificate(["localhost"]), "groundwork:ageIdentity": key.identity },
+  );
+}
+
+/** `make up`: everything from nothing, or whatever is missing. */
+export function up(): Promise<void> {
+  return withLock("stack", async () => {
+    const started = Date.now();
+    const world = withKubeconfig(await prepare());
+    await configure(world);
+    await recover(world.engine, stack, world.cluster.kubeconfig, world.cluster.context);
+    await pulumiUp(world.engine);
+    say(`\nThe dev stack is up, after ${Math.round((Date.now() - started) / 1000)} s:\n`);
+    await showStatus(world.cluster.kubeconfig, world.cluster.context);
+    say(summary(world));
+  });
+}
+
+/** `make dev`: the app's image from its present source, rolled out. */
+export function dev(): Promise<void> {
+  return withLock("stack", async () => {
+    const started = Date.now();
+    const cluster = await currentCluster();
+    const [engine, images] = await Promise.all([ensureEngine(), ensureImages({ only: ["app"] })]);
+    await loadImages(cluster, images.tars, Object.values(images.images));
+    const world = withKubeconfig({ engine, cluster, images });
+    await configure(world);
+    await pulumiUp(world.engine);
+    say(`The edit runs after ${Math.round((Date.now() - started) / 1000)} s.`);
+  });
+}
+
+async function pulumiUp(engine: Engine): Promise<void> {
+  const code = await pulumi(engine, ["up", "--yes", "--skip-preview", "--stack", stack]);
+  if (code !== 0) {
+    throw new UserError(
+      "pulumi up failed; the messages above say why. Mend it, then run the same command again.",
+    );
+  }
+}
+
+/** `make down`: destroys the stack; node and caches stay. */
+export function down(): Promise<void> {
+  return withLock("stack", async () => {
+    const engine = await ensureEngine();
+    const cluster = await currentCluster();
+    if (!(await exists(join(projectDirectory(), `Pulumi.${stack}.yaml`)))) {
+      say("There is no dev stack.");
+      return;
+    }
+    const world = withKubeconfig({ engine, cluster });
+    await recover(world.engine, stack, cluster.kubeconfig, cluster.context);
+    const code = await pulumi(world.engine, ["destroy", "--yes", "--skip-preview", "--stack", stack]);
+    if (code !== 0)
+      throw new UserError("pulumi destroy failed; the messages above say why. Run the same command again.");
+  });
+}
+
+/** `make clean`: the machine as it was before. */
+export function clean(): Promise<void> {
+  return withLock("stack", async () => {
+    await removeCluster();
+    await removeImages();
+    await rm(cacheDirectory(), { recursive: true, force: true });
+    say(`Removed the node, the stack's state and ${cacheDirectory()}.`);
+  });
+}
+
+/** `make preview`: what an `up` would change. A stack of another cluster is compared with this machine's. */
+export async function preview(name: string): Promise<number> {
+  const world = withKubeconfig(await prepare());
+  if (name === stack) await configure(world);
+  else await prepareStack(world.engine, name, { "groundwork:cluster": { context: world.cluster.context } });
+  return pulumi(world.engine, ["preview", "--diff", "--stack", name]);
+}
+
+export function withKubeconfig<T extends { readonly engine: Engine; readonly cluster: Cluster }>(
+  world: T,
+): T {
+  const { engine, cluster } = world;
+  return { ...world, engine: { ...engine, env: { ...engine.env, KUBECONFIG: cluster.kubeconfig } } };
+}
+
+/** The stack's state as JSON; secrets stay encrypted. */
+export async function exportState(): Promise<string> {
+  return pulumiOutput(await ensureEngine(), ["stack", "export", "--stack", stack]);
+}
+
+function summary({ cluster, images }: World): string {
+  const grafana = "grafana" in images.missing ? "" : ", Grafana";
+  return `
+It runs on ${cluster.kind === "node" ? "this machine's own node" : `the cluster ${cluster.context}`}: nginx with TLS and rate limits, the app, Postgres, two Redis,
+Prometheus, Alertmanager${grafana}, and an hourly encrypted backup.
+
+  edge   ${baseUrl}
+  CA     ${caPath()}
+
+Try next:
+  curl --cacert $(make -s ca) $(make -s url)/ready
+  TOKEN=$(make -s token ROLE=editor TENANT=acme)
+  curl --cacert $(make -s ca) -H "Authorization: Bearer $TOKEN" $(make -s url)/api/v1/documents
+  make status          # one look at every workload
+  eval "$(make -s env)" # then plain pulumi and kubectl
+  make down            # and it is gone
+`;
+}

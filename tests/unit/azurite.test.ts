@@ -1,0 +1,84 @@
+import * as pulumi from "@pulumi/pulumi";
+import { describe, expect, test } from "vitest";
+
+import { Azurite } from "../../components/azurite";
+import type { BlobStore } from "../../components/blobStore";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
+import type { SecretStore } from "../../components/secrets/secretStore";
+import { at, ofType, register, type Registered } from "./mocks";
+
+const key = "generated-azurite-account-key";
+
+async function azurite(): Promise<{ all: Registered[]; store: BlobStore }> {
+  let store: BlobStore | undefined;
+  const all = await register(() => {
+    ({ store } = new Azurite("azurite", {
+      namespace: pulumi.output("data"),
+      image: "azurite:1",
+      storageGiB: 3,
+      secrets: new KubernetesSecretStore("secrets"),
+    }));
+  });
+  if (!store) throw new Error("the component returned no store");
+  return { all, store };
+}
+
+function resolved<T>(value: pulumi.Input<T> | undefined): Promise<unknown> {
+  return new Promise((resolve) => {
+    pulumi.output(value).apply(resolve);
+  });
+}
+
+describe("Azurite", () => {
+  test("keeps its blobs on a volume that goes with the stack", async () => {
+    const { all } = await azurite();
+    const [set] = ofType(all, ":StatefulSet");
+    expect(at(set, "spec.volumeClaimTemplates.0.spec.resources.requests.storage")).toBe("3Gi");
+    expect(at(set, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted")).toBe("Delete");
+    expect(at(set, "spec.template.spec.containers.0.volumeMounts.0")).toEqual({
+      name: "data",
+      mountPath: "/data",
+    });
+  });
+
+  test("shows the account's key to nobody but the Secret that its pod mounts", async () => {
+    const { all } = await azurite();
+    const holders = all.filter((resource) => JSON.stringify(resource.inputs).includes(key));
+    expect(holders.map(({ type, name }) => `${type} ${name}`)).toEqual([
+      "kubernetes:core/v1:Secret azurite-secrets",
+    ]);
+    expect(at(holders[0], "stringData.azurite-accounts")).toBe(`groundwork:${key}`);
+  });
+
+  test("asks for a key that is base64, as the emulator demands", async () => {
+    const { all } = await azurite();
+    const [password] = ofType(all, ":RandomPassword");
+    expect(Number(at(password, "length")) % 4).toBe(0);
+    expect(at(password, "special")).toBe(false);
+  });
+
+  test("tells its clients the address that its Service answers at", async () => {
+    const { all, store } = await azurite();
+    const [service] = ofType(all, ":Service");
+    expect(at(service, "spec.ports.0.port")).toBe(10000);
+    expect(await resolved(store.endpoint)).toBe("http://azurite.data.svc.cluster.local:10000/groundwork");
+    if (store.access.kind !== "connectionString") throw new Error("the emulator knows no identities");
+    expect(await resolved(store.access.secret.value)).toBe(
+      "DefaultEndpointsProtocol=http;AccountName=groundwork;" +
+        `AccountKey=${key};BlobEndpoint=http://azurite.data.svc.cluster.local:10000/groundwork;`,
+    );
+  });
+
+  test("refuses a secret store that hides its values, and says what to set", async () => {
+    const hidden: Pick<SecretStore, "generate"> = { generate: (name) => ({ name }) };
+    await expect(
+      register(() => {
+        new Azurite("azurite", {
+          namespace: pulumi.output("data"),
+          image: "azurite:1",
+          secrets: hidden as SecretStore,
+        });
+      }),
+    ).rejects.toThrow("secrets.store: kubernetes");
+  });
+});

@@ -1,0 +1,184 @@
+import * as pulumi from "@pulumi/pulumi";
+import { describe, expect, test } from "vitest";
+
+import { Backups, type BackupsArgs } from "../../components/backups";
+import type { BlobStore } from "../../components/blobStore";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
+import { at, ofType, register, type Registered } from "./mocks";
+
+const emulator: BlobStore = {
+  endpoint: "http://azurite:10000/groundwork",
+  container: "backups",
+  access: {
+    kind: "connectionString",
+    secret: { name: "azure-connection-string", value: pulumi.output("AccountKey=hush") },
+  },
+};
+const azure: BlobStore = {
+  endpoint: "https://account.blob.core.windows.net",
+  container: "backups",
+  access: { kind: "workloadIdentity", clientId: "client-1" },
+};
+
+function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
+  return register(() => {
+    const secrets = new KubernetesSecretStore("secrets");
+    new Backups("backups", {
+      namespace: pulumi.output("data"),
+      image: "postgres:1",
+      database: {
+        endpoint: { host: "postgres.data", port: 5432 },
+        name: "app",
+        user: { role: "app_backup", password: secrets.keep("app-backup-password", "hush-database") },
+      },
+      store: emulator,
+      secrets,
+      ageRecipient: "age1recipient",
+      ageIdentity: secrets.keep("age-identity", "AGE-SECRET-KEY-hush"),
+      timeZone: "Asia/Tokyo",
+      hourly: "7 * * * *",
+      verification: "30 5 * * *",
+      scratchMiB: 700,
+      ...changes,
+    });
+  });
+}
+
+const pod = "spec.jobTemplate.spec.template.spec";
+
+function named(resources: readonly Registered[], type: string, name: string): Registered | undefined {
+  return ofType(resources, type).find((resource) => at(resource, "metadata.name") === name);
+}
+
+function environment(cronJob: Registered | undefined): Record<string, string> {
+  const variables = at(cronJob, `${pod}.containers.0.env`) as { name: string; value: string }[];
+  return Object.fromEntries(variables.map(({ name, value }) => [name, value]));
+}
+
+describe("Backups", () => {
+  test("runs each series at its time in the stack's time zone, never twice at once, and not for ever", async () => {
+    const cronJob = named(await backups(), ":CronJob", "backup-hourly");
+    expect(cronJob?.inputs["spec"]).toMatchObject({
+      schedule: "7 * * * *",
+      timeZone: "Asia/Tokyo",
+      concurrencyPolicy: "Forbid",
+      startingDeadlineSeconds: 600,
+      successfulJobsHistoryLimit: 3,
+      failedJobsHistoryLimit: 3,
+      jobTemplate: { spec: { backoffLimit: 1, activeDeadlineSeconds: 2700 } },
+    });
+    expect(at(cronJob, `${pod}.restartPolicy`)).toBe("Never");
+  });
+
+  test("keeps the series in a folder of its own", async () => {
+    expect(environment(named(await backups(), ":CronJob", "backup-hourly"))["BACKUP_KIND"]).toBe("hourly");
+  });
+
+  test("signs in as the backup role of the database that it was given", async () => {
+    expect(environment(named(await backups(), ":CronJob", "backup-hourly"))).toMatchObject({
+      PGHOST: "postgres.data",
+      PGPORT: "5432",
+      PGUSER: "app_backup",
+      PGDATABASE: "app",
+      AGE_RECIPIENT: "age1recipient",
+      BLOB_ENDPOINT: "http://azurite:10000/groundwork",
+      BLOB_CONTAINER: "backups",
+    });
+  });
+
+  test("gives the key that opens dumps to the verification and to no other pod", async () => {
+    const files = (await backups())
+      .filter(({ type }) => type.endsWith(":Secret"))
+      .map((secret) => [secret.name, Object.keys(at(secret, "stringData") as object).sort()]);
+    expect(Object.fromEntries(files)).toEqual({
+      "backup-secrets": ["azure-connection-string", "database-password"],
+      "backup-verify-secrets": ["age-identity", "azure-connection-string"],
+      "backup-exporter-secrets": ["azure-connection-string"],
+    });
+  });
+
+  test("shows no secret outside the Secrets that its pods mount", async () => {
+    const others = (await backups()).filter(({ type }) => !type.endsWith(":Secret"));
+    expect(JSON.stringify(others)).not.toContain("hush");
+  });
+
+  test("verifies every day, in the same time zone", async () => {
+    const cronJob = named(await backups(), ":CronJob", "backup-verify");
+    expect(cronJob?.inputs["spec"]).toMatchObject({ schedule: "30 5 * * *", timeZone: "Asia/Tokyo" });
+  });
+
+  test("verifies without a way to the database: it restores inside its own pod", async () => {
+    const variables = environment(named(await backups(), ":CronJob", "backup-verify"));
+    expect(Object.keys(variables).filter((name) => name.startsWith("PG"))).toEqual([]);
+  });
+
+  test.each(["backup-hourly", "backup-verify"])("bounds the scratch volume of %s", async (name) => {
+    const volumes = at(named(await backups(), ":CronJob", name), `${pod}.volumes`) as Record<
+      string,
+      unknown
+    >[];
+    expect(volumes.find((volume) => volume["name"] === "tmp")?.["emptyDir"]).toEqual({ sizeLimit: "700Mi" });
+  });
+
+  test("reaches Azure by workload identity, with no secret for it", async () => {
+    const all = await backups({ store: azure });
+    const cronJob = named(all, ":CronJob", "backup-hourly");
+    const labels = "spec.jobTemplate.spec.template.metadata.labels";
+    expect(at(cronJob, labels)).toMatchObject({ "azure.workload.identity/use": "true" });
+    expect(at(cronJob, `${pod}.serviceAccountName`)).toBe("backup");
+    expect(at(named(all, ":ServiceAccount", "backup"), "metadata.annotations")).toEqual({
+      "azure.workload.identity/client-id": "client-1",
+    });
+    expect(JSON.stringify(ofType(all, ":Secret"))).not.toContain("azure-connection-string");
+    expect(at(named(all, ":Deployment", "backup-exporter"), "spec.template.spec.volumes")).toHaveLength(2);
+  });
+
+  test("lets Prometheus find the exporter where its headless Service leads", async () => {
+    let metrics: Backups["metrics"] | undefined;
+    const all = await register(() => {
+      const secrets = new KubernetesSecretStore("secrets");
+      const user = { role: "app_backup", password: secrets.keep("password", "hush") };
+      ({ metrics } = new Backups("backups", {
+        namespace: pulumi.output("data"),
+        image: "postgres:1",
+        database: { endpoint: { host: "postgres.data", port: 5432 }, name: "app", user },
+        store: azure,
+        secrets,
+        ageRecipient: "age1recipient",
+        ageIdentity: secrets.keep("age-identity", "hush"),
+        timeZone: "UTC",
+        hourly: "7 * * * *",
+        verification: "30 5 * * *",
+        scratchMiB: 700,
+      }));
+    });
+    const service = named(all, ":Service", "backup-exporter");
+    expect(at(service, "spec.clusterIP")).toBe("None");
+    expect(metrics).toMatchObject({ job: "backup", port: at(service, "spec.ports.0.port") });
+    const container = at(named(all, ":Deployment", "backup-exporter"), "spec.template.spec.containers.0");
+    expect(container).toMatchObject({ ports: [{ containerPort: metrics?.port }] });
+  });
+
+  test("rolls the exporter when its program changes", async () => {
+    const deployment = named(await backups(), ":Deployment", "backup-exporter");
+    expect(at(deployment, "spec.template.metadata.annotations")).toHaveProperty([
+      "groundwork.dev/config-checksum",
+    ]);
+  });
+
+  test("runs every pod restricted, with a read-only root and no API token", async () => {
+    const all = await backups();
+    const specs = [
+      ...ofType(all, ":CronJob").map((cronJob) => at(cronJob, pod)),
+      at(named(all, ":Deployment", "backup-exporter"), "spec.template.spec"),
+    ];
+    expect(specs).toHaveLength(3);
+    for (const spec of specs) {
+      expect(spec).toMatchObject({
+        automountServiceAccountToken: false,
+        securityContext: { runAsNonRoot: true, runAsUser: 10001, seccompProfile: { type: "RuntimeDefault" } },
+        containers: [{ securityContext: { readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } } }],
+      });
+    }
+  });
+});

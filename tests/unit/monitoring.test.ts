@@ -1,0 +1,385 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import * as pulumi from "@pulumi/pulumi";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
+import { z } from "zod";
+
+import { Monitoring, type MonitoringArgs } from "../../components/monitoring/monitoring";
+import { alertmanagerFiles, type AlertNotifications } from "../../components/monitoring/notifications";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
+import { at, ofType, register, type Registered } from "./mocks";
+import { runTool } from "./tools";
+
+const root = join(__dirname, "..", "..");
+const manifests = join(root, "k8s-manifests");
+const folder = mkdtempSync(join(tmpdir(), "groundwork-monitoring-"));
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+const monitoring = (
+  changes: (secrets: KubernetesSecretStore) => Partial<MonitoringArgs> = () => ({}),
+): Promise<Registered[]> =>
+  register(() => {
+    const secrets = new KubernetesSecretStore("secrets");
+    new Monitoring("monitoring", {
+      namespace: pulumi.output("monitoring"),
+      secrets,
+      targets: [{ job: "app", host: "app-metrics.app.svc.cluster.local", port: 9464 }],
+      prometheus: { image: "prometheus:1", retentionDays: 15, storageGiB: 2, retainData: false },
+      alertmanager: { image: "alertmanager:1" },
+      ...changes(secrets),
+    });
+  });
+const named = (resources: readonly Registered[], type: string, name: string): Registered | undefined =>
+  ofType(resources, type).find((resource) => resource.name === name);
+const files = (resources: readonly Registered[], name: string): Record<string, string> =>
+  at(named(resources, ":ConfigMap", name), "data") as Record<string, string>;
+const command = (resources: readonly Registered[], name: string): unknown =>
+  at(named(resources, ":StatefulSet", name), "spec.template.spec.containers.0.command");
+
+/** Writes files into a new folder and returns its path. */
+function written(content: Readonly<Record<string, string>>): string {
+  const path = mkdtempSync(join(folder, "files-"));
+  for (const [name, text] of Object.entries(content)) writeFileSync(join(path, name), text);
+  return path;
+}
+
+describe("Monitoring", () => {
+  let resources: Registered[];
+  beforeAll(async () => {
+    resources = await monitoring();
+  });
+  const workloads = (): Registered[] => [
+    ...ofType(resources, ":StatefulSet"),
+    ...ofType(resources, ":Deployment"),
+  ];
+
+  test("leaves Grafana out when it is not asked for", async () => {
+    expect(
+      workloads()
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(["alertmanager", "prometheus"]);
+    const complete = await monitoring(() => ({ grafana: { image: "grafana:1" } }));
+    expect(ofType(complete, ":Deployment").map(({ name }) => name)).toEqual(["grafana"]);
+  });
+
+  test("runs every part as a restricted pod with probes, and within 512 MiB", async () => {
+    resources = await monitoring(() => ({ grafana: { image: "grafana:1" } }));
+    let memoryMiB = 0;
+    for (const workload of workloads()) {
+      const pod = at(workload, "spec.template.spec");
+      expect(pod).toMatchObject({
+        automountServiceAccountToken: false,
+        securityContext: { runAsNonRoot: true },
+      });
+      const container = at(workload, "spec.template.spec.containers.0") as Record<string, unknown>;
+      expect(container["securityContext"]).toMatchObject({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ["ALL"] },
+      });
+      for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"])
+        expect(container).toHaveProperty(probe);
+      memoryMiB += parseInt(
+        at(workload, "spec.template.spec.containers.0.resources.requests.memory") as string,
+      );
+    }
+    expect(workloads()).toHaveLength(3);
+    expect(memoryMiB).toBeLessThanOrEqual(512);
+  });
+
+  test("scrapes every pod behind each target's headless Service", () => {
+    expect(parse(files(resources, "prometheus")["scrape-targets.yaml"] ?? "")).toMatchObject({
+      scrape_configs: [
+        {
+          job_name: "app",
+          metrics_path: "/metrics",
+          dns_sd_configs: [{ names: ["app-metrics.app.svc.cluster.local"], type: "A", port: 9464 }],
+        },
+        {
+          job_name: "alertmanager",
+          dns_sd_configs: [{ names: ["alertmanager-members.monitoring.svc.cluster.local"], port: 9093 }],
+        },
+      ],
+    });
+    for (const name of ["prometheus-members", "alertmanager-members"]) {
+      expect(at(named(resources, ":Service", name), "spec.clusterIP")).toBe("None");
+    }
+  });
+
+  test("bounds what Prometheus keeps by time, and by less than its volume", () => {
+    expect(command(resources, "prometheus")).toEqual(
+      expect.arrayContaining(["--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=1638MB"]),
+    );
+    expect(
+      at(
+        named(resources, ":StatefulSet", "prometheus"),
+        "spec.volumeClaimTemplates.0.spec.resources.requests.storage",
+      ),
+    ).toBe("2Gi");
+  });
+
+  test("sends alerts to each Alertmanager by its own name, and lets several know of each other", async () => {
+    const pair = await monitoring(() => ({ alertmanager: { image: "alertmanager:1", replicas: 2 } }));
+    const members = [0, 1].map(
+      (index) => `alertmanager-${index}.alertmanager-members.monitoring.svc.cluster.local`,
+    );
+    expect(parse(files(pair, "prometheus")["alertmanagers.yaml"] ?? "")).toEqual([
+      { targets: members.map((member) => `${member}:9093`) },
+    ]);
+    const args = at(named(pair, ":StatefulSet", "alertmanager"), "spec.template.spec.containers.0.args");
+    expect(args).toEqual(expect.arrayContaining(members.map((member) => `--cluster.peer=${member}:9094`)));
+    const alone = at(
+      named(resources, ":StatefulSet", "alertmanager"),
+      "spec.template.spec.containers.0.args",
+    );
+    expect(alone).toEqual(["--cluster.listen-address="]);
+  });
+
+  test("rolls Prometheus when a target changes, and only then", async () => {
+    const annotations = (all: readonly Registered[]): unknown =>
+      at(named(all, ":StatefulSet", "prometheus"), "spec.template.metadata.annotations");
+    expect(annotations(await monitoring())).toEqual(annotations(resources));
+    const other = await monitoring(() => ({ targets: [{ job: "app", host: "elsewhere", port: 9464 }] }));
+    expect(annotations(other)).not.toEqual(annotations(resources));
+  });
+
+  test("mounts the channels' credentials as files and writes none of them into the configuration", async () => {
+    const notifying = await monitoring((secrets) => ({
+      alertmanager: {
+        image: "alertmanager:1",
+        notifications: {
+          slack: {
+            webhookUrl: secrets.keep("slack", "https://hooks.example.com/hidden"),
+            channel: "#alerts",
+          },
+        },
+      },
+    }));
+    expect(at(named(notifying, ":Secret", "alertmanager-secrets"), "stringData")).toEqual({
+      "slack-webhook-url": "https://hooks.example.com/hidden",
+    });
+    expect(JSON.stringify(ofType(notifying, ":ConfigMap"))).not.toContain("hidden");
+  });
+
+  test("gives Grafana its password as a file, and lets nobody in without one", () => {
+    expect(at(named(resources, ":Secret", "grafana-secrets"), "stringData")).toHaveProperty("admin-password");
+    expect(files(resources, "grafana")["grafana.ini"]).toMatch(
+      /admin_password = \$__file\{\/run\/secrets\/groundwork\/admin-password\}[\s\S]*\[auth\.anonymous\]\nenabled = false/,
+    );
+    const paths = at(
+      named(resources, ":Deployment", "grafana"),
+      "spec.template.spec.volumes.1.configMap.items",
+    );
+    expect(paths).toEqual(
+      expect.arrayContaining([
+        { key: "datasources.yaml", path: "provisioning/datasources/datasources.yaml" },
+        { key: "dashboards.yaml", path: "provisioning/dashboards/dashboards.yaml" },
+        { key: "application-overview.json", path: "dashboards/application-overview.json" },
+      ]),
+    );
+  });
+
+  test("renders what promtool accepts, with rules and targets in place", () => {
+    const path = written(files(resources, "prometheus"));
+    mkdirSync(join(path, "rules"));
+    for (const [name, text] of Object.entries(files(resources, "prometheus-rules")))
+      writeFileSync(join(path, "rules", name), text);
+    const { passed, output } = runTool("promtool", ["check", "config", join(path, "prometheus.yml")]);
+    expect(output).toContain("3 rule files found");
+    expect(passed, output).toBe(true);
+  });
+});
+
+describe("notifications", () => {
+  const stored = (name: string) => ({ name });
+  const all: AlertNotifications = {
+    slack: { webhookUrl: stored("slack"), channel: "#alerts" },
+    email: {
+      smarthost: "smtp.example.com:587",
+      from: "alerts@example.com",
+      to: "a@example.com, b@example.com",
+      credentials: { username: "alerts", password: stored("smtp") },
+    },
+    deadMansSwitch: { url: stored("switch") },
+  };
+  test.each([
+    ["none", {}],
+    ["all", all],
+    ["e-mail without sign-in", { email: { ...all.email, credentials: undefined } }],
+  ] as [string, AlertNotifications][])(
+    "make a configuration that amtool accepts, with %s of the channels",
+    (_, notifications) => {
+      const path = written(alertmanagerFiles(notifications, "/run/secrets/groundwork"));
+      const { passed, output } = runTool("amtool", ["check-config", join(path, "alertmanager.yml")]);
+      expect(passed, output).toBe(true);
+      expect(output).toContain("3 receivers");
+    },
+  );
+
+  test.each([
+    { receiver: "on-call", labels: ["severity=critical"] },
+    { receiver: "team", labels: ["severity=warning"] },
+    { receiver: "dead-mans-switch", labels: ["alertname=Watchdog", "severity=none"] },
+  ])("go to $receiver for $labels", ({ receiver, labels }) => {
+    const path = written(alertmanagerFiles(all, "/run/secrets/groundwork"));
+    const config = `--config.file=${join(path, "alertmanager.yml")}`;
+    const test = ["config", "routes", "test", config, `--verify.receivers=${receiver}`, ...labels];
+    const { passed, output } = runTool("amtool", test);
+    expect(passed, output).toBe(true);
+  });
+
+  test("reach Slack and e-mail with credentials from files", () => {
+    const config = alertmanagerFiles(all, "/secrets")["alertmanager.yml"] ?? "";
+    const { receivers } = parse(config) as { receivers: { name: string }[] };
+    expect(receivers).toMatchObject([
+      {
+        name: "team",
+        slack_configs: [{ api_url_file: "/secrets/slack-webhook-url" }],
+        email_configs: [{ require_tls: true }],
+      },
+      {
+        name: "on-call",
+        slack_configs: [{ channel: "#alerts" }],
+        email_configs: [{ auth_password_file: "/secrets/smtp-password" }],
+      },
+      { name: "dead-mans-switch", webhook_configs: [{ url_file: "/secrets/dead-mans-switch-url" }] },
+    ]);
+  });
+
+  test("are refused with a clear message when an address cannot be one", () => {
+    const wrong: [AlertNotifications, string][] = [
+      [{ slack: { webhookUrl: stored("s"), channel: "alerts {{ . }}" } }, "slack.channel"],
+      [{ email: { smarthost: "smtp.example.com", from: "a@b", to: "a@b" } }, "email.smarthost"],
+      [{ email: { smarthost: "smtp.example.com:25", from: "nobody", to: "a@b" } }, "email.from"],
+      [{ email: { smarthost: "smtp.example.com:25", from: "a@b", to: "a@b,{{ . }}@b" } }, "email.to"],
+    ];
+    for (const [notifications, key] of wrong) {
+      expect(() => alertmanagerFiles(notifications, "/secrets")).toThrow(`notifications: ${key}`);
+    }
+  });
+});
+
+const ruleFile = z.object({
+  groups: z.array(
+    z.object({
+      rules: z.array(
+        z.object({
+          alert: z.string().optional(),
+          record: z.string().optional(),
+          labels: z.record(z.string(), z.string()).optional(),
+          annotations: z.record(z.string(), z.string()).optional(),
+        }),
+      ),
+    }),
+  ),
+});
+const yamlFiles = (path: string): string[] =>
+  readdirSync(join(manifests, path)).map((name) => join(manifests, path, name));
+const rules = yamlFiles("prometheus/rules").flatMap((path) =>
+  ruleFile.parse(parse(readFileSync(path, "utf8"))).groups.flatMap((group) => group.rules),
+);
+const alerts = rules.flatMap(({ alert, ...rest }) => (alert === undefined ? [] : [{ alert, ...rest }]));
+
+describe("alert rules", () => {
+  test.each(yamlFiles("prometheus/tests"))("fire when they should and only then: %s", (path) => {
+    const { passed, output } = runTool("promtool", ["test", "rules", path]);
+    expect(passed, output).toBe(true);
+  });
+
+  test.each(alerts)("$alert is tested both firing and not firing", ({ alert }) => {
+    const cases = yamlFiles("prometheus/tests").flatMap((path) => {
+      const { tests } = parse(readFileSync(path, "utf8")) as {
+        tests: { alert_rule_test?: { alertname: string; exp_alerts: unknown[] }[] }[];
+      };
+      return tests.flatMap((test) => test.alert_rule_test ?? []).filter((test) => test.alertname === alert);
+    });
+    expect(cases.some(({ exp_alerts }) => exp_alerts.length > 0)).toBe(true);
+    // The watchdog has no state in which it does not fire.
+    if (alert !== "Watchdog") expect(cases.some(({ exp_alerts }) => exp_alerts.length === 0)).toBe(true);
+  });
+
+  test.each(alerts)(
+    "$alert has a severity, a signal, a summary, and a runbook with its four parts",
+    (rule) => {
+      expect(["critical", "warning", "none"]).toContain(rule.labels?.["severity"]);
+      expect(rule.labels?.["signal"]).toMatch(/^[a-z]+$/);
+      expect(rule.annotations?.["summary"]).toBeTruthy();
+      expect(rule.annotations?.["description"]).toBeTruthy();
+      expect(rule.annotations?.["runbook_url"]).toBe(`docs/runbooks/${rule.alert}.md`);
+      const runbook = readFileSync(join(root, "docs", "runbooks", `${rule.alert}.md`), "utf8");
+      const headings = [...runbook.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading);
+      expect(headings).toEqual(["What it means", "How to see it", "What to do", "How to know it is over"]);
+    },
+  );
+
+  test("every runbook belongs to an alert, and its links lead somewhere", () => {
+    const runbooks = readdirSync(join(root, "docs", "runbooks")).filter((name) => name !== "README.md");
+    expect(runbooks.sort()).toEqual(alerts.map(({ alert }) => `${alert}.md`).sort());
+    for (const name of [...runbooks, "README.md"]) {
+      const text = readFileSync(join(root, "docs", "runbooks", name), "utf8");
+      for (const [, target] of text.matchAll(/\]\(([\w.]+\.md)\)/g)) {
+        expect(existsSync(join(root, "docs", "runbooks", target ?? "")), `${name} → ${String(target)}`).toBe(
+          true,
+        );
+      }
+    }
+  });
+});
+
+describe("files that stand alone", () => {
+  test("prometheus.yml and alertmanager.yml pass their own tools' checks as they are in the repository", () => {
+    const prometheus = runTool("promtool", [
+      "check",
+      "config",
+      join(manifests, "prometheus", "prometheus.yml"),
+    ]);
+    expect(prometheus.passed, prometheus.output).toBe(true);
+    const alertmanager = runTool("amtool", [
+      "check-config",
+      join(manifests, "alertmanager", "alertmanager.yml"),
+    ]);
+    expect(alertmanager.passed, alertmanager.output).toBe(true);
+  });
+
+  test("the dashboard's queries parse, and name series that the app, Prometheus or a recording rule makes", () => {
+    const dashboard = JSON.parse(
+      readFileSync(join(manifests, "grafana", "application-overview.json"), "utf8"),
+    ) as {
+      panels: { title: string; datasource: { uid: string }; targets: { expr: string }[] }[];
+    };
+    const expressions = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr));
+    expect(expressions.length).toBeGreaterThanOrEqual(dashboard.panels.length);
+    const path = join(folder, "dashboard.yaml");
+    const group = {
+      name: "dashboard",
+      rules: expressions.map((expr, index) => ({ record: `panel_${index}`, expr })),
+    };
+    writeFileSync(path, stringify({ groups: [group] }));
+    const { passed, output } = runTool("promtool", ["check", "rules", path]);
+    expect(passed, output).toBe(true);
+
+    const recorded = rules.map(({ record }) => record);
+    for (const [series] of expressions.join(" ").matchAll(/\w+(?::\w+)+/g))
+      expect(recorded).toContain(series);
+    const datasources = parse(readFileSync(join(manifests, "grafana", "datasources.yaml"), "utf8")) as {
+      datasources: { uid: string }[];
+    };
+    expect(new Set(dashboard.panels.map((panel) => panel.datasource.uid))).toEqual(
+      new Set(datasources.datasources.map(({ uid }) => uid)),
+    );
+  });
+});
