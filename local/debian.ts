@@ -1,69 +1,99 @@
-/** Programs that tests use, from Debian packages unpacked into the cache: nothing is installed, no root is needed. */
+/**
+ * Programs that tests use and the machine lacks, from the Debian release that the images are made of: unpacked into the
+ * cache with the libraries they need, not installed, without root.
+ */
 import { chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { debianSources } from "./images/base.ts";
 import { cacheDirectory, exists, findCommand, message, run, say, UserError } from "./system.ts";
 
-interface Tool {
-  /** The program's name on PATH. */
-  readonly command: string;
-  /** Where its package puts it. */
-  readonly path: string;
-  /** The package, then those libraries of it that a small system lacks. */
-  readonly packages: readonly string[];
-}
+/** Program → the package that has it. */
+const tools = {
+  nginx: "nginx",
+  promtool: "promtool",
+  amtool: "prometheus-alertmanager",
+  "redis-server": "redis-server",
+} as const;
 
-const tools: readonly Tool[] = [
-  {
-    command: "redis-server",
-    path: "usr/bin/redis-server",
-    packages: ["redis-server", "redis-tools", "liblzf1", "libjemalloc2"],
-  },
-  { command: "promtool", path: "usr/bin/promtool", packages: ["prometheus"] },
-  { command: "amtool", path: "usr/bin/amtool", packages: ["prometheus-alertmanager"] },
-  { command: "nginx", path: "usr/sbin/nginx", packages: ["nginx"] },
-];
-
-/** A directory for PATH that has every tool the tests use and the machine lacks. */
+/** A directory for PATH with every program that the tests use, in the versions that the images have. */
 export async function testTools(): Promise<string> {
-  const bin = join(cacheDirectory(), "test-tools", "bin");
-  await mkdir(bin, { recursive: true });
-  for (const tool of tools) {
-    if ((await findCommand(tool.command)) === undefined && !(await exists(join(bin, tool.command))))
-      await unpack(tool, bin);
-  }
-  return bin;
-}
-
-async function unpack({ command, path, packages }: Tool, bin: string): Promise<void> {
-  if ((await findCommand("apt-get")) === undefined) {
-    throw new UserError(
-      `The tests use ${command}: install it (Debian's package is ${packages[0] ?? command}), then run this again.`,
-    );
-  }
-  say(`tests: ${command} is not installed; unpacking Debian's ${packages.join(", ")} into the cache`);
-  const root = join(cacheDirectory(), "test-tools", command);
+  const root = join(cacheDirectory(), "test-tools");
+  const bin = join(root, "bin");
+  if (await exists(bin)) return bin;
+  if ((await findCommand("apt-get")) === undefined) return pathTools();
+  say(`tests: unpacking Debian's ${Object.keys(tools).join(", ")} into the cache (about 30 s)`);
   const partial = `${root}.partial`;
   await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true });
   try {
-    // The sandbox user of apt cannot write to a private directory; as this user it can.
-    const download = ["download", "-q", "-o", "APT::Sandbox::User=root", ...packages];
-    await run("apt-get", download, { cwd: partial }).catch(async () => {
-      await run("apt-get", ["update", "-q"]);
-      await run("apt-get", download, { cwd: partial });
-    });
-    for (const file of await readdir(partial)) {
-      if (file.endsWith(".deb")) await run("dpkg-deb", ["--extract", file, "."], { cwd: partial });
-    }
+    await download(partial);
   } catch (error) {
     throw new UserError(
-      `Debian's package of ${command} could not be had: ${message(error)}. Install ${command}, then run this again.`,
+      `Debian's packages for the tests could not be had: ${message(error)}\nRun the same command again.`,
     );
   }
   await rm(root, { recursive: true, force: true });
   await rename(partial, root);
-  const libraries = join(root, "usr/lib/x86_64-linux-gnu");
-  const script = `#!/bin/sh\nLD_LIBRARY_PATH='${libraries}' exec '${join(root, path)}' "$@"\n`;
-  await writeFile(join(bin, command), script);
-  await chmod(join(bin, command), 0o755);
+  await writeWrappers(root, `${bin}.partial`);
+  await rename(`${bin}.partial`, bin);
+  return bin;
+}
+
+/** Where there is no Debian, the person's own programs serve. */
+async function pathTools(): Promise<string> {
+  for (const [tool, debianPackage] of Object.entries(tools)) {
+    if ((await findCommand(tool)) === undefined) {
+      throw new UserError(
+        `The tests use ${tool} (in Debian's package ${debianPackage}): install it, then run this again.`,
+      );
+    }
+  }
+  return "";
+}
+
+/** An apt of its own in `root`, which believes that nothing is installed and so fetches every library, too. */
+async function download(root: string): Promise<void> {
+  const apt = join(root, "apt");
+  for (const directory of ["lists/partial", "archives/partial"])
+    await mkdir(join(apt, directory), { recursive: true });
+  await writeFile(join(apt, "status"), "");
+  await writeFile(join(apt, "sources.list"), `${(await debianSources()).join("\n")}\n`);
+  const settings = {
+    "Dir::State::lists": join(apt, "lists"),
+    "Dir::State::status": join(apt, "status"),
+    "Dir::Cache": apt,
+    "Dir::Cache::archives": join(apt, "archives"),
+    "Dir::Etc::sourcelist": join(apt, "sources.list"),
+    "Dir::Etc::sourceparts": "-",
+    "Dir::Etc::preferencesparts": "-",
+    "APT::Install-Recommends": "false",
+    // apt's sandbox user cannot write to a private directory.
+    "APT::Sandbox::User": "root",
+    "Debug::NoLocking": "true",
+  };
+  const lines = Object.entries(settings).map(([key, value]) => `${key} "${value}";\n`);
+  await writeFile(join(apt, "apt.conf"), lines.join(""));
+  const env = { ...process.env, APT_CONFIG: join(apt, "apt.conf") };
+  await run("apt-get", ["update", "--quiet"], { env });
+  await run("apt-get", ["install", "--quiet", "--yes", "--download-only", ...Object.values(tools)], { env });
+  for (const file of await readdir(join(apt, "archives"))) {
+    if (file.endsWith(".deb")) await run("dpkg-deb", ["--extract", join(apt, "archives", file), root]);
+  }
+  await rm(apt, { recursive: true });
+}
+
+/** Each program by its own loader, as the machine's C library may be older than the one it was built for. */
+async function writeWrappers(root: string, bin: string): Promise<void> {
+  const architecture =
+    (await readdir(join(root, "usr/lib"))).find((name) => name.endsWith("-linux-gnu")) ?? "";
+  const libraries = join(root, "usr/lib", architecture);
+  const loader = (await readdir(libraries)).find((name) => name.startsWith("ld-linux")) ?? "";
+  await rm(bin, { recursive: true, force: true });
+  await mkdir(bin);
+  for (const tool of Object.keys(tools)) {
+    const places = ["usr/bin", "usr/sbin"].map((place) => join(root, place, tool));
+    const found = (await Promise.all(places.map(exists))).indexOf(true);
+    const script = `#!/bin/sh\nexec '${join(libraries, loader)}' --library-path '${libraries}' '${places[found] ?? ""}' "$@"\n`;
+    await writeFile(join(bin, tool), script);
+    await chmod(join(bin, tool), 0o755);
+  }
 }

@@ -144,13 +144,13 @@ async function dockerObstacle(): Promise<string | undefined> {
 async function buildWithDocker(planned: readonly PlannedImage[], progress: Progress): Promise<void> {
   const client = { command: (await findCommand("docker")) ?? "docker", env: process.env };
   const { signal } = new AbortController();
-  const workshop: Workshop = { client, directory: directory(), hostNetwork: false, progress, signal };
+  const workshop: Workshop = { client, directory: directory(), privateDaemon: false, progress, signal };
   await buildImages(planned, workshop);
 }
 
 async function buildFromPackages(planned: readonly PlannedImage[], progress: Progress): Promise<void> {
   await withPrivateDocker(privateDirectory(), async (client, signal) => {
-    const workshop: Workshop = { client, directory: directory(), hostNetwork: true, progress, signal };
+    const workshop: Workshop = { client, directory: directory(), privateDaemon: true, progress, signal };
     await ensureBase(workshop);
     await buildImages(planned, workshop);
   });

@@ -80,6 +80,12 @@ export async function prepareStack(
   await mkdir(projectDirectory(), { recursive: true, mode: 0o700 });
   const project = parse((await readIfPresent(join(repository, "Pulumi.yaml"))) ?? "") as Settings;
   await writeFile(join(projectDirectory(), "Pulumi.yaml"), stringify({ ...project, main: repository }));
+  // Its options name the compiler settings by a path from the project's directory.
+  const settingsForRuns = {
+    extends: join(repository, "tsconfig.run.json"),
+    compilerOptions: { typeRoots: [join(repository, "node_modules", "@types")] },
+  };
+  await writeFile(join(projectDirectory(), "tsconfig.run.json"), JSON.stringify(settingsForRuns));
 
   // Encrypted values differ each time, so what they were made from is remembered beside them, as hashes.
   const fingerprintFile = join(stateDirectory(), `${stack}-secrets.json`);

@@ -39,6 +39,19 @@ async function millisecondsUntil(status: number): Promise<number> {
   return performance.now() - start;
 }
 
+/** Reads until the cache has answered: on a busy machine it may be too slow for a while, and is done without. */
+async function readFromCache(): Promise<void> {
+  const hits = async () => {
+    const [, count] = /family="document",result="hit"\} (\d+)/.exec(await service.metricsText()) ?? [];
+    return Number(count ?? 0);
+  };
+  await eventually(async () => {
+    const before = await hits();
+    expect((await service.call("GET", path, { token })).status).toBe(200);
+    expect(await hits()).toBe(before + 1);
+  });
+}
+
 const faults: [string, () => Promise<void> | void, () => Promise<void> | void, string[]][] = [
   ["Postgres stops", () => postgres.stop(), () => postgres.start(), ["postgres", "migrations"]],
   ["the cache stops", () => redis.stop(), () => redis.start(), ["redis-cache"]],
@@ -125,9 +138,9 @@ describe("a request", () => {
 
   it("is answered with 503 and Retry-After while Postgres is gone, and served again when it is back", async () => {
     await millisecondsUntil(200);
-    await service.call("GET", path, { token });
+    await readFromCache();
     await postgres.stop();
-    expect((await service.call("GET", path, { token })).status, "from the cache").toBe(200);
+    await readFromCache();
     const refused = await service.call("GET", "/api/v1/documents", { token });
     expect(refused).toMatchObject({ status: 503, body: { title: "Service Unavailable" } });
     expect(refused.headers.get("retry-after")).toBe("2");
@@ -141,10 +154,6 @@ describe("a request", () => {
     await redis.setPassword("second-password");
     await redis.start();
     await millisecondsUntil(200);
-    await service.call("GET", path, { token });
-    await service.call("GET", path, { token });
-    expect(await service.metricsText()).toMatch(
-      /app_cache_requests_total\{family="document",result="hit"\} [1-9]/,
-    );
+    await readFromCache();
   });
 });

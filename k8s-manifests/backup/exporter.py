@@ -41,7 +41,9 @@ def collect(container: ContainerClient) -> Samples:
     newest = {backup.kind: backup for backup in sorted(complete)}
     times = {kind: backup.taken_at.timestamp() for kind, backup in newest.items()}
     checks = verifications(container)
-    times |= {"verify": moment for moment, passed in checks if passed}
+    passed = [moment for moment, outcome in checks if outcome]
+    if passed:
+        times["verify"] = passed[-1]
     return {
         "groundwork_backup_last_success_timestamp_seconds": labelled(times),
         "groundwork_backup_last_size_bytes": labelled({kind: complete[backup] for kind, backup in newest.items()}),

@@ -30,7 +30,7 @@ export async function ensureBase(workshop: Workshop): Promise<void> {
     await progress.during("base", 45, async () => {
       await writeFile(logFile, "");
       const tar = join(directory, "base.tar.partial");
-      await bootstrap([...args, release, tar, ...(await mirrors())], { logFile, signal });
+      await bootstrap([...args, release, tar, ...(await debianSources())], { logFile, signal });
       await step(client.command, ["import", tar, made], docker);
       await rm(tar);
     });
@@ -67,8 +67,8 @@ async function proxyOptions(): Promise<string[]> {
   return options;
 }
 
-/** Source lines for the release, from wherever this machine has its Debian; none: mmdebstrap's own default. */
-async function mirrors(): Promise<string[]> {
+/** Source lines for the release, from wherever this machine has its Debian; none where it has no Debian. */
+export async function debianSources(): Promise<string[]> {
   const format = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)";
   // Works without downloaded lists, too. Pockets of third parties (such as -pgdg) follow the same pattern and are not Debian.
   const targets = (await tryRun("apt-get", ["indextargets", "--no-release-info", "--format", format])) ?? "";

@@ -11,8 +11,8 @@ export interface Workshop {
   readonly client: DockerClient;
   /** Where tars, logs and intermediate files go. */
   readonly directory: string;
-  /** The daemon has no network of its own: builds use the machine's. */
-  readonly hostNetwork: boolean;
+  /** The daemon is the private one, which has no network (builds use the machine's) and keeps no failed containers. */
+  readonly privateDaemon: boolean;
   readonly progress: Progress;
   readonly signal: AbortSignal;
 }
@@ -82,8 +82,8 @@ function buildArguments(image: PlannedImage, planned: readonly PlannedImage[], w
   for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]) {
     if (process.env[name] !== undefined) buildArguments.push("--build-arg", name);
   }
-  const network = workshop.hostNetwork ? ["--network=host"] : [];
-  return ["build", ...network, "--force-rm", "--tag", image.reference, ...buildArguments, "-"];
+  const own = workshop.privateDaemon ? ["--network=host", "--force-rm"] : [];
+  return ["build", ...own, "--tag", image.reference, ...buildArguments, "-"];
 }
 
 /** Exactly the files that the content hash covers. */

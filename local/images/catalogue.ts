@@ -41,7 +41,7 @@ export interface ImageSource {
 
 /** Ours in every world: products of this repository. */
 const products: readonly ImageSource[] = [
-  { name: "postgres", context: join(repository, "images", "postgres"), expectedSeconds: 90 },
+  { name: "postgres", context: join(repository, "images", "postgres"), expectedSeconds: 100 },
   {
     name: "app",
     context: join(repository, "app"),
@@ -58,11 +58,11 @@ const standIns: readonly ImageSource[] = [
     npmPaths: ["node_modules/npm", `node_modules/node-linux-${process.arch}/bin`],
     expectedSeconds: 30,
   },
-  { name: "azurite", context: standIn("azurite"), parents: { NODE_IMAGE: "node" }, expectedSeconds: 60 },
+  { name: "azurite", context: standIn("azurite"), parents: { NODE_IMAGE: "node" }, expectedSeconds: 45 },
   { name: "prometheus", context: standIn("prometheus"), expectedSeconds: 30 },
-  { name: "alertmanager", context: standIn("alertmanager"), expectedSeconds: 25 },
-  { name: "redis", context: standIn("redis"), expectedSeconds: 20 },
-  { name: "nginx", context: standIn("nginx"), expectedSeconds: 20 },
+  { name: "alertmanager", context: standIn("alertmanager"), expectedSeconds: 20 },
+  { name: "redis", context: standIn("redis"), expectedSeconds: 10 },
+  { name: "nginx", context: standIn("nginx"), expectedSeconds: 10 },
 ];
 
 /** How images come about: with a Docker that can pull from registries, or from packages alone. */

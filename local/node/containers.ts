@@ -33,7 +33,7 @@ export async function stopContainers(): Promise<void> {
 /** The first processes of the node's containers, told from strangers with a recycled pid by their cgroup. */
 async function containerPids(wanted: (program: string) => boolean): Promise<number[]> {
   const pids: number[] = [];
-  for (const id of await readdir(bundles).catch(() => [])) {
+  for (const id of await entries(bundles)) {
     const pid = (await readIfPresent(join(bundles, id, "init.pid")))?.trim();
     if (pid === undefined) continue;
     const cgroup = await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "");
@@ -64,19 +64,39 @@ function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-/** The pods' control groups, and the links to their logs that the kubelet makes in a fixed place. */
+/** What the kubelet and the CNI library keep in fixed places: control groups, links to logs, results of past calls. */
 export async function removePodTraces(): Promise<void> {
-  for (const controller of await readdir("/sys/fs/cgroup").catch(() => [])) {
+  for (const controller of await entries("/sys/fs/cgroup")) {
     await removeGroups(
       controller === "kubepods" ? "/sys/fs/cgroup/kubepods" : `/sys/fs/cgroup/${controller}/kubepods`,
     );
   }
-  const links = "/var/log/containers";
-  for (const name of await readdir(links).catch(() => [])) {
-    const target = await readlink(join(links, name)).catch(() => "");
-    if (target.startsWith(inCluster("pod-logs"))) await rm(join(links, name), { force: true });
+  for (const name of await entries("/var/log/containers")) {
+    const link = join("/var/log/containers", name);
+    const target = await readlink(link).catch(() => "");
+    if (target.startsWith(inCluster("pod-logs"))) await rm(link, { force: true });
   }
-  await rmdir(links).catch(() => undefined);
+  const results = "/var/lib/cni/results";
+  for (const name of await entries(results)) {
+    const sandbox = /^groundwork-(\w+)-eth0$/.exec(name)?.[1];
+    if (sandbox === undefined) continue;
+    for (const file of [name, `cni-loopback-${sandbox}-lo`]) await rm(join(results, file), { force: true });
+  }
+  await rm("/var/lib/kubelet/device-plugins/kubelet.sock", { force: true });
+  // Whatever others have in them stays: only empty directories can be removed this way.
+  for (const path of [
+    "/var/log/containers",
+    results,
+    "/var/lib/cni",
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet",
+  ]) {
+    await rmdir(path).catch(() => undefined);
+  }
+}
+
+async function entries(path: string): Promise<string[]> {
+  return readdir(path).catch(() => []);
 }
 
 /** Only empty groups can be removed, so this cannot touch anything alive. */

@@ -68,7 +68,8 @@ export async function removeNetwork(): Promise<void> {
 }
 
 async function removeChain(name: string, usedIn: readonly string[]): Promise<void> {
-  for (const parent of usedIn) while ((await tryRun("iptables", ["-w", "-D", parent, "-j", name])) !== undefined);
+  for (const parent of usedIn)
+    while ((await tryRun("iptables", ["-w", "-D", parent, "-j", name])) !== undefined);
   await tryRun("iptables", ["-w", "-F", name]);
   await tryRun("iptables", ["-w", "-X", name]);
 }
@@ -138,5 +139,8 @@ async function portOwner(port: number): Promise<string> {
   const pid = /pid=(\d+)/.exec(sockets)?.[1];
   if (pid === undefined) return "another process";
   const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  return `process ${pid} (${commandLine.replaceAll("\0", " ").trim().slice(0, 80)})`;
+  return `process ${pid} (${commandLine
+    .replace(/[\0\s]+/g, " ")
+    .trim()
+    .slice(0, 80)})`;
 }

@@ -27,7 +27,7 @@ import { clusterDirectory, containerdSocket, inCluster, runtimeDirectory } from 
 import { ensureNetwork, removeNetwork, requireFreePorts } from "./network.ts";
 import { nodeParts, partNames, type PartName } from "./parts.ts";
 import { ensurePki } from "./pki.ts";
-import { requireRunning, runningPid, startPart, stopPart } from "./processes.ts";
+import { requireRunning, runningPid, startPart, stopPart, stopStrays } from "./processes.ts";
 import { isNodeReady } from "./status.ts";
 import { mountVolumes, unmountBelow } from "./volumes.ts";
 
@@ -55,9 +55,10 @@ export function startNode(): Promise<void> {
     const started = Date.now();
     await claimMachine();
     await Promise.all([prepareFiles(built), ensureNetwork(), mountVolumes()]);
+    const parts = nodeParts(built);
+    await stopStrays(Object.values(parts));
     const stopped = await stoppedParts();
     await requireFreePorts(stopped);
-    const parts = nodeParts(built);
     const boot = new Boot(started);
 
     await Promise.all([startPart(parts.containerd), startPart(parts.etcd)]);
@@ -142,6 +143,7 @@ async function stop(): Promise<void> {
 type Built = Awaited<ReturnType<typeof buildPrograms>>;
 
 async function buildPrograms() {
+  await mkdir(clusterDirectory(), { recursive: true, mode: 0o700 });
   // One after the other: each build uses every core by itself.
   const kubernetes = await buildGoTool("kubernetes", ...partNames.filter((name) => name.startsWith("kube")));
   const etcd = await buildGoTool("etcd");
@@ -149,7 +151,6 @@ async function buildPrograms() {
   const runc = join(await buildGoTool("runc"), "runc");
   const dns = await programImage("coredns", join(await buildGoTool("coredns"), "coredns"));
   const pause = await programImage("pause", join(await buildGoTool("pause"), "pause"));
-  await mkdir(clusterDirectory(), { recursive: true, mode: 0o700 });
   await writeFile(inCluster("kubernetes-programs"), kubernetes);
   return { kubernetes, etcd, containerd, runc, dns, pause };
 }

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { identify, isAlive, type ProcessIdentity } from "../lock.ts";
@@ -74,6 +74,16 @@ export async function stopPart(name: string, graceSeconds = 10): Promise<void> {
     }
   }
   await rm(recordPath(name), { force: true });
+}
+
+/** Ends processes of these parts that no pid file names: their starter was killed before it could write one. */
+export async function stopStrays(parts: readonly Part[]): Promise<void> {
+  const known = new Set(await Promise.all(parts.map((part) => runningPid(part.name))));
+  const commandLines = new Set(parts.map((part) => [part.command, ...part.args, ""].join("\0")));
+  for (const entry of await readdir("/proc")) {
+    const commandLine = await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "");
+    if (commandLines.has(commandLine) && !known.has(Number(entry))) process.kill(Number(entry), "SIGKILL");
+  }
 }
 
 export async function runningPid(name: string): Promise<number | undefined> {

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildGoTool } from "../../local/gotools.ts";
 import { preparedEngine, prepareEngine } from "../../local/engine.ts";
-import { repository, type Engine } from "../../local/stack.ts";
+import { parse, stringify } from "yaml";
+import { merge, repository, type Engine } from "../../local/stack.ts";
 
 /** What the engine did to one resource. */
 export interface Step {
@@ -57,15 +58,15 @@ export class TestProject {
   readonly #env: NodeJS.ProcessEnv;
   #logs = 0;
 
-  private constructor(directory: string, engine: Engine) {
+  private constructor(directory: string, engine: Engine, stack: string) {
     this.directory = directory;
     this.#engine = engine;
-    const { PULUMI_CONFIG_PASSPHRASE_FILE: _file, ...env } = engine.env;
     this.#env = {
-      ...env,
+      ...engine.env,
       PULUMI_BACKEND_URL: `file://${join(directory, "state")}`,
+      PULUMI_CONFIG_PASSPHRASE_FILE: undefined,
       PULUMI_CONFIG_PASSPHRASE: passphrase,
-      PULUMI_STACK: "test",
+      PULUMI_STACK: stack,
       // Without it the CLI has no --event-log.
       PULUMI_DEBUG_COMMANDS: "true",
     };
@@ -73,17 +74,45 @@ export class TestProject {
 
   /** A project called `name` with a stack `test`, its program yet to be written. */
   static async create(name: string): Promise<TestProject> {
-    const engine = await testEngine();
-    const directory = await mkdtemp(join(tmpdir(), "groundwork-engine-"));
-    const project = new TestProject(directory, engine);
-    await mkdir(join(directory, "state"));
+    const { project, directory } = await TestProject.#empty("test");
     await symlink(join(repository, "node_modules"), join(directory, "node_modules"));
     await writeFile(join(directory, "package.json"), JSON.stringify({ name, main: "index.js" }));
     const settings = { name, runtime: { name: "nodejs", options: { typescript: false } } };
     await writeFile(join(directory, "Pulumi.yaml"), JSON.stringify(settings));
-    const { exitCode, text } = await project.run(["stack", "init", "test"]);
-    if (exitCode !== 0) throw new Error(text);
+    await project.#init("test");
     return project;
+  }
+
+  /** The repository's own program with the configuration of one of its stacks, `settings` merged over it. */
+  static async ofRepository(stack: string, settings: Record<string, unknown> = {}): Promise<TestProject> {
+    const { project, directory } = await TestProject.#empty(stack);
+    const committed = async (file: string): Promise<Record<string, unknown>> =>
+      parse(await readFile(join(repository, file), "utf8")) as Record<string, unknown>;
+    const main = { ...(await committed("Pulumi.yaml")), main: repository };
+    await writeFile(join(directory, "Pulumi.yaml"), stringify(main));
+    const { config } = (await committed(`Pulumi.${stack}.yaml`)) as { config?: Record<string, unknown> };
+    await writeFile(
+      join(directory, `Pulumi.${stack}.yaml`),
+      stringify({ config: merge(config ?? {}, settings) }),
+    );
+    await project.#init(stack);
+    return project;
+  }
+
+  static async #empty(stack: string): Promise<{ project: TestProject; directory: string }> {
+    const engine = await testEngine();
+    const directory = await mkdtemp(join(tmpdir(), "groundwork-engine-"));
+    await mkdir(join(directory, "state"));
+    return { project: new TestProject(directory, engine, stack), directory };
+  }
+
+  async #init(stack: string): Promise<void> {
+    succeeded(await this.run(["stack", "init", stack]));
+  }
+
+  /** Sets a secret of the stack's configuration. */
+  async secret(key: string, value: string): Promise<void> {
+    succeeded(await this.run(["config", "set", "--secret", key, value]));
   }
 
   /** Writes the program (CommonJS). */
@@ -153,7 +182,9 @@ export class TestProject {
           resolve();
         };
         waiting.add(look);
-        done.then(() => { reject(new Error(`ended without printing ${pattern}:\n${text}`)); }, reject);
+        done.then(() => {
+          reject(new Error(`ended without printing ${pattern}:\n${text}`));
+        }, reject);
         look();
       });
     return { process: child, done, printed };
@@ -222,4 +253,10 @@ async function readSteps(log: string): Promise<Step[]> {
 /** The changes to one resource, as operations. */
 export function operations(run: Run, name: string): string[] {
   return run.changes.filter((step) => step.name === name).map(({ op }) => op);
+}
+
+/** The run if it succeeded; otherwise an error with what it printed. */
+export function succeeded(run: Run): Run {
+  if (run.exitCode !== 0) throw new Error(`exit code ${run.exitCode}:\n${run.text}`);
+  return run;
 }

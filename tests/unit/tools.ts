@@ -2,8 +2,8 @@ import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
-/** Programs whose own checks the tests run, and the Debian 13 package that has each. */
-const packages = { nginx: "nginx", promtool: "prometheus", amtool: "prometheus-alertmanager" } as const;
+/** Programs whose own checks the tests run, and the Debian 13 package of each. */
+const packages = { nginx: "nginx", promtool: "promtool", amtool: "prometheus-alertmanager" } as const;
 
 export type Tool = keyof typeof packages;
 

@@ -15,13 +15,7 @@ export interface CheckResult {
   failures?: { property: string; reason: string }[];
 }
 
-export type DiffKind =
-  | "ADD"
-  | "ADD_REPLACE"
-  | "DELETE"
-  | "DELETE_REPLACE"
-  | "UPDATE"
-  | "UPDATE_REPLACE";
+export type DiffKind = "ADD" | "ADD_REPLACE" | "DELETE" | "DELETE_REPLACE" | "UPDATE" | "UPDATE_REPLACE";
 
 export interface DiffResult {
   changes: boolean;

@@ -8,7 +8,14 @@ import empty from "google-protobuf/google/protobuf/empty_pb.js";
 import struct from "google-protobuf/google/protobuf/struct_pb.js";
 import { plainStatus, serve, unary } from "./serve.ts";
 import { isObject, type JsonObject } from "./wire.ts";
-import { InitializationError, noDiff, type CheckResult, type DiffResult, type Provider, type ResourceRequest } from "./provider.ts";
+import {
+  InitializationError,
+  noDiff,
+  type CheckResult,
+  type DiffResult,
+  type Provider,
+  type ResourceRequest,
+} from "./provider.ts";
 
 const toJson = (value: struct.Struct | undefined): JsonObject => {
   const plain: unknown = value?.toJavaScript();
@@ -101,7 +108,9 @@ function service(provider: Provider): grpc.UntypedServiceImplementation {
       response.setSchema("{}");
       return response;
     }),
-    checkConfig: call((request: messages.CheckRequest) => checkResponse({ inputs: toJson(request.getNews()) })),
+    checkConfig: call((request: messages.CheckRequest) =>
+      checkResponse({ inputs: toJson(request.getNews()) }),
+    ),
     diffConfig: call((request: messages.DiffRequest) =>
       diffResponse(provider.diffConfig?.(toJson(request.getOlds()), toJson(request.getNews())) ?? noDiff),
     ),

@@ -91,3 +91,12 @@ export function listAt(value: Json | undefined, ...path: (string | number)[]): J
   const found = at(value, ...path);
   return Array.isArray(found) ? found : [];
 }
+
+/** A text, number or boolean as text; empty for anything else. */
+export function scalarText(value: Json): string {
+  return typeof value === "object" ? "" : String(value);
+}
+
+export function without(object: JsonObject, ...keys: string[]): JsonObject {
+  return Object.fromEntries(Object.entries(object).filter(([key]) => !keys.includes(key)));
+}

@@ -57,9 +57,16 @@ export function azureInvoke(token: string, args: JsonObject): JsonObject {
   const id = `/subscriptions/${SUBSCRIPTION}/resourceGroups/${textAt(args, "resourceGroupName") || "unknown"}`;
   switch (token.split(":").at(-1)) {
     case "getClientConfig":
-      return { clientId: SUBSCRIPTION, objectId: SUBSCRIPTION, subscriptionId: SUBSCRIPTION, tenantId: SUBSCRIPTION };
+      return {
+        clientId: SUBSCRIPTION,
+        objectId: SUBSCRIPTION,
+        subscriptionId: SUBSCRIPTION,
+        tenantId: SUBSCRIPTION,
+      };
     case "listStorageAccountKeys":
-      return { keys: [{ keyName: "key1", permissions: "FULL", value: Buffer.from("stand-in").toString("base64") }] };
+      return {
+        keys: [{ keyName: "key1", permissions: "FULL", value: Buffer.from("stand-in").toString("base64") }],
+      };
     case "listManagedClusterUserCredentials":
     case "listManagedClusterAdminCredentials":
       return { kubeconfigs: [{ name: "stand-in", value: Buffer.from("{}").toString("base64") }] };

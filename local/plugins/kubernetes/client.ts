@@ -94,7 +94,10 @@ export class Client {
     const query = new URLSearchParams(options.query).toString();
     const url = `${this.#connection.server}${path}${query && `?${query}`}`;
     const payload = options.body === undefined ? undefined : JSON.stringify(options.body);
-    const headers: Record<string, string> = { accept: "application/json", "user-agent": "pulumi-kubernetes-stand-in" };
+    const headers: Record<string, string> = {
+      accept: "application/json",
+      "user-agent": "pulumi-kubernetes-stand-in",
+    };
     if (this.#connection.token) headers.authorization = `Bearer ${this.#connection.token}`;
     if (payload !== undefined) {
       headers["content-type"] = options.contentType ?? "application/json";
@@ -102,7 +105,12 @@ export class Client {
     }
     return await new Promise((resolve, reject) => {
       const { signal } = options;
-      const request = this.#transport.request(url, { method, headers, agent: this.#agent, ...(signal && { signal }) });
+      const request = this.#transport.request(url, {
+        method,
+        headers,
+        agent: this.#agent,
+        ...(signal && { signal }),
+      });
       request.once("response", resolve);
       request.once("error", reject);
       request.end(payload);
@@ -157,7 +165,11 @@ export class Client {
     const response = await this.#open("GET", path, { query: { ...query, watch: "true" }, signal });
     if (response.statusCode !== 200) {
       response.resume();
-      throw new ApiError(response.statusCode ?? 0, null, `watch ${path}: HTTP ${String(response.statusCode)}`);
+      throw new ApiError(
+        response.statusCode ?? 0,
+        null,
+        `watch ${path}: HTTP ${String(response.statusCode)}`,
+      );
     }
     let rest = "";
     response.setEncoding("utf8");

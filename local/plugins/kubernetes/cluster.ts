@@ -52,6 +52,11 @@ export class Cluster {
   }
 
   async pathOf(object: JsonObject): Promise<string> {
-    return await this.client().path(apiVersionOf(object), kindOf(object), namespaceOf(object), nameOf(object));
+    return await this.client().path(
+      apiVersionOf(object),
+      kindOf(object),
+      namespaceOf(object),
+      nameOf(object),
+    );
   }
 }

@@ -1,5 +1,5 @@
 import type { DiffKind } from "../common/provider.ts";
-import { isObject, isUnknown, type Json, type JsonObject } from "../common/wire.ts";
+import { isObject, isUnknown, scalarText, type Json, type JsonObject } from "../common/wire.ts";
 import { forcesReplace } from "./replaceRules.ts";
 
 type Path = (string | number)[];
@@ -32,7 +32,16 @@ export function compare(old: JsonObject, wanted: JsonObject, rules: string[]): M
   return found;
 }
 
-const QUANTITY_PARENTS = new Set(["requests", "limits", "capacity", "hard", "default", "defaultRequest", "min", "max"]);
+const QUANTITY_PARENTS = new Set([
+  "requests",
+  "limits",
+  "capacity",
+  "hard",
+  "default",
+  "defaultRequest",
+  "min",
+  "max",
+]);
 const QUANTITY_FIELDS = new Set(["sizeLimit", "averageValue", "divisor"]);
 
 function sameScalar(path: Path, before: Json, after: Json): boolean {
@@ -44,12 +53,26 @@ function sameScalar(path: Path, before: Json, after: Json): boolean {
 }
 
 const SUFFIXES: Record<string, number> = {
-  n: 1e-9, u: 1e-6, m: 1e-3, "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18,
-  Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, Pi: 2 ** 50, Ei: 2 ** 60,
+  n: 1e-9,
+  u: 1e-6,
+  m: 1e-3,
+  "": 1,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  P: 1e15,
+  E: 1e18,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+  Pi: 2 ** 50,
+  Ei: 2 ** 60,
 };
 
 function quantity(value: Json): number | undefined {
-  const match = /^([+-]?[\d.]+(?:[eE][+-]?\d+)?)([a-zA-Z]*)$/.exec(String(value));
+  const match = /^([+-]?[\d.]+(?:[eE][+-]?\d+)?)([a-zA-Z]*)$/.exec(scalarText(value));
   const factor = SUFFIXES[match?.[2] ?? ""];
   return match && factor !== undefined ? Number(match[1]) * factor : undefined;
 }
@@ -71,7 +94,9 @@ export function withoutIgnored(diff: Map<string, DiffKind>, ignored: string[]): 
   return new Map(
     [...diff].filter(([path]) => {
       const steps = plain(path).split(".");
-      return !patterns.some((pattern) => pattern.every((part, index) => part === "*" || part === steps[index]));
+      return !patterns.some((pattern) =>
+        pattern.every((part, index) => part === "*" || part === steps[index]),
+      );
     }),
   );
 }

@@ -32,7 +32,9 @@ export function readConnection(kubeconfig: string | undefined, contextName: stri
   if (!cluster) throw new Error(`${origin} has no cluster "${clusterName}" (context "${wanted}")`);
   const user = entry(config, "users", "user", textAt(context, "user")) ?? {};
   if (user.exec ?? user["auth-provider"]) {
-    throw new Error(`${origin}: the user of context "${wanted}" signs in through a program; use a certificate or token`);
+    throw new Error(
+      `${origin}: the user of context "${wanted}" signs in through a program; use a certificate or token`,
+    );
   }
   const data = (owner: JsonObject, key: string): string | Buffer | undefined => {
     const inline = textAt(owner, `${key}-data`);
@@ -41,7 +43,9 @@ export function readConnection(kubeconfig: string | undefined, contextName: stri
     return file ? readFileSync(path.resolve(directory, file)) : undefined;
   };
   const tokenFile = textAt(user, "tokenFile");
-  const token = tokenFile ? readFileSync(path.resolve(directory, tokenFile), "utf8").trim() : textAt(user, "token");
+  const token = tokenFile
+    ? readFileSync(path.resolve(directory, tokenFile), "utf8").trim()
+    : textAt(user, "token");
   const certificateAuthority = data(cluster, "certificate-authority");
   const clientCertificate = data(user, "client-certificate");
   const clientKey = data(user, "client-key");

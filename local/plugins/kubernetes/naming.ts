@@ -11,7 +11,8 @@ const hex = (seed: Uint8Array, salt: string): string =>
 /** A resource without a name keeps the one it was given before, or gets its own name with a random end. */
 export function withName(inputs: JsonObject, input: CheckInput): JsonObject {
   const metadata = inputs.metadata ?? {};
-  if (!isObject(metadata) || metadata.name !== undefined || metadata.generateName !== undefined) return inputs;
+  if (!isObject(metadata) || metadata.name !== undefined || metadata.generateName !== undefined)
+    return inputs;
   const before = textAt(input.olds, "metadata", "name");
   const kept = before !== "" && annotation(input.olds, AUTONAMED) === "true";
   const name = kept ? before : `${input.name}-${hex(input.randomSeed, "name")}`;

@@ -8,6 +8,7 @@ import {
   objectAt,
   revealObject,
   textAt,
+  without,
   type Json,
   type JsonObject,
 } from "../common/wire.ts";
@@ -21,7 +22,8 @@ export const apiVersionOf = (object: Json): string => textAt(object, "apiVersion
 export const kindOf = (object: Json): string => textAt(object, "kind");
 export const nameOf = (object: Json): string => textAt(object, "metadata", "name");
 export const namespaceOf = (object: Json): string => textAt(object, "metadata", "namespace");
-export const annotation = (object: Json, key: string): string => textAt(object, "metadata", "annotations", key);
+export const annotation = (object: Json, key: string): string =>
+  textAt(object, "metadata", "annotations", key);
 export const hasUnknowns = (object: Json): boolean => contains(object, isUnknown);
 
 /** How a resource is identified in the state: `namespace/name`, or the name where there is no namespace. */
@@ -55,7 +57,8 @@ export function copySecrets(outs: JsonObject, ins: JsonObject): JsonObject {
   for (const [key, from] of Object.entries(ins)) {
     const to = marked[key];
     if (to === undefined) continue;
-    if (isObject(to) && isObject(from) && !isSecret(to) && !isSecret(from)) marked[key] = copySecrets(to, from);
+    if (isObject(to) && isObject(from) && !isSecret(to) && !isSecret(from))
+      marked[key] = copySecrets(to, from);
     else if (contains(from, isSecret)) marked[key] = makeSecret(to);
   }
   return marked;
@@ -80,8 +83,10 @@ export function checkpoint(
 /** The plain inputs and live state of a stored resource. */
 export function parseCheckpoint(state: JsonObject): { inputs: JsonObject; live: JsonObject } {
   const plain = revealObject(state);
-  const { [INPUTS]: inputs, [INITIAL_API_VERSION]: _version, [FIELD_MANAGER]: _manager, ...live } = plain;
-  return { inputs: isObject(inputs) ? inputs : {}, live };
+  return {
+    inputs: objectAt(plain, INPUTS),
+    live: without(plain, INPUTS, INITIAL_API_VERSION, FIELD_MANAGER),
+  };
 }
 
 const READ_ONLY_METADATA = [
@@ -97,11 +102,7 @@ const READ_ONLY_METADATA = [
 /** Inputs in the shape in which the server keeps them, so that equal meaning compares equal. */
 export function normalize(object: JsonObject): JsonObject {
   const normal: JsonObject = { ...object };
-  if (isObject(normal.metadata)) {
-    normal.metadata = Object.fromEntries(
-      Object.entries(normal.metadata).filter(([key]) => !READ_ONLY_METADATA.includes(key)),
-    );
-  }
+  if (isObject(normal.metadata)) normal.metadata = without(normal.metadata, ...READ_ONLY_METADATA);
   if (kindOf(normal) === "Secret" && apiVersionOf(normal) === "v1" && isObject(normal.stringData)) {
     const encoded = Object.entries(normal.stringData).map(([key, value]): [string, Json] => [
       key,

@@ -10,7 +10,15 @@ import {
   type ResourceRequest,
   type ResourceState,
 } from "../common/provider.ts";
-import { isObject, isUnknown, revealObject, textAt, withoutNulls, type JsonObject } from "../common/wire.ts";
+import {
+  isObject,
+  isUnknown,
+  revealObject,
+  textAt,
+  withoutNulls,
+  without,
+  type JsonObject,
+} from "../common/wire.ts";
 import { NotReadyError, untilGone, untilReady, whyNotReady, type Wait } from "./await/awaiter.ts";
 import { ApiError, NoMatchError } from "./client.ts";
 import { Cluster } from "./cluster.ts";
@@ -59,7 +67,10 @@ export class KubernetesProvider implements Provider {
   async check(input: CheckInput): Promise<CheckResult> {
     const news = withoutNulls(input.news);
     const { apiVersion, kind } = objects.gvkOfType(input.type);
-    let inputs = withName({ ...news, apiVersion: news.apiVersion ?? apiVersion, kind: news.kind ?? kind }, input);
+    let inputs = withName(
+      { ...news, apiVersion: news.apiVersion ?? apiVersion, kind: news.kind ?? kind },
+      input,
+    );
     const metadata = inputs.metadata;
     if (isObject(metadata) && metadata.namespace === undefined) {
       const namespace = await this.#cluster.defaultNamespace(inputs);
@@ -94,20 +105,24 @@ export class KubernetesProvider implements Provider {
     const client = this.#cluster.client();
     let live: JsonObject;
     try {
-      live = await create(inputs, client, options, (message) => { this.#log.status("info", urn, message); });
+      live = await create(inputs, client, options, (message) => {
+        this.#log.status("info", urn, message);
+      });
     } catch (error) {
       const harmless =
         error instanceof NoMatchError ||
         isMissingNamespace(error, inputs) ||
         (error instanceof ApiError && (error.code === 403 || error.reason === "AlreadyExists"));
       if (preview && harmless) return asGiven;
-      throw rejected(`resource ${objects.idOf(inputs)} was not successfully created by the Kubernetes API server`, error);
+      throw rejected(
+        `resource ${objects.idOf(inputs)} was not successfully created by the Kubernetes API server`,
+        error,
+      );
     }
     const state = (object: JsonObject): JsonObject =>
       objects.checkpoint(inputs, object, news, objects.apiVersionOf(inputs), fieldManager);
     if (preview) {
-      const { status: _status, ...rest } = live;
-      return { id: "", properties: state(rest) };
+      return { id: "", properties: state(without(live, "status")) };
     }
     return { id: objects.idOf(live), properties: await this.#awaited(request, live, inputs, state) };
   }
@@ -151,7 +166,10 @@ export class KubernetesProvider implements Provider {
     try {
       return state(await untilReady(live, inputs, this.#wait(request)));
     } catch (error) {
-      const last = await this.#cluster.client().request("GET", await this.#cluster.pathOf(live)).catch(() => live);
+      const last = await this.#cluster
+        .client()
+        .request("GET", await this.#cluster.pathOf(live))
+        .catch(() => live);
       const reasons = error instanceof NotReadyError ? error.reasons : [messageOf(error)];
       throw new InitializationError({ id: objects.idOf(live), properties: state(last) }, reasons);
     }
@@ -162,18 +180,24 @@ export class KubernetesProvider implements Provider {
     const oldInputs = objects.normalize(revealObject(request.oldInputs));
     const known = Object.keys(oldInputs).length > 0;
     const { namespace, name } = objects.parseId(request.id);
-    const identity = { ...objects.gvkOfType(request.type), metadata: { name, ...(namespace && { namespace }) } };
+    const identity = {
+      ...objects.gvkOfType(request.type),
+      metadata: { name, ...(namespace && { namespace }) },
+    };
     const client = this.#cluster.client();
     let live: JsonObject;
     try {
-      live = await client.request("GET", await this.#cluster.pathOf(known ? { ...oldInputs, ...identity } : identity));
+      live = await client.request(
+        "GET",
+        await this.#cluster.pathOf(known ? { ...oldInputs, ...identity } : identity),
+      );
     } catch (error) {
-      if (error instanceof NoMatchError || (error instanceof ApiError && error.code === 404)) return undefined;
+      if (error instanceof NoMatchError || (error instanceof ApiError && error.code === 404))
+        return undefined;
       if (!(await this.#cluster.isReachable()) && this.#cluster.settings.deleteUnreachable) return undefined;
       throw error;
     }
-    const { status: _status, ...withoutStatus } = live;
-    const inputs = known ? objects.pruneObject(live, oldInputs) : objects.normalize(withoutStatus);
+    const inputs = known ? objects.pruneObject(live, oldInputs) : objects.normalize(without(live, "status"));
     const secrets = known ? request.oldInputs : inputs;
     const apiVersion = textAt(request.olds, objects.INITIAL_API_VERSION) || objects.apiVersionOf(live);
     const manager = textAt(request.olds, objects.FIELD_MANAGER) || newFieldManager();
@@ -183,7 +207,8 @@ export class KubernetesProvider implements Provider {
       inputs: objects.copySecrets(inputs, secrets),
     };
     const reasons = known ? await whyNotReady(live, oldInputs, client) : [];
-    if (reasons.length > 0 && Object.keys(stored.live).length > 0) throw new InitializationError(state, reasons);
+    if (reasons.length > 0 && Object.keys(stored.live).length > 0)
+      throw new InitializationError(state, reasons);
     return state;
   }
 
@@ -191,7 +216,8 @@ export class KubernetesProvider implements Provider {
     const { live, inputs } = objects.parseCheckpoint(request.olds);
     try {
       const path = await this.#cluster.pathOf(live);
-      if (await remove(path, inputs, this.#cluster.client())) await untilGone(path, inputs, this.#wait(request));
+      if (await remove(path, inputs, this.#cluster.client()))
+        await untilGone(path, inputs, this.#wait(request));
     } catch (error) {
       if (error instanceof NoMatchError) return;
       if (this.#cluster.settings.deleteUnreachable && !(await this.#cluster.isReachable())) return;
@@ -204,11 +230,14 @@ export class KubernetesProvider implements Provider {
       client: this.#cluster.client(),
       timeoutSeconds: request.timeoutSeconds,
       signal: this.#cancel.signal,
-      report: (severity, message) => { this.#log.status(severity, request.urn, message); },
+      report: (severity, message) => {
+        this.#log.status(severity, request.urn, message);
+      },
     };
   }
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-const rejected = (what: string, error: unknown): Error => new Error(`${what}: ${messageOf(error)}`, { cause: error });
+const rejected = (what: string, error: unknown): Error =>
+  new Error(`${what}: ${messageOf(error)}`, { cause: error });

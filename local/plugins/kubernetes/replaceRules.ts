@@ -22,7 +22,9 @@ const inSpec = (fields: string): string[] => fields.split(" ").map((field) => `s
 const RULES: Record<string, string[]> = {
   "apps/DaemonSet": ["spec.selector"],
   "apps/Deployment": ["spec.selector"],
-  "apps/StatefulSet": inSpec("podManagementPolicy revisionHistoryLimit selector serviceName volumeClaimTemplates"),
+  "apps/StatefulSet": inSpec(
+    "podManagementPolicy revisionHistoryLimit selector serviceName volumeClaimTemplates",
+  ),
   "batch/Job": inSpec("completions parallelism selector template"),
   "rbac.authorization.k8s.io/ClusterRoleBinding": ["roleRef"],
   "rbac.authorization.k8s.io/RoleBinding": ["roleRef"],
@@ -42,7 +44,8 @@ export function replacePaths(object: JsonObject, mutable: Mutability): string[] 
   const kind = kindOf(object);
   const paths = ["metadata.name", "metadata.namespace", ...(RULES[`${group}/${kind}`] ?? [])];
   const immutable = at(object, "immutable") === true;
-  if (group === "" && kind === "ConfigMap" && (immutable || !mutable.configMaps)) paths.push("data", "binaryData");
+  if (group === "" && kind === "ConfigMap" && (immutable || !mutable.configMaps))
+    paths.push("data", "binaryData");
   if (group === "" && kind === "Secret" && (immutable || !mutable.secrets)) paths.push("data", "stringData");
   return paths;
 }

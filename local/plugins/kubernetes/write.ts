@@ -20,7 +20,9 @@ const common = ({ fieldManager, preview }: WriteOptions): Record<string, string>
 });
 
 export function isMissingNamespace(error: unknown, object: JsonObject): boolean {
-  return error instanceof ApiError && error.code === 404 && error.message.includes(`"${namespaceOf(object)}"`);
+  return (
+    error instanceof ApiError && error.code === 404 && error.message.includes(`"${namespaceOf(object)}"`)
+  );
 }
 
 /**
@@ -36,7 +38,11 @@ export async function create(
   for (let attempt = 1; ; attempt++) {
     try {
       const path = await client.path(apiVersionOf(object), kindOf(object), namespaceOf(object));
-      return await client.request("POST", path, { query: common(options), body: object, signal: options.signal });
+      return await client.request("POST", path, {
+        query: common(options),
+        body: object,
+        signal: options.signal,
+      });
     } catch (error) {
       const absent = error instanceof NoMatchError || (error instanceof ApiError && error.code === 404);
       if (!absent || options.preview || attempt === CREATE_ATTEMPTS) throw error;
@@ -64,7 +70,11 @@ export async function apply(object: JsonObject, client: Client, options: WriteOp
     });
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 409) throw error;
-    throw new ApiError(409, { message: `${error.message}\n${FIELD_CONFLICT_HELP}`, reason: error.reason }, "");
+    throw new ApiError(
+      409,
+      { message: `${error.message}\n${FIELD_CONFLICT_HELP}`, reason: error.reason },
+      "",
+    );
   }
 }
 
@@ -101,13 +111,18 @@ async function adoptCreatedFields(
 function mergeFields(left: Json, right: Json): Json {
   if (!isObject(left) || !isObject(right)) return right;
   const merged: JsonObject = { ...left };
-  for (const [key, value] of Object.entries(right)) merged[key] = key in left ? mergeFields(left[key] ?? {}, value) : value;
+  for (const [key, value] of Object.entries(right))
+    merged[key] = key in left ? mergeFields(left[key] ?? {}, value) : value;
   return merged;
 }
 
 /** Asks for the deletion, of dependents first unless told otherwise; false when there is nothing to delete. */
 export async function remove(path: string, inputs: JsonObject, client: Client): Promise<boolean> {
-  const policies: Record<string, string> = { foreground: "Foreground", background: "Background", orphan: "Orphan" };
+  const policies: Record<string, string> = {
+    foreground: "Foreground",
+    background: "Background",
+    orphan: "Orphan",
+  };
   const asked = annotation(inputs, "pulumi.com/deletionPropagationPolicy").toLowerCase();
   const body = { propagationPolicy: policies[asked] ?? "Foreground" };
   try {

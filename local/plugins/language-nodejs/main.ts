@@ -5,7 +5,7 @@ import messages from "@pulumi/pulumi/proto/language_pb.js";
 import plugin from "@pulumi/pulumi/proto/plugin_pb.js";
 import empty from "google-protobuf/google/protobuf/empty_pb.js";
 import { serve, unary } from "../common/serve.ts";
-import { isObject, objectAt, textAt, type JsonObject } from "../common/wire.ts";
+import { isObject, objectAt, scalarText, textAt, type JsonObject } from "../common/wire.ts";
 import { readPackage, requiredPlugins } from "./packages.ts";
 import { cancelPrograms, runProgram } from "./run.ts";
 
@@ -79,14 +79,17 @@ const implementation: grpc.UntypedServiceImplementation = {
     for (const [name, version] of Object.entries(objectAt(found, "dependencies"))) {
       const dependency = new messages.DependencyInfo();
       dependency.setName(name);
-      dependency.setVersion(String(version));
+      dependency.setVersion(scalarText(version));
       response.addDependencies(dependency);
     }
     return response;
   }),
   runtimeOptionsPrompts: unary(() => new messages.RuntimeOptionsResponse()),
   installDependencies: (
-    call: grpc.ServerWritableStream<messages.InstallDependenciesRequest, messages.InstallDependenciesResponse>,
+    call: grpc.ServerWritableStream<
+      messages.InstallDependenciesRequest,
+      messages.InstallDependenciesResponse
+    >,
   ) => {
     const manager = packageManager(call.request.getInfo());
     const child = spawn(manager, ["install"], { cwd: call.request.getDirectory() });

@@ -39,11 +39,15 @@ export async function runProgram(program: Program): Promise<{ error: string; bai
     const message = `@pulumi/pulumi is not installed in ${program.pwd}: run "npm ci" there`;
     return { error: message, bail: false };
   }
-  const child = spawn(process.execPath, [...nodeArguments(program.options), runner, ...runnerArguments(program)], {
-    cwd: program.pwd,
-    env: { ...process.env, ...environment(program) },
-    stdio: ["ignore", "inherit", "inherit"],
-  });
+  const child = spawn(
+    process.execPath,
+    [...nodeArguments(program.options), runner, ...runnerArguments(program)],
+    {
+      cwd: program.pwd,
+      env: { ...process.env, ...environment(program) },
+      stdio: ["ignore", "inherit", "inherit"],
+    },
+  );
   running.add(child);
   return await new Promise((resolve) => {
     child.once("error", (error) => {
@@ -54,13 +58,15 @@ export async function runProgram(program: Program): Promise<{ error: string; bai
       running.delete(child);
       if (code === 0) resolve({ error: "", bail: false });
       else if (code === LOGGED_EXIT_CODE) resolve({ error: "", bail: true });
-      else if (code === null) resolve({ error: `Program exited unexpectedly: ${signal ?? "killed"}`, bail: false });
+      else if (code === null)
+        resolve({ error: `Program exited unexpectedly: ${signal ?? "killed"}`, bail: false });
       else resolve({ error: `Program exited with non-zero exit code: ${code}`, bail: false });
     });
   });
 }
 
-const nodeArguments = (options: JsonObject): string[] => textAt(options, "nodeargs").split(/\s+/).filter(Boolean);
+const nodeArguments = (options: JsonObject): string[] =>
+  textAt(options, "nodeargs").split(/\s+/).filter(Boolean);
 
 function runnerArguments(program: Program): string[] {
   const named: [string, string][] = [

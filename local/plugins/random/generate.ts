@@ -28,7 +28,15 @@ function shuffled<T>(items: T[]): T[] {
 /** Settings of strings and passwords with their defaults filled in, as they are stored. */
 export function stringDefaults(inputs: JsonObject): JsonObject {
   const numeric = inputs.numeric ?? inputs.number ?? true;
-  const defaults = { special: true, upper: true, lower: true, minLower: 0, minNumeric: 0, minSpecial: 0, minUpper: 0 };
+  const defaults = {
+    special: true,
+    upper: true,
+    lower: true,
+    minLower: 0,
+    minNumeric: 0,
+    minSpecial: 0,
+    minUpper: 0,
+  };
   return { ...defaults, ...inputs, numeric, number: numeric };
 }
 

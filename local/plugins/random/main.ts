@@ -1,14 +1,23 @@
 import type { DiffKind, Provider, ResourceRequest } from "../common/provider.ts";
 import { noDiff } from "../common/provider.ts";
 import { serveProvider } from "../common/providerService.ts";
-import { contains, isUnknown, makeSecret, reveal, revealObject, withoutNulls } from "../common/wire.ts";
+import {
+  contains,
+  isUnknown,
+  makeSecret,
+  reveal,
+  revealObject,
+  withoutNulls,
+  type Json,
+} from "../common/wire.ts";
 import { generators, isEqual, stringDefaults } from "./generate.ts";
 
 const kindOf = (type: string): string => type.split(":").at(-1) ?? "";
 
 function generatorOf(type: string): (typeof generators)[string] {
   const generator = generators[kindOf(type)];
-  if (!generator) throw new Error(`the stand-in for random has no ${type}; it has ${Object.keys(generators).join(", ")}`);
+  if (!generator)
+    throw new Error(`the stand-in for random has no ${type}; it has ${Object.keys(generators).join(", ")}`);
   return generator;
 }
 
@@ -16,7 +25,8 @@ function generatorOf(type: string): (typeof generators)[string] {
 function diff(request: ResourceRequest): ReturnType<Provider["diff"]> {
   const before = Object.keys(request.oldInputs).length > 0 ? request.oldInputs : request.olds;
   const changed = [...new Set([...Object.keys(request.news), ...Object.keys(request.oldInputs)])].filter(
-    (key) => !key.startsWith("__") && !isEqual(reveal(before[key] ?? null), reveal(request.news[key] ?? null)),
+    (key) =>
+      !key.startsWith("__") && !isEqual(reveal(before[key] ?? null), reveal(request.news[key] ?? null)),
   );
   const kept = changed.filter((key) => !request.ignoreChanges.some((path) => path.split(/[.[]/)[0] === key));
   if (kept.length === 0) return noDiff;
@@ -37,7 +47,9 @@ const provider: Provider = {
   create: ({ type, news, preview }) => {
     if (preview || contains(news, isUnknown)) return { id: "", properties: news };
     const { id, outputs, secrets } = generatorOf(type)(revealObject(news));
-    const marked = Object.entries(outputs).map(([key, value]) => [key, secrets.includes(key) ? makeSecret(value) : value]);
+    const mark = ([key, value]: [string, Json]): [string, Json] =>
+      secrets.includes(key) ? [key, makeSecret(value)] : [key, value];
+    const marked = Object.entries(outputs).map(mark);
     return { id, properties: { ...news, ...Object.fromEntries(marked) } };
   },
   update: ({ olds }) => olds,

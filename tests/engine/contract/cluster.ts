@@ -11,17 +11,36 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const config = new KubeConfig();
 config.loadFromDefault();
-export const objects = KubernetesObjectApi.makeApiClient(config);
+const objects = KubernetesObjectApi.makeApiClient(config);
 export const core = config.makeApiClient(CoreV1Api);
 
-export function unique(prefix: string): string {
+function unique(prefix: string): string {
   return `${prefix}-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
+}
+
+/** An object as one would write it in a file. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly [field: string]: unknown;
+}
+
+/** Creates an object as somebody else would, not as Pulumi. */
+export async function create(manifest: Manifest): Promise<void> {
+  await objects.create(manifest);
+}
+
+/** Merges fields into an object as somebody else would, not as Pulumi. */
+export async function edit(manifest: Manifest): Promise<void> {
+  const object = manifest as KubernetesObject;
+  await objects.patch(object, undefined, undefined, "someone-else", undefined, PatchStrategy.MergePatch);
 }
 
 /** A namespace of the test's own; removed in the background when the test is done. */
 export async function createNamespace(): Promise<string> {
   const name = unique("contract");
-  await core.createNamespace({ body: { metadata: { name } } });
+  await create({ apiVersion: "v1", kind: "Namespace", metadata: { name } });
   return name;
 }
 
@@ -29,12 +48,10 @@ export async function removeNamespace(name: string): Promise<void> {
   await core.deleteNamespace({ name });
 }
 
-/** Changes an object as somebody else would, not as Pulumi. */
-export async function edit(object: KubernetesObject): Promise<void> {
-  await objects.patch(object, undefined, undefined, "someone-else", undefined, PatchStrategy.MergePatch);
-}
-
-export async function eventually<T>(look: () => Promise<T | undefined>, timeoutMilliseconds = 20_000): Promise<T> {
+export async function eventually<T>(
+  look: () => Promise<T | undefined>,
+  timeoutMilliseconds = 20_000,
+): Promise<T> {
   const deadline = Date.now() + timeoutMilliseconds;
   for (;;) {
     const found = await look();
@@ -52,18 +69,17 @@ export async function podOf(namespace: string, label: string): Promise<V1Pod> {
   });
 }
 
-export async function setStatus(pod: V1Pod, status: V1Pod["status"]): Promise<void> {
-  const { name = "", namespace = "" } = pod.metadata ?? {};
-  const fresh = await core.readNamespacedPod({ name, namespace });
-  await core.replaceNamespacedPodStatus({ name, namespace, body: { ...fresh, ...(status && { status }) } });
+/** Says what a kubelet would say of the pod. */
+export async function setStatus(pod: V1Pod, status: object): Promise<void> {
+  const name = pod.metadata?.name ?? "";
+  const namespace = pod.metadata?.namespace ?? "";
+  const body = [{ op: "add", path: "/status", value: status }];
+  await core.patchNamespacedPodStatus({ name, namespace, body });
 }
 
-export const readyStatus: NonNullable<V1Pod["status"]> = {
-  phase: "Running",
-  conditions: [{ type: "Ready", status: "True" }],
-};
+export const readyStatus = { phase: "Running", conditions: [{ type: "Ready", status: "True" }] };
 
-export const imagePullStatus: NonNullable<V1Pod["status"]> = {
+export const imagePullStatus = {
   phase: "Pending",
   containerStatuses: [
     {

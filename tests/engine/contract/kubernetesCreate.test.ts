@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { operations, TestProject } from "../support.ts";
-import { core, createNamespace, removeNamespace } from "./cluster.ts";
+import { operations, succeeded, TestProject } from "../support.ts";
+import { core, create, createNamespace, removeNamespace } from "./cluster.ts";
 import { configMap, deployment, program } from "./programs.ts";
 
 let namespace: string;
@@ -23,7 +23,7 @@ describe("creating Kubernetes objects", () => {
     await project.program(program(namespace, body));
     const preview = await project.preview();
     expect(preview.text).toContain("4 to create");
-    expect(preview.exitCode).toBe(0);
+    succeeded(preview);
     const { items } = await core.listNamespacedConfigMap({ namespace });
     expect(items.map(({ metadata }) => metadata?.name)).not.toContain("later");
   });
@@ -37,7 +37,8 @@ describe("creating Kubernetes objects", () => {
   });
 
   it("fails on an object that exists, and leaves it alone", async () => {
-    await core.createNamespacedConfigMap({ namespace, body: { metadata: { name: "taken" }, data: { owner: "someone" } } });
+    const metadata = { name: "taken", namespace };
+    await create({ apiVersion: "v1", kind: "ConfigMap", metadata, data: { owner: "someone" } });
     await project.program(program(namespace, configMap("taken", { owner: "pulumi" })));
     const up = await project.up();
     expect(up.exitCode).not.toBe(0);
@@ -50,7 +51,7 @@ describe("creating Kubernetes objects", () => {
     const source = (value: string): string =>
       `exports.name = new k8s.core.v1.ConfigMap("named", { metadata: { namespace }, data: { value: "${value}" } }, options).metadata.name;`;
     await project.program(program(namespace, source("1"), { enableConfigMapMutable: true }));
-    await project.up();
+    succeeded(await project.up());
     const { name } = await project.outputs();
     expect(name).toMatch(/^named-[0-9a-f]{8}$/);
     await project.program(program(namespace, source("2"), { enableConfigMapMutable: true }));
@@ -66,7 +67,9 @@ describe("creating Kubernetes objects", () => {
       new k8s.core.v1.Secret("data", { metadata: { name: "data", namespace }, data: { password: "${Buffer.from(secret).toString("base64").slice(0, 8)}" + "${Buffer.from(secret).toString("base64").slice(8)}" } }, options);
       new k8s.core.v1.ConfigMap("config", { metadata: { name: "config", namespace }, data: { password: secret, plain: "visible" } }, options);`;
     // The program's own text must not be what is found.
-    await project.program(program(namespace, body.replace(`"${secret}".split("").join("")`, `process.env.SECRET`)));
+    await project.program(
+      program(namespace, body.replace(`"${secret}".split("").join("")`, `process.env.SECRET`)),
+    );
     const up = await project.up({ SECRET: secret });
     expect(up.text).not.toContain(secret);
     expect(await project.filesWith(secret)).toEqual([]);
@@ -82,9 +85,9 @@ describe("creating Kubernetes objects", () => {
       new k8s.core.v1.Secret("secret", { metadata: { name: "secret", namespace }, stringData: { a: "b" } }, options);
       new k8s.networking.v1.NetworkPolicy("policy", { metadata: { name: "policy", namespace }, spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [] } }, options);`;
     await project.program(program(namespace, body));
-    await project.up();
+    succeeded(await project.up());
     expect((await project.up()).changes).toEqual([]);
-    await project.refresh();
+    succeeded(await project.refresh());
     expect((await project.up()).changes).toEqual([]);
   });
 });

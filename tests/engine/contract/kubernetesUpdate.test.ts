@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { operations, TestProject } from "../support.ts";
+import { operations, succeeded, TestProject } from "../support.ts";
 import { core, createNamespace, edit, removeNamespace } from "./cluster.ts";
 import { configMap, deployment, mutable, program } from "./programs.ts";
 
@@ -24,7 +24,7 @@ const readConfig = async (name: string): Promise<Record<string, string> | undefi
 describe("changing Kubernetes objects", () => {
   it("replaces ConfigMaps and Secrets whose data changes, the old one first, unless told that they are mutable", async () => {
     await project.program(program(namespace, configMap("config", { value: "1" }) + secret("1")));
-    await project.up();
+    succeeded(await project.up());
     await project.program(program(namespace, configMap("config", { value: "2" }) + secret("2")));
     const replaced = await project.up();
     for (const name of ["config", "secret"]) {
@@ -35,11 +35,21 @@ describe("changing Kubernetes objects", () => {
     for (const name of ["config", "secret"]) expect(operations(updated, name)).toEqual(["update"]);
     expect(await readConfig("config")).toEqual({ value: "3" });
     await project.program(
-      program(namespace, configMap("config", { value: "3" }) + secret("3").replace("stringData", "immutable: true, stringData"), mutable),
+      program(
+        namespace,
+        configMap("config", { value: "3" }) +
+          secret("3").replace("stringData", "immutable: true, stringData"),
+        mutable,
+      ),
     );
     expect(operations(await project.up(), "secret")).toEqual(["update"]);
     await project.program(
-      program(namespace, configMap("config", { value: "3" }) + secret("4").replace("stringData", "immutable: true, stringData"), mutable),
+      program(
+        namespace,
+        configMap("config", { value: "3" }) +
+          secret("4").replace("stringData", "immutable: true, stringData"),
+        mutable,
+      ),
     );
     expect(operations(await project.up(), "secret")).toContain("replace");
   });
@@ -47,7 +57,7 @@ describe("changing Kubernetes objects", () => {
   it("touches only the object that changed, and takes away a field that left the program", async () => {
     const others = configMap("one", { a: "1" }) + configMap("two", { b: "1" });
     await project.program(program(namespace, configMap("changed", { a: "1", b: "1" }) + others, mutable));
-    await project.up();
+    succeeded(await project.up());
     await project.program(program(namespace, configMap("changed", { a: "1" }) + others, mutable));
     const up = await project.up();
     expect(up.changes.map(({ name, op }) => [name, op])).toEqual([["changed", "update"]]);
@@ -57,10 +67,14 @@ describe("changing Kubernetes objects", () => {
   it("replaces an object when a field changes that the server never changes", async () => {
     const labelled = deployment("fixed", "replicas: 0");
     await project.program(program(namespace, labelled, mutable));
-    await project.up();
+    succeeded(await project.up());
     const relabelled = labelled.replaceAll('app: "fixed"', 'app: "fixed", tier: "web"');
     await project.program(program(namespace, relabelled, mutable));
-    expect(operations(await project.up(), "fixed")).toEqual(["delete-replaced", "replace", "create-replacement"]);
+    expect(operations(await project.up(), "fixed")).toEqual([
+      "delete-replaced",
+      "replace",
+      "create-replacement",
+    ]);
   });
 
   it("takes a reordered list for one change, and is settled after it", async () => {
@@ -70,7 +84,7 @@ describe("changing Kubernetes objects", () => {
         `name: "main", env: ${JSON.stringify(names.map((name) => ({ name, value: name })))},`,
       );
     await project.program(program(namespace, withEnv(["A", "B"]), mutable));
-    await project.up();
+    succeeded(await project.up());
     await project.program(program(namespace, withEnv(["B", "A"]), mutable));
     expect(operations(await project.up(), "listed")).toEqual(["update"]);
     expect((await project.up()).changes).toEqual([]);
@@ -78,16 +92,24 @@ describe("changing Kubernetes objects", () => {
 
   it("brings back what was changed behind its back, once a refresh has seen it", async () => {
     await project.program(program(namespace, configMap("drifting", { value: "1" }), mutable));
-    await project.up();
-    await edit({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "drifting", namespace }, data: { value: "2" } } as never);
-    expect((await project.refresh()).exitCode).toBe(0);
+    succeeded(await project.up());
+    await edit({
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "drifting", namespace },
+      data: { value: "2" },
+    });
+    succeeded(await project.refresh());
     const outputs = (await project.resource("drifting")).outputs;
     expect(outputs?.["data"]).toEqual({ value: "2" });
     // Another manager owns the field now: only force takes it back.
     const conflict = await project.up();
     expect(conflict.exitCode).not.toBe(0);
     expect(conflict.text).toContain('conflict with "someone-else"');
-    const forced = configMap("drifting", { value: "1" }).replace("namespace }", 'namespace, annotations: { "pulumi.com/patchForce": "true" } }');
+    const forced = configMap("drifting", { value: "1" }).replace(
+      "namespace }",
+      'namespace, annotations: { "pulumi.com/patchForce": "true" } }',
+    );
     await project.program(program(namespace, forced, mutable));
     expect(operations(await project.up(), "drifting")).toEqual(["update"]);
     expect(await readConfig("drifting")).toEqual({ value: "1" });
@@ -95,9 +117,9 @@ describe("changing Kubernetes objects", () => {
 
   it("creates again what was deleted behind its back, once a refresh has seen it", async () => {
     await project.program(program(namespace, configMap("lost", { value: "1" }), mutable));
-    await project.up();
+    succeeded(await project.up());
     await core.deleteNamespacedConfigMap({ namespace, name: "lost" });
-    await project.refresh();
+    succeeded(await project.refresh());
     expect(operations(await project.up(), "lost")).toEqual(["create"]);
   });
 
@@ -105,8 +127,13 @@ describe("changing Kubernetes objects", () => {
     const ignoring = (value: string): string =>
       configMap("ignoring", { value, other: value }, 'ignoreChanges: ["data.value"]');
     await project.program(program(namespace, ignoring("1"), mutable));
-    await project.up();
-    await edit({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "ignoring", namespace }, data: { value: "theirs" } } as never);
+    succeeded(await project.up());
+    await edit({
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "ignoring", namespace },
+      data: { value: "theirs" },
+    });
     await project.program(program(namespace, ignoring("2"), mutable));
     expect(operations(await project.up(), "ignoring")).toEqual(["update"]);
     expect(await readConfig("ignoring")).toEqual({ value: "theirs", other: "2" });
@@ -114,7 +141,7 @@ describe("changing Kubernetes objects", () => {
 
   it("deletes what the program no longer has", async () => {
     await project.program(program(namespace, configMap("short-lived", { value: "1" }), mutable));
-    await project.up();
+    succeeded(await project.up());
     await project.program(program(namespace, "", mutable));
     expect(operations(await project.up(), "short-lived")).toEqual(["delete"]);
     const { items } = await core.listNamespacedConfigMap({ namespace });

@@ -62,7 +62,12 @@ describe("running a program", () => {
       "Pulumi.yaml",
       JSON.stringify({ name: "contract-host", main: "index.ts", runtime: { name: "nodejs", options } }),
     );
-    const compilerOptions = { module: "commonjs", target: "es2023", noCheck: true };
+    const compilerOptions = {
+      module: "commonjs",
+      moduleResolution: "node10",
+      target: "es2023",
+      noCheck: true,
+    };
     await project.file("tsconfig.run.json", JSON.stringify({ compilerOptions }));
     await project.file(
       "index.ts",

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { operations, TestProject } from "../support.ts";
+import { operations, succeeded, TestProject } from "../support.ts";
 
 let project: TestProject;
 
@@ -24,8 +24,8 @@ exports.bytes = new random.RandomBytes("bytes", { length: 32 }).base64;
 describe("random values", () => {
   it("are made as asked for, and what is a secret is marked as one", async () => {
     await project.program(source("1"));
-    expect((await project.preview()).exitCode).toBe(0);
-    expect((await project.up()).exitCode).toBe(0);
+    succeeded(await project.preview());
+    succeeded(await project.up());
     const plain = await project.outputs();
     expect(plain["password"]).toMatch(/^(?=(.*\d){3})[A-Za-z0-9]{24}$/);
     expect(plain["special"]).toMatch(/^[_-]{16}$/);

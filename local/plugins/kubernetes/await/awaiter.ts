@@ -31,7 +31,8 @@ const DELETE_TIMEOUT_SECONDS = 600;
 const BUILT_IN = /^(v1|apps\/v1|batch\/v1|networking\.k8s\.io\/v1|apiextensions\.k8s\.io\/v1)$/;
 
 export function awaiterFor(object: JsonObject): Awaiter | undefined {
-  if (annotation(object, "pulumi.com/skipAwait") === "true" || !BUILT_IN.test(apiVersionOf(object))) return undefined;
+  if (annotation(object, "pulumi.com/skipAwait") === "true" || !BUILT_IN.test(apiVersionOf(object)))
+    return undefined;
   return workloadAwaiters[kindOf(object)] ?? otherAwaiters[kindOf(object)];
 }
 
@@ -103,7 +104,10 @@ export async function untilGone(path: string, inputs: JsonObject, wait: Wait): P
     if (!live) return;
     const left = numberAt(live, "status", "replicas");
     const phase = textAt(live, "status", "phase");
-    wait.report("info", `Waiting to be deleted${left ? ` (${left} Pods left)` : ""}${phase && ` (${phase})`}`);
+    wait.report(
+      "info",
+      `Waiting to be deleted${left ? ` (${left} Pods left)` : ""}${phase && ` (${phase})`}`,
+    );
     if (wait.signal.aborted) throw new Error(`cancelled while waiting for ${path} to be deleted`);
     if (Date.now() >= deadline) throw new Error(`${path} still exists ${seconds} s after its deletion`);
     await sleep(POLL_MILLISECONDS);
@@ -118,12 +122,20 @@ class Feed {
 
   constructor(client: Client, created: JsonObject, signal: AbortSignal) {
     this.live = created;
-    signal.addEventListener("abort", () => { this.#wake(); }, { once: true, signal: this.#stop.signal });
+    signal.addEventListener(
+      "abort",
+      () => {
+        this.#wake();
+      },
+      { once: true, signal: this.#stop.signal },
+    );
     void this.#follow(client);
   }
 
   changed(): Promise<void> {
-    return new Promise((resolve) => { this.#wake = resolve; });
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   close(): void {
@@ -131,15 +143,24 @@ class Feed {
   }
 
   async #follow(client: Client): Promise<void> {
-    const [apiVersion, kind, namespace] = [apiVersionOf(this.live), kindOf(this.live), namespaceOf(this.live)];
+    const [apiVersion, kind, namespace] = [
+      apiVersionOf(this.live),
+      kindOf(this.live),
+      namespaceOf(this.live),
+    ];
     while (!this.#stop.signal.aborted) {
       try {
         const query = { fieldSelector: `metadata.name=${nameOf(this.live)}` };
-        await client.watch(await client.path(apiVersion, kind, namespace), query, this.#stop.signal, (type, object) => {
-          if (type === "BOOKMARK") return;
-          this.live = object;
-          this.#wake();
-        });
+        await client.watch(
+          await client.path(apiVersion, kind, namespace),
+          query,
+          this.#stop.signal,
+          (type, object) => {
+            if (type === "BOOKMARK") return;
+            this.live = object;
+            this.#wake();
+          },
+        );
       } catch {
         // Closed, or broken: the loop decides.
       }

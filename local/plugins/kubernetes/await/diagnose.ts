@@ -69,7 +69,9 @@ function podStates(pod: JsonObject): string[] {
       const exitCode = numberAt(stopped, "exitCode");
       if (exitCode !== undefined && exitCode !== 0) {
         const said = textAt(stopped, "message");
-        lines.push(`${name} ended with exit code ${exitCode} (${textAt(stopped, "reason")})${said && `: ${said}`}`);
+        lines.push(
+          `${name} ended with exit code ${exitCode} (${textAt(stopped, "reason")})${said && `: ${said}`}`,
+        );
       }
       return lines;
     });
@@ -79,12 +81,17 @@ function podStates(pod: JsonObject): string[] {
 async function podEvents(pod: JsonObject, namespace: string, client: Client): Promise<string[]> {
   const path = await client.path("v1", "Event", namespace);
   const list = await client
-    .request("GET", path, { query: { fieldSelector: `involvedObject.uid=${textAt(pod, "metadata", "uid")}` } })
+    .request("GET", path, {
+      query: { fieldSelector: `involvedObject.uid=${textAt(pod, "metadata", "uid")}` },
+    })
     .catch((): JsonObject => ({}));
   return listAt(list, "items")
     .filter((event) => textAt(event, "type") === "Warning")
     .slice(-EVENTS)
-    .map((event) => `Pod ${namespace}/${nameOf(pod)}: event ${textAt(event, "reason")}: ${textAt(event, "message")}`);
+    .map(
+      (event) =>
+        `Pod ${namespace}/${nameOf(pod)}: event ${textAt(event, "reason")}: ${textAt(event, "message")}`,
+    );
 }
 
 async function containerLogs(pod: JsonObject, namespace: string, client: Client): Promise<string[]> {

@@ -3,7 +3,8 @@ import { ApiError, type Client } from "../client.ts";
 import { condition, nameOf, namespaceOf } from "../objects.ts";
 import { pending, ready, type Awaiter, type Readiness } from "./types.ts";
 
-const hasAddress = (live: JsonObject): boolean => listAt(live, "status", "loadBalancer", "ingress").length > 0;
+const hasAddress = (live: JsonObject): boolean =>
+  listAt(live, "status", "loadBalancer", "ingress").length > 0;
 
 /** Ready with an address where one is promised, and once none of the selected pods is still unready. */
 async function service(live: JsonObject, client: Client): Promise<Readiness> {
@@ -42,7 +43,9 @@ async function persistentVolumeClaim(live: JsonObject, client: Client): Promise<
 
 function persistentVolume(live: JsonObject): Readiness {
   const phase = textAt(live, "status", "phase");
-  return phase === "Available" || phase === "Bound" ? ready : pending(`PersistentVolume is ${phase || "pending"}`);
+  return phase === "Available" || phase === "Bound"
+    ? ready
+    : pending(`PersistentVolume is ${phase || "pending"}`);
 }
 
 function resourceQuota(live: JsonObject): Readiness {
@@ -52,10 +55,14 @@ function resourceQuota(live: JsonObject): Readiness {
 }
 
 const ingress = (live: JsonObject): Readiness =>
-  hasAddress(live) ? ready : pending("Ingress was not allocated an address; does an ingress controller serve it?");
+  hasAddress(live)
+    ? ready
+    : pending("Ingress was not allocated an address; does an ingress controller serve it?");
 
 const definition = (live: JsonObject): Readiness =>
-  condition(live, "Established")?.status === "True" ? ready : pending("Waiting for the definition to be served");
+  condition(live, "Established")?.status === "True"
+    ? ready
+    : pending("Waiting for the definition to be served");
 
 export const otherAwaiters: Record<string, Awaiter> = {
   Service: { timeoutSeconds: 600, check: service, dependsOnOthers: true },

@@ -1,4 +1,13 @@
-import { at, listAt, numberAt, objectAt, textAt, type Json, type JsonObject } from "../../common/wire.ts";
+import {
+  at,
+  listAt,
+  numberAt,
+  objectAt,
+  scalarText,
+  textAt,
+  type Json,
+  type JsonObject,
+} from "../../common/wire.ts";
 import { condition } from "../objects.ts";
 import { failed, pending, ready, type Awaiter, type Readiness } from "./types.ts";
 
@@ -8,14 +17,18 @@ const observed = (live: JsonObject): boolean =>
 const status = (live: JsonObject, field: string): number => numberAt(live, "status", field) ?? 0;
 
 const describe = (found: JsonObject | undefined): string[] =>
-  textAt(found ?? null, "message") ? [`[${textAt(found ?? null, "reason")}] ${textAt(found ?? null, "message")}`] : [];
+  textAt(found ?? null, "message")
+    ? [`[${textAt(found ?? null, "reason")}] ${textAt(found ?? null, "message")}`]
+    : [];
 
 /** A selector object as the text that a list request takes. */
 export function selectorText(selector: Json | undefined): string {
-  const labels = Object.entries(objectAt(selector, "matchLabels")).map(([key, value]) => `${key}=${String(value)}`);
+  const labels = Object.entries(objectAt(selector, "matchLabels")).map(
+    ([key, value]) => `${key}=${scalarText(value)}`,
+  );
   const expressions = listAt(selector, "matchExpressions").map((item) => {
     const [key, operator] = [textAt(item, "key"), textAt(item, "operator")];
-    const values = `(${listAt(item, "values").map(String).join(",")})`;
+    const values = `(${listAt(item, "values").map(scalarText).join(",")})`;
     if (operator === "Exists") return key;
     if (operator === "DoesNotExist") return `!${key}`;
     return `${key} ${operator === "In" ? "in" : "notin"} ${values}`;
@@ -82,7 +95,8 @@ function job(live: JsonObject): Readiness {
 function pod(live: JsonObject): Readiness {
   const phase = textAt(live, "status", "phase");
   if (phase === "Succeeded" || condition(live, "Ready")?.status === "True") return ready;
-  if (phase === "Failed") return failed(`[${textAt(live, "status", "reason") || "Failed"}] the Pod has failed`);
+  if (phase === "Failed")
+    return failed(`[${textAt(live, "status", "reason") || "Failed"}] the Pod has failed`);
   return pending("Waiting for Pod to be ready");
 }
 
