@@ -1,71 +1,97 @@
-import { hasDigest, imageNames, imageReference } from "./images";
-import type { StackValues } from "./config";
+import type { SecretValues, StackValues } from "./configSchema";
+import { hasDigest, imageNames, imageReference, type ImageName } from "./images";
 
+/** Connections of each app pod that only its probes use, so that a busy pool does not look like a dead database. */
+const probeConnections = 2;
 /** Connections kept free for Patroni, backups, monitoring and a person with psql. */
 const reservedConnections = 10;
 
-/** Mistakes that no single key shows: what contradicts another value, or what production does not accept. */
-export function crossChecks(
-  config: StackValues,
-  secrets: { readonly tlsBundle?: string | undefined; readonly ageIdentity?: string | undefined },
-): string[] {
-  const problems: string[] = [];
-  const { app, postgres, secrets: secretsConfig } = config;
+/** Sections of the configuration; one that is wrong in itself is absent, and what depends on it is not judged. */
+type Sections = Partial<StackValues>;
 
-  const connections = app.replicas * (app.poolSize + app.poolOverflow) + reservedConnections;
-  if (connections > postgres.maxConnections) {
-    problems.push(
-      `groundwork:postgres.maxConnections: ${postgres.maxConnections} is too few for ${app.replicas} app pods with ` +
-        `${app.poolSize} + ${app.poolOverflow} connections each and ${reservedConnections} in reserve; ` +
-        `raise it to ${connections} or lower groundwork:app.poolSize`,
-    );
-  }
-  for (const name of imageNames.filter((image) => isRun(image, config))) {
-    const reference = imageReference(name, config.images);
-    if (reference === undefined) {
-      problems.push(
-        `groundwork:images.${name}: missing; this image is built from the repository and has no default`,
-      );
-    } else if (config.environment === "production" && !hasDigest(reference)) {
-      problems.push(
-        `groundwork:images.${name}: production runs images by digest (found "${reference}", no @sha256:…)`,
-      );
-    }
-  }
-  if (secretsConfig.store === "keyVault" && !config.azure) {
-    problems.push(
-      "groundwork:azure: missing; secrets.store keyVault needs location, tenantId and oidcIssuerUrl",
-    );
-  }
-  if (secretsConfig.store === "kubernetes") {
-    for (const key of ["tlsBundle", "ageIdentity"] as const) {
-      if (secrets[key] === undefined) {
-        problems.push(
-          `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
-        );
-      }
-    }
-  }
-  if (config.environment === "production") problems.push(...productionChecks(config));
-  return problems;
-}
-
-function productionChecks(config: StackValues): string[] {
-  const atLeast = (key: string, value: number, least: number): string[] =>
-    value >= least ? [] : [`groundwork:${key}: production needs at least ${least} (found ${value})`];
+/**
+ * Mistakes that no single key shows: what contradicts another value, or what production does not accept.
+ * @param secretKeys names of the secrets that are set
+ */
+export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): string[] {
   return [
-    ...atLeast("app.replicas", config.app.replicas, 2),
-    ...atLeast("edge.replicas", config.edge.replicas, 2),
-    ...atLeast("postgres.members", config.postgres.members, 3),
-    ...(config.secrets.store === "keyVault"
-      ? []
-      : ["groundwork:secrets.store: production keeps secrets in keyVault"]),
+    ...connectionProblems(config),
+    ...imageProblems(config),
+    ...secretProblems(config, secretKeys),
+    ...productionProblems(config),
   ];
 }
 
+function connectionProblems({ app, postgres }: Sections): string[] {
+  if (!app || !postgres) return [];
+  const ofPod = app.poolSize + app.poolOverflow + probeConnections;
+  const needed = app.replicas * ofPod + reservedConnections;
+  if (needed <= postgres.maxConnections) return [];
+  return [
+    `groundwork:postgres.maxConnections: ${postgres.maxConnections} is too few for ${app.replicas} app pods with ` +
+      `${app.poolSize} + ${app.poolOverflow} + ${probeConnections} connections each and ${reservedConnections} in ` +
+      `reserve; raise it to ${needed} or lower groundwork:app.poolSize`,
+  ];
+}
+
+function imageProblems(config: Sections): string[] {
+  const { images, environment } = config;
+  if (!images) return [];
+  return imageNames
+    .filter((name) => isRun(name, config))
+    .flatMap((name) => {
+      const reference = imageReference(name, images);
+      if (reference === undefined) {
+        return [
+          `groundwork:images.${name}: missing; this image is built from the repository and has no default`,
+        ];
+      }
+      if (environment !== "production" || hasDigest(reference)) return [];
+      return [
+        `groundwork:images.${name}: production runs images by digest (found "${reference}", no @sha256:…)`,
+      ];
+    });
+}
+
 /** Azurite stands in for Azure Blob in development only; Grafana may be left out. */
-function isRun(image: (typeof imageNames)[number], config: StackValues): boolean {
-  if (image === "azurite") return config.environment === "development";
-  if (image === "grafana") return config.monitoring.grafana;
-  return true;
+function isRun(image: ImageName, { environment, monitoring }: Sections): boolean {
+  if (image === "azurite") return environment === "development";
+  return image !== "grafana" || monitoring?.grafana !== false;
+}
+
+function secretProblems(
+  { secrets, azure, environment }: Sections,
+  secretKeys: ReadonlySet<string>,
+): string[] {
+  if (secrets?.store === "keyVault") {
+    const missing =
+      "groundwork:azure: missing; secrets.store keyVault needs location, tenantId and oidcIssuerUrl";
+    return azure ? [] : [missing];
+  }
+  if (!secrets) return [];
+  const unset = Object.keys(secretNames).filter((key) => !secretKeys.has(key));
+  return [
+    ...unset.map(
+      (key) => `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
+    ),
+    ...(environment === "production"
+      ? ["groundwork:secrets.store: production keeps secrets in keyVault"]
+      : []),
+  ];
+}
+
+/** What a stack without a vault must be given. */
+const secretNames: Record<keyof SecretValues, true> = { tlsBundle: true, ageIdentity: true };
+
+function productionProblems({ environment, app, edge, postgres }: Sections): string[] {
+  if (environment !== "production") return [];
+  const atLeast = (key: string, value: number | undefined, least: number): string[] =>
+    value === undefined || value >= least
+      ? []
+      : [`groundwork:${key}: production needs at least ${least} (found ${value})`];
+  return [
+    ...atLeast("app.replicas", app?.replicas, 2),
+    ...atLeast("edge.replicas", edge?.replicas, 2),
+    ...atLeast("postgres.members", postgres?.members, 3),
+  ];
 }

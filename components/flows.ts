@@ -40,7 +40,6 @@ export const flows: readonly Flow<keyof typeof workloads>[] = [
   { from: "prometheus", to: "app", port: 9464 },
   { from: "prometheus", to: "postgres", port: 8008 },
   { from: "prometheus", to: "backup-exporter", port: 9469 },
-  { from: "prometheus", to: "prometheus", port: 9090 },
   { from: "prometheus", to: "alertmanager", port: 9093 },
   { from: "alertmanager", to: "internet", port: 443 },
   { from: "alertmanager", to: "internet", port: 587 },

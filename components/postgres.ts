@@ -1,10 +1,9 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { stringify } from "yaml";
 
+import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import {
-  labels,
   resources,
   restrictedContainer,
   restrictedPod,
@@ -13,7 +12,6 @@ import {
   selector,
   spread,
 } from "./podDefaults";
-import { memorySettings } from "./postgresSettings";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
 
@@ -42,8 +40,8 @@ export interface PostgresArgs {
   readonly secrets: SecretStore;
 }
 
-const name = "postgres";
-const metadataLabels = labels(name, "database");
+const name = postgresName;
+const metadataLabels = postgresLabels;
 
 /**
  * PostgreSQL run by Patroni, with Kubernetes as its consensus store: the Service `postgres` always leads to the
@@ -98,8 +96,8 @@ export class Postgres extends pulumi.ComponentResource {
       patroni: configMap("patroni", config),
       "patroni-settings": configMap("settings", settings),
     };
-    const services = this.services(namespace);
-    const access = this.access(namespace);
+    const services = patroniServices(this, namespace);
+    const access = patroniAccess(this, namespace);
     const runtime = scratch("run", "/run/patroni");
     const temporary = scratch("tmp", "/tmp");
 
@@ -197,79 +195,8 @@ export class Postgres extends pulumi.ComponentResource {
     this.metrics = { job: name, host: host(services.members), port: 8008 };
     this.registerOutputs({ endpoint: this.endpoint });
   }
-
-  /** `postgres` and its siblings have no selector: Patroni writes their Endpoints, and keeps its state in them. */
-  private services(namespace: pulumi.Output<string>): Record<"primary" | "members", k8s.core.v1.Service> {
-    const service = (serviceName: string, spec: k8s.types.input.core.v1.ServiceSpec) =>
-      new k8s.core.v1.Service(
-        serviceName,
-        { metadata: { name: serviceName, namespace, labels: metadataLabels }, spec },
-        { parent: this },
-      );
-    for (const state of ["config", "failover", "sync"]) service(`${name}-${state}`, { clusterIP: "None" });
-    return {
-      primary: service(name, { ports: [{ name: "postgres", port: 5432 }] }),
-      members: service(`${name}-members`, {
-        clusterIP: "None",
-        publishNotReadyAddresses: true,
-        selector: selector(name),
-        ports: [
-          { name: "postgres", port: 5432 },
-          { name: "patroni", port: 8008 },
-        ],
-      }),
-    };
-  }
-
-  /** What Patroni may do, in its own namespace only. */
-  private access(namespace: pulumi.Output<string>): k8s.core.v1.ServiceAccount {
-    const metadata = { name, namespace, labels: metadataLabels };
-    const account = new k8s.core.v1.ServiceAccount(name, { metadata }, { parent: this });
-    const role = new k8s.rbac.v1.Role(
-      name,
-      {
-        metadata,
-        rules: [
-          {
-            apiGroups: [""],
-            resources: ["endpoints"],
-            verbs: ["create", "get", "list", "patch", "update", "watch", "delete"],
-          },
-          { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "patch", "update", "watch"] },
-        ],
-      },
-      { parent: this },
-    );
-    new k8s.rbac.v1.RoleBinding(
-      name,
-      {
-        metadata,
-        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: role.metadata.name },
-        subjects: [{ kind: "ServiceAccount", name: account.metadata.name, namespace }],
-      },
-      { parent: this },
-    );
-    return account;
-  }
 }
 
 function probe(path: string): k8s.types.input.core.v1.Probe {
   return { httpGet: { path, port: "patroni" }, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 5 };
-}
-
-/** Patroni configuration that follows from the arguments. */
-export function patroniSettings(
-  args: Pick<PostgresArgs, "members" | "resources" | "maxConnections">,
-): string {
-  return stringify({
-    bootstrap: {
-      dcs: {
-        // With one member there is nobody to wait for.
-        synchronous_mode: args.members > 1 ? "quorum" : "off",
-        synchronous_mode_strict: args.members > 1,
-        postgresql: { parameters: { max_connections: args.maxConnections } },
-      },
-    },
-    postgresql: { parameters: memorySettings(args.resources.memoryMiB, args.maxConnections) },
-  });
 }

@@ -139,7 +139,7 @@ async function compile(
   };
   const usual = module.minutes < 1 ? `${Math.round(module.minutes * 60)} s` : `${module.minutes} min`;
   say(
-    `build: ${programs.join(", ")} from Go modules (a first build takes about ${usual} on two cores; log ${logFile})`,
+    `build: ${programs.join(", ")} from Go modules (a first build takes up to ${usual} on two cores; log ${logFile})`,
   );
   const started = Date.now();
   const log = openSync(logFile, "w");

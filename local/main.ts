@@ -9,7 +9,8 @@ import { runTests } from "./tests.ts";
 import { baseUrl, clean, dev, down, exportState, preview, up, wrapperDirectory } from "./up.ts";
 import { repository } from "./stack.ts";
 
-type Command = (...args: string[]) => Promise<number | undefined | void>;
+/** Gives the exit status; nothing is success. */
+type Command = (...args: string[]) => Promise<unknown>;
 
 const print = (text: string): void => {
   process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
@@ -87,7 +88,8 @@ async function main(name = "", ...args: string[]): Promise<number> {
   const command = commands[name];
   if (command === undefined)
     throw new UserError(`"${name}" is no command. \`make help\` lists what there is.`);
-  return (await command(...args)) ?? 0;
+  const status = await command(...args);
+  return typeof status === "number" ? status : 0;
 }
 
 try {

@@ -69,7 +69,7 @@ async function rowsOf(cluster: KubeConfig, namespace: string): Promise<Row[]> {
   const scheduled = cronJobs.items.map((item): Row => {
     const last = item.status?.lastSuccessfulTime;
     const state =
-      last === undefined ? `${item.spec?.schedule ?? ""}, not yet run` : `last success ${last.toISOString()}`;
+      last === undefined ? `${item.spec.schedule}, not yet run` : `last success ${last.toISOString()}`;
     return { namespace, workload: item.metadata?.name ?? "", ready: "cron", state, healthy: true };
   });
   return [...replicated, ...scheduled];

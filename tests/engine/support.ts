@@ -42,6 +42,13 @@ export interface StateResource {
   readonly initErrors?: readonly string[];
 }
 
+interface ExportedState {
+  readonly deployment: {
+    resources?: readonly StateResource[];
+    pending_operations?: readonly { readonly resource: StateResource }[];
+  };
+}
+
 const eventLog = "events-";
 const passphrase = "a passphrase of this test";
 const unchanging = new Set(["same", "read", "refresh"]);
@@ -203,6 +210,26 @@ export class TestProject {
     const found = resources.find(({ urn }) => urn.endsWith(`::${name}`));
     if (!found) throw new Error(`the state has no ${name}: ${resources.map(({ urn }) => urn).join(", ")}`);
     return found;
+  }
+
+  /**
+   * Takes an object that a killed run created into the state. `refresh --import-pending-creates` would be for that, but
+   * (CLI 3.259, file backend) it only forgets the operation.
+   */
+  async adoptPendingCreate(name: string, id: string): Promise<void> {
+    const state = JSON.parse((await this.run(["stack", "export"])).text) as ExportedState;
+    const { deployment } = state;
+    const pending = deployment.pending_operations?.find(({ resource }) => resource.urn.endsWith(`::${name}`));
+    if (!pending) throw new Error(`no operation is pending on ${name}`);
+    const { resource } = pending;
+    deployment.resources = [
+      ...(deployment.resources ?? []),
+      { ...resource, id, outputs: resource.inputs ?? {} },
+    ];
+    deployment.pending_operations = deployment.pending_operations?.filter((other) => other !== pending) ?? [];
+    const file = join(this.directory, "adopted.json");
+    await writeFile(file, JSON.stringify(state));
+    succeeded(await this.run(["stack", "import", "--file", file]));
   }
 
   async outputs(show: "redacted" | "plain" = "plain"): Promise<Record<string, unknown>> {

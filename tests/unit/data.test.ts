@@ -1,7 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 
-import { patroniSettings, Postgres } from "../../components/postgres";
+import { patroniSettings } from "../../components/patroni";
+import { Postgres } from "../../components/postgres";
 import { memorySettings } from "../../components/postgresSettings";
 import { Redis } from "../../components/redis";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";

@@ -11,7 +11,7 @@ export interface Registered {
 }
 
 /** Runs a program against mocks and returns every custom resource it registered, in order. */
-export async function register(program: () => void): Promise<Registered[]> {
+export async function register(program: () => unknown): Promise<Registered[]> {
   const registered: Registered[] = [];
   await pulumi.runtime.setMocks(
     {
@@ -24,7 +24,7 @@ export async function register(program: () => void): Promise<Registered[]> {
     "groundwork",
     "test",
   );
-  program();
+  await program();
   await pulumi.runtime.disconnect();
   return registered;
 }

@@ -81,7 +81,7 @@ export async function apply(object: JsonObject, client: Client, options: WriteOp
 const isOwnUpdate = (entry: Json, fieldManager: string): boolean =>
   textAt(entry, "operation") === "Update" &&
   textAt(entry, "subresource") === "" &&
-  [fieldManager, "pulumi-kubernetes"].includes(textAt(entry, "manager"));
+  (textAt(entry, "manager") === fieldManager || textAt(entry, "manager").startsWith("pulumi-kubernetes"));
 
 /**
  * An object is created by POST, which the server books as another way of managing fields than apply. Without this

@@ -128,7 +128,7 @@ describe("waiting for Kubernetes objects", () => {
     expect((await project.up()).changes).toEqual([]);
   });
 
-  it("leaves no process behind when the engine is killed", async () => {
+  it("leaves no process behind when the engine is killed, and takes up the object that was made", async () => {
     await project.program(program(namespace, deployment("orphaned", "replicas: 1")));
     const up = project.start(["up", "--yes", "--skip-preview"]);
     const pod = await podOf(namespace, "orphaned");
@@ -137,14 +137,14 @@ describe("waiting for Kubernetes objects", () => {
     up.process.kill("SIGKILL");
     await eventually(() => Promise.resolve(isEmptyGroup(group) || undefined));
     await setStatus(pod, readyStatus);
-    // The killed run left its lock, and an operation that it cannot know the end of.
-    await project.run(["cancel", "--yes"]);
-    const { text } = await project.run(["stack", "export"]);
-    const urn = /"urn": "([^"]*::orphaned)"/.exec(text)?.[1] ?? "";
-    const flags = ["--import-pending-creates", urn, "--import-pending-creates", `${namespace}/orphaned`];
-    succeeded(await project.run(["refresh", "--yes", "--skip-preview", ...flags]));
-    succeeded(await project.up());
+    // The killed run left its lock, and an operation whose end the engine does not know.
+    succeeded(await project.run(["cancel", "--yes"]));
+    await project.adoptPendingCreate("orphaned", `${namespace}/orphaned`);
+    succeeded(await project.refresh());
     expect((await project.up()).changes).toEqual([]);
+    const changed = deployment("orphaned", "replicas: 1, minReadySeconds: 1");
+    await project.program(program(namespace, changed));
+    expect(operations(succeeded(await project.up()), "orphaned")).toEqual(["update"]);
   });
 
   it("deletes with what belongs to it, and waits until it is gone", async () => {

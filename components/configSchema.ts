@@ -1,0 +1,186 @@
+import { z } from "zod";
+
+import { imageNames } from "./images";
+
+/** CPU and memory of a container, with its own defaults. */
+const resources = (cpuMillis: number, memoryMiB: number) =>
+  z
+    .strictObject({
+      cpuMillis: z
+        .int()
+        .min(10)
+        .max(64_000)
+        .default(cpuMillis)
+        .describe("CPU request, thousandths of a core"),
+      memoryMiB: z.int().min(16).max(262_144).default(memoryMiB).describe("memory request and limit, MiB"),
+    })
+    .prefault({});
+
+const cidr = z.union([z.cidrv4(), z.cidrv6()], "must be a network such as 10.0.0.0/8");
+
+const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
+
+/** Everything that can be set in `Pulumi.<stack>.yaml`, with defaults; the documentation's table is made from it. */
+export const stackSchema = z.strictObject({
+  environment: z
+    .enum(["development", "production"])
+    .describe("development allows what a laptop needs; production refuses it"),
+  cluster: z.strictObject({
+    context: z.string().min(1).describe("context of the kubeconfig; the stack touches no other cluster"),
+    apiServerCidrs: z
+      .array(cidr)
+      .min(1)
+      .default(["0.0.0.0/0"])
+      .describe("addresses of the API server behind its Service, for network policies"),
+  }),
+  images: z
+    .partialRecord(z.enum(imageNames), z.string().min(1))
+    .default({})
+    .describe("image references by name; production takes digests only"),
+  app: z
+    .strictObject({
+      replicas: z.int().min(1).max(100).default(1).describe("pods of the app"),
+      resources: resources(100, 192),
+      logLevel: z
+        .enum(["debug", "info", "warn", "error"])
+        .default("info")
+        .describe("least severe level that is logged"),
+      poolSize: z.int().min(1).max(200).default(10).describe("database connections each pod keeps open"),
+      poolOverflow: z.int().min(0).max(200).default(20).describe("connections a pod may open beyond that"),
+    })
+    .prefault({}),
+  postgres: z
+    .strictObject({
+      members: z
+        .union([z.literal(1), z.literal(3), z.literal(5)])
+        .default(1)
+        .describe("Patroni members"),
+      storageGiB: z.int().min(1).max(16_384).default(2).describe("volume of each member, GiB"),
+      resources: resources(250, 384),
+      maxConnections: z.int().min(20).max(5_000).default(100).describe("connections the server accepts"),
+    })
+    .prefault({}),
+  redis: z
+    .strictObject({
+      queue: z
+        .strictObject({
+          storageGiB: z.int().min(1).max(1_024).default(1).describe("volume of the append-only file, GiB"),
+          resources: resources(50, 96),
+        })
+        .prefault({}),
+      cache: z.strictObject({ resources: resources(50, 96) }).prefault({}),
+    })
+    .prefault({}),
+  edge: z
+    .strictObject({
+      hosts: z.array(z.hostname()).min(1).default(["localhost"]).describe("host names that the edge serves"),
+      service: z
+        .discriminatedUnion("type", [
+          z.strictObject({
+            type: z.literal("NodePort"),
+            httpsPort: z.int().min(30_000).max(32_767),
+            httpPort: z.int().min(30_000).max(32_767),
+          }),
+          z.strictObject({
+            type: z.literal("LoadBalancer"),
+            annotations: z.record(z.string(), z.string()).default({}),
+          }),
+        ])
+        .default({ type: "LoadBalancer", annotations: {} })
+        .describe("how clients reach the edge"),
+      replicas: z.int().min(1).max(50).default(1).describe("pods of the edge"),
+      resources: resources(50, 64),
+      limits: z
+        .strictObject({
+          requestsPerSecond: z
+            .int()
+            .min(1)
+            .max(100_000)
+            .default(20)
+            .describe("requests per second per client address"),
+          burst: z
+            .int()
+            .min(1)
+            .max(100_000)
+            .default(40)
+            .describe("requests above the rate that are let through at once"),
+          signInPerMinute: z
+            .int()
+            .min(1)
+            .max(10_000)
+            .default(5)
+            .describe("sign-ins per minute per client address"),
+          connectionsPerAddress: z
+            .int()
+            .min(1)
+            .max(65_535)
+            .default(50)
+            .describe("requests under way at once per client address"),
+        })
+        .prefault({}),
+      trustedProxies: z.array(cidr).default([]).describe("networks whose X-Forwarded-For is believed"),
+    })
+    .prefault({}),
+  monitoring: z
+    .strictObject({
+      grafana: z.boolean().default(true).describe("whether to run Grafana"),
+      retentionDays: z.int().min(1).max(400).default(15).describe("days that metrics are kept"),
+      storageGiB: z.int().min(1).max(4_096).default(2).describe("volume of Prometheus, GiB"),
+    })
+    .prefault({}),
+  backups: z.strictObject({
+    hourly: cron.default("7 * * * *").describe("when the hourly dump is made"),
+    verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
+    timeZone: z
+      .string()
+      .refine(
+        (zone) => Intl.supportedValuesOf("timeZone").includes(zone) || zone === "UTC",
+        "must be an IANA time zone",
+      )
+      .default("Asia/Tokyo")
+      .describe("time zone of the schedules"),
+    ageRecipient: z
+      .string()
+      .regex(/^age1[0-9a-z]{58}$/, "must be an age recipient (age1…)")
+      .describe("public key that dumps are encrypted to"),
+    scratchMiB: z
+      .int()
+      .min(64)
+      .max(1_048_576)
+      .default(512)
+      .describe("room for a dump and its restored copy, MiB"),
+  }),
+  secrets: z
+    .strictObject({
+      store: z.enum(["kubernetes", "keyVault"]).default("kubernetes").describe("where secrets are kept"),
+    })
+    .prefault({}),
+  azure: z
+    .strictObject({
+      location: z.string().regex(/^[a-z0-9]+$/, "must be a region such as japaneast"),
+      tenantId: z.guid(),
+      oidcIssuerUrl: z
+        .url({ protocol: /^https$/ })
+        .describe("OIDC issuer of the cluster, for workload identity"),
+    })
+    .optional()
+    .describe("Azure settings; only for secrets.store: keyVault"),
+});
+
+/** Keys that must be set with `--secret`: they are encrypted in the stack file and in the state. */
+export const secretSchema = z.strictObject({
+  tlsBundle: z
+    .string()
+    .regex(
+      /-----BEGIN CERTIFICATE-----[\s\S]*-----BEGIN (EC |RSA )?PRIVATE KEY-----/,
+      "must be PEM: certificate chain, then key",
+    )
+    .optional(),
+  ageIdentity: z
+    .string()
+    .regex(/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/, "must be an age identity (AGE-SECRET-KEY-1…)")
+    .optional(),
+});
+
+export type StackValues = z.output<typeof stackSchema>;
+export type SecretValues = z.output<typeof secretSchema>;

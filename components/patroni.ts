@@ -1,0 +1,91 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+import { stringify } from "yaml";
+
+import { labels, selector } from "./podDefaults";
+import { memorySettings } from "./postgresSettings";
+import type { Resources } from "./types";
+
+/** Name of the members, and of Patroni's scope: its Endpoints are called so. */
+export const postgresName = "postgres";
+export const postgresLabels = labels(postgresName, "database");
+
+/** `postgres` and its siblings have no selector: Patroni writes their Endpoints, and keeps its state in them. */
+export function patroniServices(
+  parent: pulumi.Resource,
+  namespace: pulumi.Output<string>,
+): Record<"primary" | "members", k8s.core.v1.Service> {
+  const service = (serviceName: string, spec: k8s.types.input.core.v1.ServiceSpec) =>
+    new k8s.core.v1.Service(
+      serviceName,
+      { metadata: { name: serviceName, namespace, labels: postgresLabels }, spec },
+      { parent },
+    );
+  for (const state of ["config", "failover", "sync"])
+    service(`${postgresName}-${state}`, { clusterIP: "None" });
+  return {
+    primary: service(postgresName, { ports: [{ name: "postgres", port: 5432 }] }),
+    members: service(`${postgresName}-members`, {
+      clusterIP: "None",
+      publishNotReadyAddresses: true,
+      selector: selector(postgresName),
+      ports: [
+        { name: "postgres", port: 5432 },
+        { name: "patroni", port: 8008 },
+      ],
+    }),
+  };
+}
+
+/** What Patroni may do, in its own namespace only. */
+export function patroniAccess(
+  parent: pulumi.Resource,
+  namespace: pulumi.Output<string>,
+): k8s.core.v1.ServiceAccount {
+  const metadata = { name: postgresName, namespace, labels: postgresLabels };
+  const account = new k8s.core.v1.ServiceAccount(postgresName, { metadata }, { parent });
+  const role = new k8s.rbac.v1.Role(
+    postgresName,
+    {
+      metadata,
+      rules: [
+        {
+          apiGroups: [""],
+          resources: ["endpoints"],
+          verbs: ["create", "get", "list", "patch", "update", "watch", "delete"],
+        },
+        { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "patch", "update", "watch"] },
+      ],
+    },
+    { parent },
+  );
+  new k8s.rbac.v1.RoleBinding(
+    postgresName,
+    {
+      metadata,
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: role.metadata.name },
+      subjects: [{ kind: "ServiceAccount", name: account.metadata.name, namespace }],
+    },
+    { parent },
+  );
+  return account;
+}
+
+/** Patroni configuration that follows from the arguments. */
+export function patroniSettings(args: {
+  readonly members: number;
+  readonly resources: Resources;
+  readonly maxConnections: number;
+}): string {
+  return stringify({
+    bootstrap: {
+      dcs: {
+        // With one member there is nobody to wait for.
+        synchronous_mode: args.members > 1 ? "quorum" : "off",
+        synchronous_mode_strict: args.members > 1,
+        postgresql: { parameters: { max_connections: args.maxConnections } },
+      },
+    },
+    postgresql: { parameters: memorySettings(args.resources.memoryMiB, args.maxConnections) },
+  });
+}

@@ -1,0 +1,95 @@
+import type { V1Deployment } from "@kubernetes/client-node";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import {
+  Client,
+  createDocument,
+  documentOf,
+  get,
+  idsOf,
+  killPods,
+  readyPods,
+  removeDocument,
+  tenants,
+  token,
+  waitFor,
+  type Document,
+} from "./support.ts";
+
+const [tenant] = tenants;
+
+/** Waits until none of these pods is ready and others are. */
+async function replaced(workload: string, before: readonly string[], timeoutSeconds: number): Promise<void> {
+  await waitFor(`another pod of ${workload}`, timeoutSeconds, async () => {
+    const now = await readyPods(workload);
+    expect(now.length).toBeGreaterThanOrEqual(before.length);
+    expect(now.filter((uid) => before.includes(uid))).toEqual([]);
+  });
+}
+
+describe("a killed pod comes back:", () => {
+  let client: Client;
+  let document: Document;
+  let path: string;
+  let editor: string;
+
+  beforeEach(async () => {
+    client = new Client();
+    editor = await token("editor", tenant);
+    document = await createDocument(client, tenant);
+    path = `/api/v1/documents/${document.id}`;
+  });
+
+  afterEach(async () => {
+    await removeDocument(client, tenant, document);
+  });
+
+  test("the app's, and the service answers", async () => {
+    const before = await readyPods("app");
+    expect(before).not.toEqual([]);
+    await killPods("app", "app");
+    await replaced("app", before, 90);
+    const { spec, status } = (await get("--namespace=app", "deployment", "app")) as V1Deployment;
+    expect(status?.readyReplicas).toBe(spec?.replicas);
+    await waitFor("an answer of the new pod", 30, async () => {
+      expect((await client.get("/ready")).status).toBe(200);
+      expect(documentOf(await client.get(path, { token: editor }))).toEqual(document);
+    });
+  });
+
+  test("Postgres's, with every document, and takes writes within a minute", async () => {
+    const before = await readyPods("postgres");
+    expect(before).not.toEqual([]);
+    const killed = Date.now();
+    await killPods("data", "postgres");
+    await replaced("postgres", before, 60);
+    const body = { title: "Changed", content: "after the restart" };
+    await waitFor("reads and writes after the restart", 60 - (Date.now() - killed) / 1000, async () => {
+      // The list is never cached.
+      const list = await client.get("/api/v1/documents", { token: editor });
+      expect(list.status).toBe(200);
+      expect(idsOf(list)).toContain(document.id);
+      expect((await client.send("PUT", path, { token: editor, body })).status).toBe(200);
+    });
+    expect(documentOf(await client.get(path, { token: editor }))).toEqual({ id: document.id, ...body });
+  });
+
+  test("the cache's, and no reader notices", async () => {
+    const before = await readyPods("redis-cache");
+    expect(before).not.toEqual([]);
+    await killPods("data", "redis-cache");
+    const back = { yet: false };
+    const restart = replaced("redis-cache", before, 60).finally(() => {
+      back.yet = true;
+    });
+    const statuses: number[] = [];
+    while (!back.yet) {
+      statuses.push((await client.get(path, { token: editor })).status);
+      // Stays below the client's rate limit.
+      await sleep(100);
+    }
+    await restart;
+    expect(statuses.filter((status) => status !== 200)).toEqual([]);
+    expect(statuses.length).toBeGreaterThan(5);
+  });
+});

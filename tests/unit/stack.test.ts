@@ -1,0 +1,162 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import * as pulumi from "@pulumi/pulumi";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { parse } from "yaml";
+
+import { workloads } from "../../components/flows";
+import { at, ofType, register, type Registered } from "./mocks";
+
+interface PodSpec {
+  readonly containers: readonly Record<string, unknown>[];
+  readonly securityContext?: object;
+  readonly automountServiceAccountToken?: boolean;
+}
+
+/** What `local/` or a person adds to the committed development stack. */
+const added = {
+  "groundwork:images": { app: "app:1", postgres: "postgres:1" },
+  "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
+  "groundwork:tlsBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
+};
+
+/** The whole program with a committed stack file. */
+async function stack(name: string, more: Record<string, unknown> = {}): Promise<Registered[]> {
+  const file = parse(readFileSync(join(__dirname, `../../Pulumi.${name}.yaml`), "utf8")) as {
+    config: Record<string, unknown>;
+  };
+  const settings = Object.entries({ ...file.config, ...more }).map(([key, value]): [string, string] => [
+    key,
+    typeof value === "string" ? value : JSON.stringify(value),
+  ]);
+  vi.resetModules();
+  vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", JSON.stringify(["groundwork:tlsBundle", "groundwork:ageIdentity"]));
+  return register(() => {
+    pulumi.runtime.setAllConfig(Object.fromEntries(settings));
+    return import("../../index");
+  });
+}
+
+function podsOf(
+  resources: readonly Registered[],
+): { name: string; namespace: unknown; labels: unknown; spec: PodSpec }[] {
+  return resources.flatMap((resource) => {
+    const template = resource.type.endsWith(":CronJob") ? "spec.jobTemplate.spec.template" : "spec.template";
+    const spec = at(resource, `${template}.spec`) as PodSpec | undefined;
+    const labels = at(resource, `${template}.metadata.labels`);
+    return spec ? [{ name: resource.name, namespace: at(resource, "metadata.namespace"), labels, spec }] : [];
+  });
+}
+
+describe.each([
+  ["dev", added],
+  ["prod", {}],
+])("the %s stack", (name, more) => {
+  let resources: Registered[];
+  beforeAll(async () => {
+    resources = await stack(name, more);
+  }, 60_000);
+
+  test("admits every pod under the restricted standard, with probes' lifetimes bounded by memory limits", () => {
+    const pods = podsOf(resources);
+    expect(pods.length).toBeGreaterThan(8);
+    for (const { name: pod, spec } of pods) {
+      expect(spec.securityContext, pod).toMatchObject({
+        runAsNonRoot: true,
+        seccompProfile: { type: "RuntimeDefault" },
+      });
+      for (const container of spec.containers) {
+        expect(container, pod).toMatchObject({
+          securityContext: {
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ["ALL"] },
+          },
+          resources: {
+            requests: { cpu: expect.any(String) as string },
+            limits: { memory: expect.any(String) as string },
+          },
+        });
+      }
+    }
+  });
+
+  test("mounts an API token in Postgres' pods only", () => {
+    const withToken = podsOf(resources).filter(({ spec }) => spec.automountServiceAccountToken !== false);
+    expect(withToken.map(({ name: pod }) => pod)).toEqual(["postgres"]);
+  });
+
+  test("names every workload in the flows, in the namespace that it runs in", () => {
+    for (const { name: pod, namespace, labels } of podsOf(resources)) {
+      const workload = (labels as Record<string, string>)["app.kubernetes.io/name"] ?? "";
+      expect(workloads, pod).toHaveProperty(workload, namespace);
+    }
+  });
+
+  test("keeps every replicated workload available during evictions", () => {
+    const budgets = ofType(resources, ":PodDisruptionBudget").map((budget) =>
+      at(budget, "spec.selector.matchLabels"),
+    );
+    const replicated = resources.filter((resource) => Number(at(resource, "spec.replicas")) > 1);
+    for (const workload of replicated) {
+      expect(budgets, workload.name).toContainEqual(at(workload, "spec.selector.matchLabels"));
+    }
+    if (name === "prod") expect(replicated.length).toBeGreaterThanOrEqual(3);
+  });
+
+  test("uses the one provider that is bound to the configured context", () => {
+    const providers = ofType(resources, "pulumi:providers:kubernetes");
+    expect(providers).toHaveLength(1);
+    expect(at(providers[0], "context")).toMatch(/^groundwork-/);
+  });
+});
+
+describe("production", () => {
+  let resources: Registered[];
+  beforeAll(async () => {
+    resources = await stack("prod");
+  }, 60_000);
+
+  test("runs images by digest only", () => {
+    const images = podsOf(resources).flatMap(({ spec }) =>
+      spec.containers.map((container) => container["image"]),
+    );
+    for (const image of images) expect(image).toMatch(/@sha256:[0-9a-f]{64}$/);
+  });
+
+  test("runs three database members and three app pods", () => {
+    const replicas = (type: string, name: string) =>
+      at(
+        ofType(resources, type).find((resource) => resource.name === name),
+        "spec.replicas",
+      );
+    expect(replicas(":StatefulSet", "postgres")).toBe(3);
+    expect(replicas(":Deployment", "app")).toBe(3);
+  });
+
+  test("keeps its secrets in the vault: no Kubernetes Secret exists, and no emulator", () => {
+    expect(ofType(resources, "core/v1:Secret")).toEqual([]);
+    expect(ofType(resources, "keyvault:Secret").length).toBeGreaterThan(5);
+    expect(resources.filter(({ name }) => name === "azurite")).toEqual([]);
+  });
+
+  test("closes vault and storage to the public", () => {
+    expect(at(ofType(resources, "keyvault:Vault")[0], "properties")).toMatchObject({
+      enableRbacAuthorization: true,
+      enablePurgeProtection: true,
+      networkAcls: { defaultAction: "Deny" },
+    });
+    expect(ofType(resources, "storage:StorageAccount")[0]?.inputs).toMatchObject({
+      allowBlobPublicAccess: false,
+      allowSharedKeyAccess: false,
+      minimumTlsVersion: "TLS1_2",
+    });
+  });
+});
+
+test("a stack file with mistakes registers nothing and lists them", async () => {
+  const registered = stack("dev", { ...added, "groundwork:images": {}, "groundwork:app": { replicas: 0 } });
+  await expect(registered).rejects.toThrow(/3 mistake\(s\); nothing was changed[\s\S]*app\.replicas/);
+});
