@@ -36,12 +36,11 @@ const network = new NetworkPolicies(
 const guarded = { provider, dependsOn: [network] };
 
 // Azure, where the stack has it: the vault, the backup storage, and the identity that pods reach both with.
-const azure =
-  config.azure &&
-  new AzurePlatform("groundwork", config.azure, { provider: new AzureProvider("azure", config.azure) });
+const cloud = config.azure && new AzureProvider("azure", config.azure);
+const azure = config.azure && cloud && new AzurePlatform("groundwork", config.azure, { provider: cloud });
 const secrets =
-  config.secrets.store === "keyVault" && azure
-    ? new KeyVaultSecretStore("secrets", azure, { provider })
+  config.secrets.store === "keyVault" && azure && cloud
+    ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, cloud] })
     : new KubernetesSecretStore("secrets", { provider });
 const { tlsBundle, ageIdentity } = config;
 const signingKey = new random.RandomBytes("jwt-signing-key", { length: 48 }).base64;

@@ -39,32 +39,29 @@ const downloadLimitMilliseconds = 10 * 60 * 1000;
 
 const engineDirectory = (): string => join(cacheDirectory(), "engine");
 const home = (): string => join(engineDirectory(), "home");
+const chosenFile = (): string => join(engineDirectory(), "chosen.json");
 
 /** Makes everything exist that the `pulumi` commands need, and gives the CLI with its environment. */
 export async function prepareEngine(options: EngineOptions): Promise<Engine> {
   await mkdir(join(home(), "plugins"), { recursive: true, mode: 0o700 });
   const cli = await chooseCli(options);
   await chooseLanguageHost(cli);
-  const replaced = await choosePlugins(cli);
-  return { pulumi: cli.path, env: await environment(cli.path, replaced) };
+  const standIn = await choosePlugins(cli);
+  await writeFile(chosenFile(), JSON.stringify({ pulumi: cli.path, standIn }));
+  return engineOf(cli.path, standIn);
 }
 
 /** The engine as `prepareEngine` left it, without looking for anything again; undefined when there is none. */
 export async function preparedEngine(): Promise<Engine | undefined> {
-  const text = await readIfPresent(join(engineDirectory(), "chosen.json"));
+  const text = await readIfPresent(chosenFile());
   if (text === undefined) return undefined;
   const { pulumi, standIn } = JSON.parse(text) as { pulumi: string; standIn: boolean };
-  return (await exists(pulumi)) ? { pulumi, env: await environment(pulumi, standIn) } : undefined;
+  return (await exists(pulumi)) ? engineOf(pulumi, standIn) : undefined;
 }
 
-async function environment(pulumi: string, standIn: boolean): Promise<NodeJS.ProcessEnv> {
-  await writeFile(join(engineDirectory(), "chosen.json"), JSON.stringify({ pulumi, standIn }));
-  return { ...process.env, ...(await engineVariables(pulumi, standIn)) };
-}
-
-/** The variables that make plain `pulumi` use this engine and this machine's state. */
-export async function engineVariables(pulumi: string, standIn: boolean): Promise<Record<string, string>> {
-  return {
+async function engineOf(pulumi: string, standIn: boolean): Promise<Engine> {
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
     PATH: [dirname(pulumi), dirname(process.execPath), process.env["PATH"] ?? ""].join(delimiter),
     PULUMI_HOME: home(),
     PULUMI_BACKEND_URL: `file://${stateDirectory()}`,
@@ -76,6 +73,7 @@ export async function engineVariables(pulumi: string, standIn: boolean): Promise
     // The engine would look for the real plugins on the network for seconds, each time.
     ...(standIn && { PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true" }),
   };
+  return { pulumi, env };
 }
 
 async function chooseCli({ buildPulumi }: EngineOptions): Promise<Cli> {

@@ -2,8 +2,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { KubeConfig, KubernetesObjectApi } from "@kubernetes/client-node";
-import { pulumi, pulumiOutput, stateDirectory, type Engine } from "./stack.ts";
+import { ApiException, KubeConfig, KubernetesObjectApi } from "@kubernetes/client-node";
+import { pulumiOutput, stateDirectory, type Engine } from "./stack.ts";
 import { isErrno, say, UserError } from "./system.ts";
 
 interface Lock {
@@ -11,16 +11,20 @@ interface Lock {
   readonly hostname: string;
 }
 
-interface PendingOperation {
-  readonly type: string;
-  readonly resource: {
-    readonly urn: string;
-    readonly type: string;
-    readonly inputs?: {
-      readonly apiVersion?: string;
-      readonly kind?: string;
-      readonly metadata?: { readonly name?: string; readonly namespace?: string };
-    };
+interface StateResource {
+  readonly urn: string;
+  readonly id?: string;
+  readonly inputs?: {
+    readonly apiVersion?: string;
+    readonly kind?: string;
+    readonly metadata?: { readonly name?: string; readonly namespace?: string };
+  };
+}
+
+interface ExportedState {
+  readonly deployment: {
+    resources?: object[];
+    pending_operations?: { readonly type: string; readonly resource: StateResource }[] | null;
   };
 }
 
@@ -32,10 +36,11 @@ export async function recover(
   context: string,
 ): Promise<void> {
   await releaseDeadLock(engine, stack);
-  const state = JSON.parse(await pulumiOutput(engine, ["stack", "export", "--stack", stack])) as {
-    deployment: { pending_operations?: PendingOperation[] | null };
-  };
-  const pending = state.deployment.pending_operations ?? [];
+  const state = JSON.parse(
+    await pulumiOutput(engine, ["stack", "export", "--stack", stack]),
+  ) as ExportedState;
+  const { deployment } = state;
+  const pending = deployment.pending_operations ?? [];
   if (pending.length === 0) return;
   say(
     `state: the last run was interrupted in ${pending.length} operation(s); looking at what became of them`,
@@ -44,32 +49,23 @@ export async function recover(
   cluster.loadFromFile(kubeconfig);
   cluster.setCurrentContext(context);
   const api = KubernetesObjectApi.makeApiClient(cluster);
-  const imports: string[] = [];
   for (const { type, resource } of pending) {
-    if (type !== "creating") continue;
-    const id = await existingId(api, resource);
-    if (id !== undefined)
-      imports.push("--import-pending-creates", resource.urn, "--import-pending-creates", id);
+    const id = type === "creating" ? await existingId(api, resource) : undefined;
+    if (id === undefined) continue;
+    // The note of an unfinished initialization makes the next `up` wait for it, as it would have.
+    const initErrors = ["its creation was interrupted"];
+    deployment.resources = [
+      ...(deployment.resources ?? []),
+      { ...resource, id, outputs: resource.inputs, initErrors },
+    ];
   }
-  const args = [
-    "refresh",
-    "--yes",
-    "--skip-preview",
-    "--non-interactive",
-    "--stack",
-    stack,
-    "--clear-pending-creates",
-  ];
-  const code = await pulumi(engine, imports.length > 0 ? [...args.slice(0, -1), ...imports] : args);
-  if (code !== 0)
-    throw new UserError("The interrupted run could not be settled; the messages above say why.");
+  // `refresh --import-pending-creates` is meant for this, but (CLI 3.259, local backend) it only forgets the operations.
+  deployment.pending_operations = [];
+  await pulumiOutput(engine, ["stack", "import", "--stack", stack], JSON.stringify(state));
 }
 
 /** The id of a Kubernetes object that was made although the engine never heard of it. */
-async function existingId(
-  api: KubernetesObjectApi,
-  { inputs }: PendingOperation["resource"],
-): Promise<string | undefined> {
+async function existingId(api: KubernetesObjectApi, { inputs }: StateResource): Promise<string | undefined> {
   const { apiVersion, kind, metadata } = inputs ?? {};
   if (apiVersion === undefined || kind === undefined || metadata?.name === undefined) return undefined;
   const { name, namespace } = metadata;
@@ -77,7 +73,7 @@ async function existingId(
     await api.read({ apiVersion, kind, metadata: { name, ...(namespace !== undefined && { namespace }) } });
     return namespace === undefined ? name : `${namespace}/${name}`;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === 404) return undefined;
+    if (error instanceof ApiException && error.code === 404) return undefined;
     throw error;
   }
 }

@@ -133,8 +133,8 @@ export function pulumi(engine: Engine, args: readonly string[]): Promise<number>
 }
 
 /** Runs Pulumi and gives what it printed. */
-export function pulumiOutput(engine: Engine, args: readonly string[]): Promise<string> {
-  return run(engine.pulumi, args, command(engine));
+export function pulumiOutput(engine: Engine, args: readonly string[], input?: string): Promise<string> {
+  return run(engine.pulumi, args, { ...command(engine), ...(input !== undefined && { input }) });
 }
 
 /** `over` wins; objects are merged key by key, everything else is replaced. */

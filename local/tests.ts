@@ -7,7 +7,7 @@ import { testTools } from "./debian.ts";
 import { caPath } from "./identity.ts";
 import { repository } from "./stack.ts";
 import { say } from "./system.ts";
-import { baseUrl, prepare, withKubeconfig } from "./up.ts";
+import { baseUrl, configure, prepare, withKubeconfig } from "./up.ts";
 
 interface Step {
   readonly title: string;
@@ -39,7 +39,9 @@ async function stepsOf(suite: "test" | "engine" | "cluster"): Promise<Step[]> {
     ];
   }
   if (suite === "engine") {
-    const { engine, cluster } = withKubeconfig(await prepare());
+    const world = withKubeconfig(await prepare());
+    await configure(world);
+    const { engine, cluster } = world;
     const env = { ...engine.env, KUBE_CONTEXT: cluster.context };
     return [{ title: "engine tests", command: vitest("engine", "--project", "engine"), env }];
   }

@@ -140,7 +140,7 @@ export async function preview(name: string): Promise<number> {
   const world = withKubeconfig(await prepare());
   if (name === stack) await configure(world);
   else await prepareStack(world.engine, name, { "groundwork:cluster": { context: world.cluster.context } });
-  return pulumi(world.engine, ["preview", "--diff", "--stack", name]);
+  return pulumi(world.engine, ["preview", "--stack", name]);
 }
 
 export function withKubeconfig<T extends { readonly engine: Engine; readonly cluster: Cluster }>(

@@ -1,5 +1,5 @@
 /** What the tests of the running stack share: clients of the edge, kubectl, tokens, jobs, and patience. */
-import type { V1CronJob, V1Job, V1JobSpec, V1Pod, V1PodList } from "@kubernetes/client-node";
+import type { V1Job, V1Pod, V1PodList } from "@kubernetes/client-node";
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -198,24 +198,29 @@ interface JobChanges {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+const jobSpec = z.object({
+  activeDeadlineSeconds: z.number(),
+  template: z.object({
+    metadata: z.object({ labels: z.record(z.string(), z.string()) }),
+    spec: z.looseObject({ containers: z.array(z.looseObject({ env: z.array(z.unknown()).default([]) })) }),
+  }),
+});
+const jobSource = z.object({
+  spec: z.union([z.object({ jobTemplate: z.object({ spec: jobSpec }) }), jobSpec]),
+});
+
 /** Runs one Job as the CronJob would, or as the Job was run before; it is gone afterwards. */
 export async function runJob(
   namespace: string,
   source: `cronjob/${string}` | `job.batch/${string}`,
-  { command, env = {} }: JobChanges = {},
+  changes: JobChanges = {},
 ): Promise<JobRun> {
-  const found = (await get(`--namespace=${namespace}`, source)) as V1CronJob | V1Job;
-  const spec = found.spec && "jobTemplate" in found.spec ? found.spec.jobTemplate.spec : found.spec;
-  const name = `cluster-tests-${randomBytes(4).toString("hex")}`;
-  const variables = Object.entries(env).map(([key, value]) => ({ name: key, value }));
-  const manifest = { apiVersion: "batch/v1", kind: "Job", metadata: { name, namespace } };
   const inNamespace = `--namespace=${namespace}`;
+  const name = `cluster-tests-${randomBytes(4).toString("hex")}`;
+  const spec = ownSpec(await get(inNamespace, source), changes);
+  const manifest = { apiVersion: "batch/v1", kind: "Job", metadata: { name, namespace }, spec };
   try {
-    await kubectlWith(
-      JSON.stringify({ ...manifest, spec: changed(spec as V1JobSpec, command, variables) }),
-      "create",
-      "--filename=-",
-    );
+    await kubectlWith(JSON.stringify(manifest), "create", "--filename=-");
     const succeeded = await waitFor(`the end of a job from ${source}`, 120, async () => {
       const { status } = (await get(inNamespace, "job.batch", name)) as V1Job;
       const end = status?.conditions?.find(
@@ -232,18 +237,17 @@ export async function runJob(
 }
 
 /** A spec for a run of its own: once, and without what ties it to the Job that it was read from. */
-function changed(
-  { activeDeadlineSeconds, template }: V1JobSpec,
-  command: readonly string[] | undefined,
-  env: readonly object[],
-): object {
-  const labels = Object.entries(template.metadata?.labels ?? {}).filter(
+function ownSpec(found: unknown, { command, env = {} }: JobChanges): object {
+  const { spec } = jobSource.parse(found);
+  const { activeDeadlineSeconds, template } = "jobTemplate" in spec ? spec.jobTemplate.spec : spec;
+  const labels = Object.entries(template.metadata.labels).filter(
     ([key]) => !/controller-uid|job-name/.test(key),
   );
-  const containers = (template.spec?.containers ?? []).map((container) => ({
+  const variables = Object.entries(env).map(([name, value]) => ({ name, value }));
+  const containers = template.spec.containers.map((container) => ({
     ...container,
     ...(command && { command }),
-    env: [...(container.env ?? []), ...env],
+    env: [...container.env, ...variables],
   }));
   return {
     backoffLimit: 0,

@@ -117,6 +117,13 @@ export class TestProject {
     succeeded(await this.run(["stack", "init", stack]));
   }
 
+  /** Merges settings over the stack's configuration. */
+  async setConfig(settings: Record<string, unknown>): Promise<void> {
+    const path = join(this.directory, `Pulumi.${this.#env["PULUMI_STACK"] ?? ""}.yaml`);
+    const { config, ...rest } = parse(await readFile(path, "utf8")) as { config: Record<string, unknown> };
+    await writeFile(path, stringify({ ...rest, config: merge(config, settings) }));
+  }
+
   /** Sets a secret of the stack's configuration. */
   async secret(key: string, value: string): Promise<void> {
     succeeded(await this.run(["config", "set", "--secret", key, value]));

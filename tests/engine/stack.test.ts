@@ -1,0 +1,167 @@
+/** The whole stack through the real engine: what an `up`, a second one, an update and a `destroy` do. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { projectDirectory } from "../../local/stack.ts";
+import { core } from "./contract/cluster.ts";
+import { backupKey, edgeCertificate } from "../../local/identity.ts";
+import { operations, succeeded, TestProject } from "./support.ts";
+
+const context = process.env["KUBE_CONTEXT"] ?? "";
+const namespaces = ["edge", "app", "data", "monitoring"];
+
+/** What `make up` would give the stack on this machine: its images, above all. */
+async function machineSettings(): Promise<Record<string, unknown>> {
+  const file = await readFile(join(projectDirectory(), "Pulumi.dev.yaml"), "utf8");
+  const { config } = parse(file) as { config: Record<string, unknown> };
+  return Object.fromEntries(
+    ["cluster", "images", "edge", "monitoring", "backups"].map((name) => [
+      `groundwork:${name}`,
+      config[`groundwork:${name}`],
+    ]),
+  );
+}
+
+async function existingNamespaces(): Promise<string[]> {
+  const { items } = await core.listNamespace();
+  return items.map(({ metadata }) => metadata?.name ?? "").filter((name) => namespaces.includes(name));
+}
+
+describe("the dev stack", () => {
+  let project: TestProject;
+  let identity: string;
+  beforeAll(async () => {
+    const running = await existingNamespaces();
+    if (running.length > 0) {
+      throw new Error(
+        `the namespaces ${running.join(", ")} exist: the dev stack is up. Run \`make down\` first.`,
+      );
+    }
+    project = await TestProject.ofRepository("dev", await machineSettings());
+    identity = (await backupKey()).identity;
+    await project.secret("groundwork:tlsBundle", await edgeCertificate(["localhost"]));
+    await project.secret("groundwork:ageIdentity", identity);
+  });
+  afterAll(async () => {
+    await project.dispose();
+  });
+
+  test("comes up from nothing, with every workload ready", async () => {
+    const run = succeeded(await project.up());
+    expect(run.text).toContain("https://localhost:30443");
+    const pods = await core.listPodForAllNamespaces();
+    const own = pods.items.filter(({ metadata }) => namespaces.includes(metadata?.namespace ?? ""));
+    const unready = own.filter(({ status }) =>
+      status?.phase === "Succeeded" ? false : !status?.containerStatuses?.every(({ ready }) => ready),
+    );
+    expect(own.length).toBeGreaterThan(7);
+    expect(unready.map(({ metadata }) => metadata?.name)).toEqual([]);
+  });
+
+  test("is not changed by a second up", async () => {
+    expect(succeeded(await project.up()).changes).toEqual([]);
+  });
+
+  test("shows no drift on refresh", async () => {
+    succeeded(await project.refresh());
+    expect(succeeded(await project.preview()).changes).toEqual([]);
+  });
+
+  test("is updated only where it must be", async () => {
+    await project.setConfig({ "groundwork:app": { logLevel: "debug" } });
+    const run = succeeded(await project.up());
+    expect(operations(run, "app")).toEqual(["update"]);
+    expect(run.changes.map(({ name }) => name)).toEqual(expect.arrayContaining(["app"]) as string[]);
+    expect(run.changes.filter(({ name }) => !["app", "app-migrate"].includes(name))).toEqual([]);
+  });
+
+  test("refuses a configuration with mistakes before anything changes, and names them all", async () => {
+    await project.setConfig({
+      "groundwork:app": { replicas: 0 },
+      "groundwork:edge": { hosts: ["not a host"] },
+    });
+    const run = await project.up();
+    await project.setConfig({
+      "groundwork:app": { replicas: 1 },
+      "groundwork:edge": { hosts: ["localhost"] },
+    });
+    expect(run.exitCode).not.toBe(0);
+    expect(run.text).toMatch(/groundwork:app\.replicas/);
+    expect(run.text).toMatch(/groundwork:edge\.hosts/);
+    expect(run.changes).toEqual([]);
+  });
+
+  test("keeps every secret unreadable in its state, its files and what it prints", async () => {
+    const { resources } = await project.state();
+    const names = resources
+      .filter(({ type }) => type === "kubernetes:core/v1:Secret")
+      .map(({ id }) => id ?? "");
+    expect(names.length).toBeGreaterThan(5);
+    const values = [identity];
+    for (const id of names) {
+      const [namespace = "", name = ""] = id.split("/");
+      const { data } = await core.readNamespacedSecret({ namespace, name });
+      for (const value of Object.values(data ?? {})) values.push(Buffer.from(value, "base64").toString());
+    }
+    const shown = (await project.run(["stack", "output"])).text + (await project.preview()).text;
+    for (const value of values) {
+      expect(await project.filesWith(value)).toEqual([]);
+      expect(shown).not.toContain(value);
+    }
+  });
+
+  test("says why a pod does not start, before the time-out", async () => {
+    const started = Date.now();
+    const { images } = { images: (await machineSettings())["groundwork:images"] as Record<string, string> };
+    await project.setConfig({ "groundwork:images": { ...images, nginx: "groundwork/nginx:does-not-exist" } });
+    const run = await project.up();
+    await project.setConfig({ "groundwork:images": images });
+    expect(run.exitCode).not.toBe(0);
+    expect(run.text).toMatch(/ErrImagePull|ImagePullBackOff/);
+    expect(Date.now() - started).toBeLessThan(115_000);
+    succeeded(await project.up());
+  });
+
+  test("leaves nothing behind when it is destroyed", async () => {
+    succeeded(await project.destroy());
+    expect(await existingNamespaces()).toEqual([]);
+    const volumes = await core.listPersistentVolumeClaimForAllNamespaces();
+    expect(volumes.items.filter(({ metadata }) => namespaces.includes(metadata?.namespace ?? ""))).toEqual(
+      [],
+    );
+    expect((await project.state()).resources.filter(({ type }) => type !== "pulumi:pulumi:Stack")).toEqual(
+      [],
+    );
+  });
+});
+
+describe("the prod stack", () => {
+  let project: TestProject;
+  beforeAll(async () => {
+    project = await TestProject.ofRepository("prod", { "groundwork:cluster": { context } });
+  });
+  afterAll(async () => {
+    await project.dispose();
+  });
+
+  test("previews through the same program, with its differences", async () => {
+    const run = succeeded(await project.preview());
+    const created = (type: string) =>
+      run.steps.filter((step) => step.op === "create" && step.type === type).length;
+    expect(created("kubernetes:core/v1:Secret")).toBe(0);
+    expect(created("azure-native:keyvault:Secret")).toBeGreaterThan(5);
+    expect(created("azure-native:keyvault:Vault")).toBe(1);
+    expect(created("kubernetes:secrets-store.csi.x-k8s.io/v1:SecretProviderClass")).toBeGreaterThan(3);
+    expect(created("kubernetes:apps/v1:StatefulSet")).toBeGreaterThanOrEqual(3);
+  });
+
+  test("refuses an image without a digest", async () => {
+    await project.setConfig({ "groundwork:images": { nginx: "nginx:latest" } });
+    const run = await project.preview();
+    expect(run.exitCode).not.toBe(0);
+    expect(run.text).toContain(
+      'groundwork:images.nginx: production runs images by digest (found "nginx:latest"',
+    );
+  });
+});
