@@ -20,7 +20,7 @@ const cidr = z.union([z.cidrv4(), z.cidrv6()], "must be a network such as 10.0.0
 
 const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
 
-/** Everything that can be set in `Pulumi.<stack>.yaml`, with defaults; the documentation's table is made from it. */
+/** Everything that can be set in `Pulumi.<stack>.yaml`, with its default. */
 export const stackSchema = z.strictObject({
   environment: z
     .enum(["development", "production"])

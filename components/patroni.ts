@@ -18,7 +18,16 @@ export function patroniServices(
   const service = (serviceName: string, spec: k8s.types.input.core.v1.ServiceSpec) =>
     new k8s.core.v1.Service(
       serviceName,
-      { metadata: { name: serviceName, namespace, labels: postgresLabels }, spec },
+      // Their endpoints appear with the first leader, which must not be waited for before it can start.
+      {
+        metadata: {
+          name: serviceName,
+          namespace,
+          labels: postgresLabels,
+          annotations: { "pulumi.com/skipAwait": "true" },
+        },
+        spec,
+      },
       { parent },
     );
   for (const state of ["config", "failover", "sync"])

@@ -101,7 +101,7 @@ export class Postgres extends pulumi.ComponentResource {
     const runtime = scratch("run", "/run/patroni");
     const temporary = scratch("tmp", "/tmp");
 
-    new k8s.apps.v1.StatefulSet(
+    const members = new k8s.apps.v1.StatefulSet(
       name,
       {
         metadata: { name, namespace, labels: metadataLabels },
@@ -191,7 +191,9 @@ export class Postgres extends pulumi.ComponentResource {
 
     const host = (service: k8s.core.v1.Service) =>
       pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`;
-    this.endpoint = { host: host(services.primary), port: 5432 };
+    // Whoever asks for the primary's address waits until there is one.
+    const primary = pulumi.all([host(services.primary), members.id]).apply(([address]) => address);
+    this.endpoint = { host: primary, port: 5432 };
     this.metrics = { job: name, host: host(services.members), port: 8008 };
     this.registerOutputs({ endpoint: this.endpoint });
   }

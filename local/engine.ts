@@ -214,7 +214,6 @@ async function layStandIn(
 }
 
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
-
 /** Tries a download unless it failed a short while ago; gives the reason when it cannot be had. */
 async function attempt(name: string, download: () => Promise<void>): Promise<string | undefined> {
   const file = join(engineDirectory(), `unavailable-${name}`);

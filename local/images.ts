@@ -32,18 +32,14 @@ export interface LocalImages {
   readonly missing: Readonly<Record<string, string>>;
 }
 
-export interface EnsureOptions {
-  /** Logical names of the images that matter now, such as `["app"]` after an edit; default: all. */
-  readonly only?: readonly string[];
-}
-
 const gibibyte = 1024 ** 3;
-const freeGiBNeeded = { everything: 5, one: 1 };
+/** With every stage and layer of a first build. */
+const neededGiB = 5;
 const pullSeconds = 120;
 
 /** Builds what is not built yet and says where it is; takes a second or two when everything is there. */
-export async function ensureImages(options: EnsureOptions = {}): Promise<LocalImages> {
-  const { world, planned } = (await finished(options)) ?? (await build(options));
+export async function ensureImages(): Promise<LocalImages> {
+  const { world, planned } = (await finished()) ?? (await build());
   const run = planned.filter(({ source }) => isRun(source));
   return {
     images: Object.fromEntries(run.map(({ source, reference }) => [source.name, reference])),
@@ -84,23 +80,23 @@ async function chosenBefore(): Promise<World | undefined> {
 }
 
 /** What an earlier run made, if it is all there and still what the sources say. */
-async function finished(options: EnsureOptions): Promise<Outcome | undefined> {
+async function finished(): Promise<Outcome | undefined> {
   const world = await chosenBefore();
   if (world === undefined) return undefined;
-  const planned = await plan(sources(world), world, options.only);
+  const planned = await plan(sources(world), world);
   const run = planned.filter(({ source }) => isRun(source));
   const present = await Promise.all(run.map((image) => exists(tarPath(image))));
   return present.every(Boolean) ? { world, planned } : undefined;
 }
 
-async function build(options: EnsureOptions): Promise<Outcome> {
+async function build(): Promise<Outcome> {
   return withLock("images", async () => {
     await mkdir(directory(), { recursive: true });
     const leftovers = (await readdir(directory())).filter((file) => file.endsWith(".partial"));
     for (const file of leftovers) await rm(join(directory(), file));
     const world = await choose();
-    const planned = await plan(sources(world), world, options.only);
-    await requireSpace(options.only === undefined ? freeGiBNeeded.everything : freeGiBNeeded.one);
+    const planned = await plan(sources(world), world);
+    await requireSpace();
     const progress = new Progress();
     try {
       if (world === "docker") await buildWithDocker(planned, progress);
@@ -156,7 +152,7 @@ async function buildFromPackages(planned: readonly PlannedImage[], progress: Pro
   });
 }
 
-async function requireSpace(neededGiB: number): Promise<void> {
+async function requireSpace(): Promise<void> {
   const { bavail, bsize } = await statfs(directory());
   const free = (bavail * bsize) / gibibyte;
   if (free >= neededGiB) return;

@@ -1,12 +1,11 @@
 /** The commands behind the Makefile. */
 import { currentCluster, kubectl } from "./cluster.ts";
-import { preparedEngine } from "./engine.ts";
 import { caPath } from "./identity.ts";
 import { showStatus } from "./status.ts";
 import { message, run, say, UserError } from "./system.ts";
 import { forward, showLogs } from "./observe.ts";
 import { runTests } from "./tests.ts";
-import { baseUrl, clean, dev, down, exportState, preview, up, wrapperDirectory } from "./up.ts";
+import { baseUrl, clean, dev, down, exportState, knownEngine, preview, up, wrapperDirectory } from "./up.ts";
 import { repository } from "./stack.ts";
 
 /** Gives the exit status; nothing is success. */
@@ -54,8 +53,7 @@ const commands: Readonly<Record<string, Command>> = {
 
 async function printEnvironment(): Promise<void> {
   const cluster = await currentCluster();
-  const engine = await preparedEngine();
-  if (engine === undefined) throw new UserError("There is no Pulumi engine yet. Run `make up` first.");
+  const engine = await knownEngine();
   for (const [name, value = ""] of Object.entries({ ...engine.env, KUBECONFIG: cluster.kubeconfig })) {
     if (name !== "PATH" && process.env[name] !== value) print(`export ${name}='${value}'`);
   }

@@ -2,7 +2,7 @@
 import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { currentCluster, ensureCluster, loadImages, removeCluster, type Cluster } from "./cluster.ts";
-import { prepareEngine } from "./engine.ts";
+import { preparedEngine, prepareEngine } from "./engine.ts";
 import { buildGoTool } from "./gotools.ts";
 import { backupKey, caPath, edgeCertificate } from "./identity.ts";
 import { ensureImages, removeImages, type LocalImages } from "./images.ts";
@@ -39,6 +39,13 @@ export async function ensureEngine(): Promise<Engine> {
     buildPulumi: async () => join(await buildGoTool("pulumi"), "pulumi"),
   });
   await writeWrapper(engine);
+  return engine;
+}
+
+/** The engine that the last `make up` chose, without a word. */
+export async function knownEngine(): Promise<Engine> {
+  const engine = await preparedEngine();
+  if (engine === undefined) throw new UserError("There is no Pulumi engine yet. Run `make up` first.");
   return engine;
 }
 
@@ -90,7 +97,7 @@ export function dev(): Promise<void> {
   return withLock("stack", async () => {
     const started = Date.now();
     const cluster = await currentCluster();
-    const [engine, images] = await Promise.all([ensureEngine(), ensureImages({ only: ["app"] })]);
+    const [engine, images] = await Promise.all([knownEngine(), ensureImages()]);
     await loadImages(cluster, images.tars, Object.values(images.images));
     const world = withKubeconfig({ engine, cluster, images });
     await configure(world);
@@ -111,7 +118,7 @@ async function pulumiUp(engine: Engine): Promise<void> {
 /** `make down`: destroys the stack; node and caches stay. */
 export function down(): Promise<void> {
   return withLock("stack", async () => {
-    const engine = await ensureEngine();
+    const engine = await knownEngine();
     const cluster = await currentCluster();
     if (!(await exists(join(projectDirectory(), `Pulumi.${stack}.yaml`)))) {
       say("There is no dev stack.");
@@ -152,7 +159,7 @@ export function withKubeconfig<T extends { readonly engine: Engine; readonly clu
 
 /** The stack's state as JSON; secrets stay encrypted. */
 export async function exportState(): Promise<string> {
-  return pulumiOutput(await ensureEngine(), ["stack", "export", "--stack", stack]);
+  return pulumiOutput(await knownEngine(), ["stack", "export", "--stack", stack]);
 }
 
 function summary({ cluster, images }: World): string {

@@ -15,12 +15,8 @@ export interface PlannedImage {
   readonly tarName: string;
 }
 
-/** The images with these names (default: all), and those that they are built upon. */
-export async function plan(
-  list: readonly ImageSource[],
-  world: World,
-  names: readonly string[] = list.map(({ name }) => name),
-): Promise<PlannedImage[]> {
+/** Every image with the reference that its content gives it. */
+export async function plan(list: readonly ImageSource[], world: World): Promise<PlannedImage[]> {
   const hashes = new Map<string, string>();
   const planned = new Map<string, PlannedImage>();
   const add = async (source: ImageSource): Promise<string> => {
@@ -44,7 +40,7 @@ export async function plan(
     });
     return short;
   };
-  for (const source of list.filter(({ name }) => names.includes(name))) await add(source);
+  for (const source of list) await add(source);
   return [...planned.values()];
 }
 

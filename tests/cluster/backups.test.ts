@@ -29,6 +29,11 @@ const removeDamaged = [
   "    container.delete_blob(blob.name)",
 ];
 
+/** When the backup that a job speaks of was made, in a form that sorts. */
+function momentOf({ result }: JobRun): string {
+  return String(result["backup"]).replace(/^.*\//, "");
+}
+
 afterEach(async () => {
   await inStore(removeDamaged);
 });
@@ -44,10 +49,10 @@ test("a backup is made, restored whole, and one damaged bit in it is noticed", a
   const made = String(backup.result["backup"]);
 
   const restored = await runJob("data", "cronjob/backup-verify");
-  expect(restored).toMatchObject({
-    succeeded: true,
-    result: { ok: true, backup: made, rows: backup.result["rows"] },
-  });
+  expect(restored).toMatchObject({ succeeded: true, result: { ok: true } });
+  expect(restored.result["rows"]).toBeGreaterThan(0);
+  // The schedule may have made a newer one meanwhile.
+  expect(momentOf(restored) >= momentOf(backup)).toBe(true);
 
   expect(await inStore(copyDamaged, { BACKUP: made })).toMatchObject({ succeeded: true });
   const damaged = made.replace("hourly/", "damaged/");

@@ -141,8 +141,8 @@ describe("waiting for Kubernetes objects", () => {
     succeeded(await project.run(["cancel", "--yes"]));
     await project.adoptPendingCreate("orphaned", `${namespace}/orphaned`);
     succeeded(await project.refresh());
-    expect((await project.up()).changes).toEqual([]);
-    const changed = deployment("orphaned", "replicas: 1, minReadySeconds: 1");
+    expect(operations(succeeded(await project.up()), "orphaned")).toEqual([]);
+    const changed = deployment("orphaned", "replicas: 1, revisionHistoryLimit: 5");
     await project.program(program(namespace, changed));
     expect(operations(succeeded(await project.up()), "orphaned")).toEqual(["update"]);
   });
