@@ -1,5 +1,4 @@
 // The whole stack on one screen: configuration in, components wired in the order they depend on each other, outputs out.
-import { Provider as AzureProvider } from "@pulumi/azure-native/provider";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
@@ -36,11 +35,10 @@ const network = new NetworkPolicies(
 const guarded = { provider, dependsOn: [network] };
 
 // Azure, where the stack has it: the vault, the backup storage, and the identity that pods reach both with.
-const cloud = config.azure && new AzureProvider("azure", config.azure);
-const azure = config.azure && cloud && new AzurePlatform("groundwork", config.azure, { provider: cloud });
+const azure = config.azure && new AzurePlatform("groundwork", config.azure);
 const secrets =
-  config.secrets.store === "keyVault" && azure && cloud
-    ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, cloud] })
+  config.secrets.store === "keyVault" && azure
+    ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
 const { tlsBundle, ageIdentity } = config;
 const signingKey = new random.RandomBytes("jwt-signing-key", { length: 48 }).base64;

@@ -151,7 +151,7 @@ async function ownNode(): Promise<Cluster> {
     kind: "node",
     kubeconfig: kubeconfigPath(),
     context: contextName,
-    loopbackSources: [`${network.nodeAddress}/32`],
+    loopbackSources: [`${network.podGateway}/32`],
     apiServerCidrs: [`${network.nodeAddress}/32`],
   };
 }

@@ -13,7 +13,7 @@ import { documentRoutes } from "./documents/routes.ts";
 import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
-import { type Check, Readiness } from "./http/readiness.ts";
+import { type Dependency, Readiness } from "./http/readiness.ts";
 import { Metrics } from "./observability/metrics.ts";
 
 export interface Service {
@@ -39,10 +39,14 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
 
   const readiness = new Readiness(
     {
-      postgres: needing(probePool, "DATABASE_URL", checkPostgres),
-      migrations: needing(probePool, "DATABASE_URL", checkMigrations),
-      "redis-cache": needing(cacheRedis, "REDIS_CACHE_URL", (redis) => redis.ping()),
-      "redis-queue": needing(queueRedis, "REDIS_QUEUE_URL", (redis) => redis.ping()),
+      postgres: { check: needing(probePool, "DATABASE_URL", checkPostgres) },
+      migrations: { check: needing(probePool, "DATABASE_URL", checkMigrations) },
+      // Reads fall back to Postgres: were this needed, one lost cache would take every pod out of service.
+      "redis-cache": {
+        check: needing(cacheRedis, "REDIS_CACHE_URL", (redis) => redis.ping()),
+        optional: true,
+      },
+      "redis-queue": { check: needing(queueRedis, "REDIS_QUEUE_URL", (redis) => redis.ping()) },
     },
     logger,
   );
@@ -77,7 +81,7 @@ function needing<T>(
   dependency: T | undefined,
   variable: string,
   check: (dependency: T) => Promise<unknown>,
-): Check {
+): Dependency["check"] {
   return async () => {
     if (dependency === undefined) {
       throw new Error(`${variable} is not set`);

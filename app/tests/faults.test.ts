@@ -54,17 +54,19 @@ async function readFromCache(): Promise<void> {
 
 const faults: [string, () => Promise<void> | void, () => Promise<void> | void, string[]][] = [
   ["Postgres stops", () => postgres.stop(), () => postgres.start(), ["postgres", "migrations"]],
-  ["the cache stops", () => redis.stop(), () => redis.start(), ["redis-cache"]],
   ["the queue stops", () => queue.stop(), () => queue.start(), ["redis-queue"]],
+];
+
+const cacheFaults: [string, () => Promise<void> | void, () => Promise<void> | void][] = [
+  ["stops", () => redis.stop(), () => redis.start()],
   [
-    "the cache hangs",
+    "hangs",
     () => {
       redis.freeze();
     },
     () => {
       redis.thaw();
     },
-    ["redis-cache"],
   ],
 ];
 
@@ -96,6 +98,23 @@ describe("readiness", () => {
       expect((await service.call("GET", "/health")).status).toBe(200);
       await mend();
       expect(await millisecondsUntil(200)).toBeLessThan(10_000);
+    },
+  );
+
+  it.each(cacheFaults)(
+    "is kept when the cache %s, which is shown as degraded",
+    async (_fault, break_, mend) => {
+      await millisecondsUntil(200);
+      await break_();
+      await eventually(async () => {
+        const { status, body } = await ready();
+        expect(body.dependencies["redis-cache"]?.state).toBe("degraded");
+        expect(status).toBe(200);
+      });
+      await mend();
+      await eventually(async () => {
+        expect((await ready()).body.dependencies["redis-cache"]?.state).toBe("up");
+      });
     },
   );
 

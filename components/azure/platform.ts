@@ -1,3 +1,4 @@
+import { Provider } from "@pulumi/azure-native/provider";
 import * as authorization from "@pulumi/azure-native/authorization";
 import * as keyvault from "@pulumi/azure-native/keyvault";
 import * as managedidentity from "@pulumi/azure-native/managedidentity";
@@ -26,6 +27,8 @@ const builtInRoles = {
 
 /** The Azure side of a production stack: vault, backup storage, and the identity that pods reach both with. */
 export class AzurePlatform extends pulumi.ComponentResource {
+  /** Bound to the region and tenant; default providers are off. */
+  readonly provider: Provider;
   readonly resourceGroupName: pulumi.Output<string>;
   readonly vaultName: pulumi.Output<string>;
   readonly tenantId: string;
@@ -35,9 +38,10 @@ export class AzurePlatform extends pulumi.ComponentResource {
 
   constructor(name: string, args: AzurePlatformArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:AzurePlatform", name, {}, opts);
-    const child = { parent: this };
-    const kept = { parent: this, protect: true, retainOnDelete: true };
     const { location, tenantId } = args;
+    this.provider = new Provider("azure", { location, tenantId }, { parent: this });
+    const child = { parent: this, provider: this.provider };
+    const kept = { ...child, protect: true, retainOnDelete: true };
 
     const group = new resources.ResourceGroup(name, { location }, kept);
     const resourceGroupName = group.name;
@@ -103,7 +107,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
             subject: `system:serviceaccount:${serviceAccount}`,
             audiences: ["api://AzureADTokenExchange"],
           },
-          { parent: this, dependsOn: [previous] },
+          { ...child, dependsOn: [previous] },
         ),
       identity,
     );

@@ -11,6 +11,8 @@ export const network = {
   interface: "groundwork0",
   nodeAddress: "10.213.0.1",
   podCidr: "10.213.16.0/24",
+  /** This machine as pods see it: the first address of theirs, on its end of each cable. */
+  podGateway: "10.213.16.1",
   serviceCidr: "10.213.32.0/20",
   apiServiceAddress: "10.213.32.1",
   dnsServiceAddress: "10.213.32.10",
