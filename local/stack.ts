@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
 import { cacheDirectory, readIfPresent, run, UserError } from "./system.ts";
@@ -69,6 +69,22 @@ export async function passphraseFile(): Promise<string> {
   return path;
 }
 
+/** Makes a directory a Pulumi project whose program is the repository's. */
+export async function writeProject(directory: string): Promise<void> {
+  const project = parse(await readFile(join(repository, "Pulumi.yaml"), "utf8")) as Settings;
+  await writeFile(join(directory, "Pulumi.yaml"), stringify({ ...project, main: repository }));
+  // Pulumi looks for the compiler settings beside Pulumi.yaml, and reads `noCheck` from that very file only.
+  const name = "tsconfig.run.json";
+  const { compilerOptions } = JSON.parse(await readFile(join(repository, name), "utf8")) as {
+    compilerOptions: Settings;
+  };
+  const settings = {
+    extends: join(repository, name),
+    compilerOptions: { ...compilerOptions, typeRoots: [join(repository, "node_modules", "@types")] },
+  };
+  await writeFile(join(directory, name), JSON.stringify(settings));
+}
+
 /** Makes the local project and the stack in it, with `settings` over the committed ones. */
 export async function prepareStack(
   engine: Engine,
@@ -78,14 +94,7 @@ export async function prepareStack(
 ): Promise<void> {
   const base = await committed(stack);
   await mkdir(projectDirectory(), { recursive: true, mode: 0o700 });
-  const project = parse((await readIfPresent(join(repository, "Pulumi.yaml"))) ?? "") as Settings;
-  await writeFile(join(projectDirectory(), "Pulumi.yaml"), stringify({ ...project, main: repository }));
-  // Its options name the compiler settings by a path from the project's directory.
-  const settingsForRuns = {
-    extends: join(repository, "tsconfig.run.json"),
-    compilerOptions: { typeRoots: [join(repository, "node_modules", "@types")] },
-  };
-  await writeFile(join(projectDirectory(), "tsconfig.run.json"), JSON.stringify(settingsForRuns));
+  await writeProject(projectDirectory());
 
   // Encrypted values differ each time, so what they were made from is remembered beside them, as hashes.
   const fingerprintFile = join(stateDirectory(), `${stack}-secrets.json`);

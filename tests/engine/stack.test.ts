@@ -111,15 +111,16 @@ describe("the dev stack", () => {
     }
   });
 
-  test("says why a pod does not start, before the time-out", async () => {
+  // The Deployment is given up after 120 s without progress; the resource's own time-out is twice that and more.
+  test("says why a pod does not start, before the time-out", { timeout: 600_000 }, async () => {
     const started = Date.now();
-    const { images } = { images: (await machineSettings())["groundwork:images"] as Record<string, string> };
+    const images = (await machineSettings())["groundwork:images"] as Record<string, string>;
     await project.setConfig({ "groundwork:images": { ...images, nginx: "groundwork/nginx:does-not-exist" } });
     const run = await project.up();
     await project.setConfig({ "groundwork:images": images });
     expect(run.exitCode).not.toBe(0);
     expect(run.text).toMatch(/ErrImagePull|ImagePullBackOff/);
-    expect(Date.now() - started).toBeLessThan(115_000);
+    expect(Date.now() - started).toBeLessThan(240_000);
     succeeded(await project.up());
   });
 

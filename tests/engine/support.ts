@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { buildGoTool } from "../../local/gotools.ts";
 import { preparedEngine, prepareEngine } from "../../local/engine.ts";
 import { parse, stringify } from "yaml";
-import { merge, repository, type Engine } from "../../local/stack.ts";
+import { run } from "../../local/system.ts";
+import { merge, repository, writeProject, type Engine } from "../../local/stack.ts";
 
 /** What the engine did to one resource. */
 export interface Step {
@@ -93,11 +94,9 @@ export class TestProject {
   /** The repository's own program with the configuration of one of its stacks, `settings` merged over it. */
   static async ofRepository(stack: string, settings: Record<string, unknown> = {}): Promise<TestProject> {
     const { project, directory } = await TestProject.#empty(stack);
-    const committed = async (file: string): Promise<Record<string, unknown>> =>
-      parse(await readFile(join(repository, file), "utf8")) as Record<string, unknown>;
-    const main = { ...(await committed("Pulumi.yaml")), main: repository };
-    await writeFile(join(directory, "Pulumi.yaml"), stringify(main));
-    const { config } = (await committed(`Pulumi.${stack}.yaml`)) as { config?: Record<string, unknown> };
+    await writeProject(directory);
+    const file = await readFile(join(repository, `Pulumi.${stack}.yaml`), "utf8");
+    const { config } = parse(file) as { config?: Record<string, unknown> };
     await writeFile(
       join(directory, `Pulumi.${stack}.yaml`),
       stringify({ config: merge(config ?? {}, settings) }),
@@ -126,7 +125,8 @@ export class TestProject {
 
   /** Sets a secret of the stack's configuration. */
   async secret(key: string, value: string): Promise<void> {
-    succeeded(await this.run(["config", "set", "--secret", key, value]));
+    const args = ["config", "set", "--secret", key];
+    await run(this.#engine.pulumi, args, { cwd: this.directory, env: this.#env, input: value });
   }
 
   /** Writes the program (CommonJS). */
