@@ -81,16 +81,18 @@ async function existingId(api: KubernetesObjectApi, { inputs }: StateResource): 
 async function releaseDeadLock(engine: Engine, stack: string): Promise<void> {
   const directory = join(stateDirectory(), ".pulumi", "locks", "organization", "groundwork", stack);
   const files = await readdir(directory).catch(() => []);
-  for (const file of files) {
-    const lock = JSON.parse(await readFile(join(directory, file), "utf8")) as Lock;
-    if (lock.hostname !== hostname() || isRunning(lock.pid)) {
-      throw new UserError(
-        `Process ${lock.pid} on ${lock.hostname} is changing the stack "${stack}"; wait for it to end.`,
-      );
-    }
-    say(`state: process ${lock.pid} died while it changed the stack; releasing its lock`);
-    await pulumiOutput(engine, ["cancel", "--yes", "--stack", stack]);
+  if (files.length === 0) return;
+  const locks = await Promise.all(
+    files.map(async (file) => JSON.parse(await readFile(join(directory, file), "utf8")) as Lock),
+  );
+  const holder = locks.find((lock) => lock.hostname !== hostname() || isRunning(lock.pid));
+  if (holder !== undefined) {
+    throw new UserError(
+      `Process ${holder.pid} on ${holder.hostname} is changing the stack "${stack}"; wait for it to end.`,
+    );
   }
+  say(`state: process ${locks[0]?.pid ?? ""} died while it changed the stack; releasing its lock`);
+  await pulumiOutput(engine, ["cancel", "--yes", "--stack", stack]);
 }
 
 function isRunning(pid: number): boolean {
