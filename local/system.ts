@@ -118,8 +118,16 @@ export interface SystemNeed {
   readonly debianPackage: string;
 }
 
-/** Installs what is missing with apt-get, saying so in one line. */
-export async function ensureSystemPackages(needs: readonly SystemNeed[], why: string): Promise<void> {
+let installing: Promise<void> = Promise.resolve();
+
+/** Installs what is missing with apt-get, saying so in one line; one call at a time, as apt-get allows no more. */
+export function ensureSystemPackages(needs: readonly SystemNeed[], why: string): Promise<void> {
+  const turn = installing.then(() => installMissing(needs, why));
+  installing = turn.catch(() => undefined);
+  return turn;
+}
+
+async function installMissing(needs: readonly SystemNeed[], why: string): Promise<void> {
   const missing = new Set<string>();
   for (const { provides, debianPackage } of needs) {
     const found = provides.startsWith("/")
@@ -137,7 +145,8 @@ export async function ensureSystemPackages(needs: readonly SystemNeed[], why: st
   requireRoot(`Installing ${packages.join(", ")} (for ${why})`);
   say(`packages: apt-get install ${packages.join(" ")} (for ${why})`);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const install = ["install", "-y", "--no-install-recommends", ...packages];
+  // Somebody else's apt-get is waited for.
+  const install = ["install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", ...packages];
   try {
     await run("apt-get", install, { env }).catch(async () => {
       await run("apt-get", ["update"], { env });
