@@ -11,6 +11,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceHost,
 } from "./podDefaults";
 import { secretsVolume, type SecretStore } from "./secrets/secretStore";
 import type { Resources } from "./types";
@@ -116,7 +117,7 @@ export class Azurite extends pulumi.ComponentResource {
 
     // Plain HTTP: dumps are encrypted before they are sent, requests are signed and carry no key, and the network
     // policies let only the backup pods in.
-    const host = pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`;
+    const host = serviceHost(service.metadata.name, namespace);
     const endpoint = pulumi.interpolate`http://${host}:${port}/${account}`;
     const connectionString = pulumi.interpolate`DefaultEndpointsProtocol=http;AccountName=${account};AccountKey=${key};BlobEndpoint=${endpoint};`;
     this.store = {

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { programPods, type ProgramPods } from "./backupPods";
 import type { BlobStore } from "./blobStore";
 import { checksumAnnotation, manifestFiles } from "./manifests";
-import { labels, selector } from "./podDefaults";
+import { labels, selector, serviceHost } from "./podDefaults";
 import type { DatabaseUser } from "./postgres";
 import type { SecretStore, StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
@@ -204,7 +204,7 @@ export class Backups extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [deployment] },
     );
-    const serviceHost = pulumi.interpolate`${service.metadata.name}.${this.args.namespace}.svc.cluster.local`;
-    return { job: "backup", host: serviceHost, port: metricsPort };
+    const host = serviceHost(service.metadata.name, this.args.namespace);
+    return { job: "backup", host, port: metricsPort };
   }
 }

@@ -1,4 +1,5 @@
 import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
 
 import type { Resources } from "./types";
 
@@ -76,6 +77,9 @@ export function spread(name: string): k8s.types.input.core.v1.TopologySpreadCons
 }
 
 /** DNS name of a Service from any namespace. */
-export function serviceHost(service: string, namespace: string): string {
-  return `${service}.${namespace}.svc.cluster.local`;
+export function serviceHost(
+  service: pulumi.Input<string>,
+  namespace: pulumi.Input<string>,
+): pulumi.Output<string> {
+  return pulumi.interpolate`${service}.${namespace}.svc.cluster.local`;
 }

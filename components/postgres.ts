@@ -10,6 +10,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceHost,
   spread,
 } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
@@ -189,8 +190,7 @@ export class Postgres extends pulumi.ComponentResource {
       child,
     );
 
-    const host = (service: k8s.core.v1.Service) =>
-      pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`;
+    const host = (service: k8s.core.v1.Service) => serviceHost(service.metadata.name, namespace);
     // Whoever asks for the primary's address waits until there is one.
     const primary = pulumi.all([host(services.primary), members.id]).apply(([address]) => address);
     this.endpoint = { host: primary, port: 5432 };

@@ -11,6 +11,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceHost,
   spread,
 } from "./podDefaults";
 import type { DatabaseUser } from "./postgres";
@@ -163,10 +164,10 @@ export class WebApp extends pulumi.ComponentResource {
       ports: [{ name: "metrics", port: metricsPort }],
     });
 
-    this.endpoint = { host: pulumi.interpolate`${http}.${namespace}.svc.cluster.local`, port: 80 };
+    this.endpoint = { host: serviceHost(http, namespace), port: 80 };
     this.metrics = {
       job: name,
-      host: pulumi.interpolate`${metrics}.${namespace}.svc.cluster.local`,
+      host: serviceHost(metrics, namespace),
       port: metricsPort,
     };
     this.registerOutputs({ endpoint: this.endpoint });

@@ -81,7 +81,7 @@ export class Alertmanager extends pulumi.ComponentResource {
       },
       child,
     );
-    const membersHost = pulumi.interpolate`${membersService.metadata.name}.${namespace}.svc.cluster.local`;
+    const membersHost = serviceHost(membersService.metadata.name, namespace);
     this.members = Array.from({ length: args.replicas }, (_, index) => ({
       host: pulumi.interpolate`${name}-${index}.${membersHost}`,
       port,
@@ -113,7 +113,7 @@ export class Alertmanager extends pulumi.ComponentResource {
                     `--web.listen-address=:${port}`,
                     "--log.format=json",
                   ],
-                  args: namespace.apply((ns) => gossip(args.replicas, ns)),
+                  args: gossip(this.members.map(({ host }) => host)),
                   env: [{ name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } }],
                   ports: [{ name: "http", containerPort: port }],
                   resources: resources(args.resources),
@@ -147,7 +147,7 @@ export class Alertmanager extends pulumi.ComponentResource {
     );
 
     this.endpoint = {
-      host: pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`,
+      host: serviceHost(service.metadata.name, namespace),
       port,
     };
     this.metrics = { job: name, host: membersHost, port };
@@ -156,16 +156,12 @@ export class Alertmanager extends pulumi.ComponentResource {
 }
 
 /** A lone Alertmanager has nobody to talk to; an empty address switches gossip off. */
-function gossip(replicas: number, namespace: string): string[] {
-  if (replicas < 2) return ["--cluster.listen-address="];
-  const peers = Array.from(
-    { length: replicas },
-    (_, index) => `${name}-${index}.${serviceHost(membersName, namespace)}`,
-  );
+function gossip(peers: readonly pulumi.Input<string>[]): pulumi.Input<string>[] {
+  if (peers.length < 2) return ["--cluster.listen-address="];
   return [
     `--cluster.listen-address=0.0.0.0:${gossipPort}`,
     `--cluster.advertise-address=$(POD_IP):${gossipPort}`,
-    ...peers.map((peer) => `--cluster.peer=${peer}:${gossipPort}`),
+    ...peers.map((peer) => pulumi.interpolate`--cluster.peer=${peer}:${gossipPort}`),
   ];
 }
 

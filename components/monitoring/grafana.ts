@@ -10,6 +10,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceHost,
 } from "../podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore";
 import type { Endpoint, Resources } from "../types";
@@ -119,7 +120,7 @@ export class Grafana extends pulumi.ComponentResource {
     );
 
     this.endpoint = {
-      host: pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`,
+      host: serviceHost(service.metadata.name, namespace),
       port,
     };
     this.registerOutputs({ endpoint: this.endpoint });

@@ -3,7 +3,15 @@ import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 
 import { checksumAnnotation, manifestFiles } from "../manifests";
-import { labels, resources, restrictedContainer, restrictedPod, selector, spread } from "../podDefaults";
+import {
+  labels,
+  resources,
+  restrictedContainer,
+  restrictedPod,
+  selector,
+  serviceHost,
+  spread,
+} from "../podDefaults";
 import type { Endpoint, MetricsTarget, Resources } from "../types";
 
 export interface PrometheusArgs {
@@ -160,7 +168,7 @@ export class Prometheus extends pulumi.ComponentResource {
     );
 
     this.endpoint = {
-      host: pulumi.interpolate`${service.metadata.name}.${namespace}.svc.cluster.local`,
+      host: serviceHost(service.metadata.name, namespace),
       port,
     };
     this.registerOutputs({ endpoint: this.endpoint });
