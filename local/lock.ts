@@ -1,12 +1,12 @@
 /** One run at a time: a lock file that names its holder and does not outlive it. */
 import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { cacheDirectory, isErrno, readIfPresent, UserError } from "./system.ts";
+import { cacheDirectory, isErrno, readIfPresent, tryRun, UserError } from "./system.ts";
 
 /** A process, told apart from a later one that was given the same pid. */
 export interface ProcessIdentity {
   readonly pid: number;
-  /** When it started: the boot's id and the clock ticks since that boot. */
+  /** When it started: on Linux the boot's id and the clock ticks since that boot. */
   readonly started: string;
 }
 
@@ -17,6 +17,10 @@ interface Holder extends ProcessIdentity {
 
 /** The identity of the live process with this pid; undefined when there is none, or only its zombie. */
 export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
+  if (process.platform !== "linux") {
+    const started = (await tryRun("ps", ["-o", "lstart=", "-p", String(pid)]))?.trim();
+    return started === undefined || started === "" ? undefined : { pid, started };
+  }
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
   if (stat === undefined) return undefined;
   // The second field is the command's name in parentheses and may itself contain spaces and parentheses.
