@@ -1,0 +1,71 @@
+import { describe, expect, test } from "vitest";
+import { explain } from "../../local/gotools.ts";
+import { dockerIgnore } from "../../local/images/contents.ts";
+import { fullName } from "../../local/node/images.ts";
+import { isCurrent } from "../../local/node/pki.ts";
+import { quantityBytes } from "../../local/node/volumes.ts";
+import { merge } from "../../local/stack.ts";
+
+describe("settings of this machine over the committed ones", () => {
+  test("are merged key by key, lists and scalars replaced", () => {
+    const base = { edge: { hosts: ["a"], replicas: 2 }, environment: "development" };
+    const over = { edge: { hosts: ["b"] }, images: { app: "app:1" } };
+    expect(merge(base, over)).toEqual({
+      edge: { hosts: ["b"], replicas: 2 },
+      environment: "development",
+      images: { app: "app:1" },
+    });
+  });
+
+  test("leave what they are made from untouched", () => {
+    const base = { edge: { replicas: 2 } };
+    merge(base, { edge: { replicas: 3 } });
+    expect(base).toEqual({ edge: { replicas: 2 } });
+  });
+});
+
+test.each([
+  ["1Gi", 1024 ** 3],
+  ["512Mi", 512 * 1024 ** 2],
+  ["1.5Gi", 1.5 * 1024 ** 3],
+  ["1G", 1e9],
+  ["100", 100],
+])("a volume of %s has %d bytes", (quantity, bytes) => {
+  expect(quantityBytes(quantity)).toBe(bytes);
+});
+
+test.each(["", "Gi", "1Xi", "much"])("a volume of %j is refused", (quantity) => {
+  expect(() => quantityBytes(quantity)).toThrow(/is not a size/);
+});
+
+test.each([
+  ["app:1", "docker.io/library/app:1"],
+  ["groundwork/app:1", "docker.io/groundwork/app:1"],
+  ["registry.example.com/app:1", "registry.example.com/app:1"],
+  ["localhost/app:1", "localhost/app:1"],
+])("containerd knows the image %s as %s", (name, full) => {
+  expect(fullName(name)).toBe(full);
+});
+
+test("a certificate that cannot be read is renewed", () => {
+  expect(isCurrent(undefined, new Date())).toBe(false);
+  expect(isCurrent("not a certificate", new Date())).toBe(false);
+});
+
+test("what .dockerignore excludes is not part of an image's hash", () => {
+  const ignored = dockerIgnore("node_modules\n*.log\ntests\n!tests/kept.ts\n");
+  expect(ignored("node_modules/x/index.js")).toBe(true);
+  expect(ignored("npm.log")).toBe(true);
+  expect(ignored("src/server.ts")).toBe(false);
+  expect(ignored("tests/other.ts")).toBe(true);
+  expect(ignored("tests/kept.ts")).toBe(false);
+});
+
+test.each([
+  ["write x: no space left on device", /filled the disk/],
+  ["verifying module: checksum mismatch", /Do not go on/],
+  ["Get https://x: dial tcp: i/o timeout", /run the same command again/],
+  ["undefined: foo", /the whole log is \/log/],
+])("a build that failed with %j says what to do", (log, advice) => {
+  expect(explain("kubelet", log, "/log")).toMatch(advice);
+});
