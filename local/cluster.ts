@@ -7,10 +7,13 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { buildGoTool } from "./gotools.ts";
+import type { LocalImages } from "./images.ts";
+import { fullName } from "./node/images.ts";
 import { network } from "./node/layout.ts";
 import {
   contextName,
   importImages,
+  listImages,
   kubeconfigPath,
   nodeStatus,
   pruneImages,
@@ -156,15 +159,14 @@ async function ownNode(): Promise<Cluster> {
   };
 }
 
-/** Puts saved images where the cluster's pods find them, and drops the builds before them. */
-export async function loadImages(
-  cluster: Cluster,
-  tars: readonly string[],
-  references: readonly string[],
-): Promise<void> {
+/** Puts the images that are built here where the cluster's pods find them, and drops the builds before them. */
+export async function loadImages(cluster: Cluster, { images, tars }: LocalImages): Promise<void> {
   if (cluster.kind === "node") {
-    await importImages(tars);
-    await pruneImages(references, "docker.io/groundwork/");
+    // References carry a hash of the content: one that is there need not be looked into.
+    const present = new Set(await listImages());
+    const references = Object.values(images);
+    await importImages(tars.filter((_, index) => !present.has(fullName(references[index] ?? ""))));
+    await pruneImages(references, "groundwork/");
     return;
   }
   const kindCommand = cluster.kind === "kind" ? await kindProgram() : undefined;

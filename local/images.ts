@@ -26,7 +26,7 @@ import {
 export interface LocalImages {
   /** Logical name → reference of an image that was built here; a name that is absent has its upstream image. */
   readonly images: Readonly<Record<string, string>>;
-  /** Saved images, to be imported into the cluster's node. */
+  /** Saved images, to be imported into the cluster's node, in the order of `images`. */
   readonly tars: readonly string[];
   /** Logical name → why there is no such image here. */
   readonly missing: Readonly<Record<string, string>>;

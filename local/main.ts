@@ -54,7 +54,11 @@ const commands: Readonly<Record<string, Command>> = {
 async function printEnvironment(): Promise<void> {
   const cluster = await currentCluster();
   const engine = await knownEngine();
-  for (const [name, value = ""] of Object.entries({ ...engine.env, KUBECONFIG: cluster.kubeconfig })) {
+  for (const [name, value = ""] of Object.entries({
+    ...engine.env,
+    KUBECONFIG: cluster.kubeconfig,
+    PULUMI_STACK: "dev",
+  })) {
     if (name !== "PATH" && process.env[name] !== value) print(`export ${name}='${value}'`);
   }
   print(`export PATH='${wrapperDirectory()}':"$PATH"`);

@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { ApiException, KubeConfig, KubernetesObjectApi } from "@kubernetes/client-node";
-import { pulumiOutput, stateDirectory, type Engine } from "./stack.ts";
+import { projectName, pulumiOutput, stateDirectory, type Engine } from "./stack.ts";
 import { isErrno, say, UserError } from "./system.ts";
 
 interface Lock {
@@ -79,7 +79,7 @@ async function existingId(api: KubernetesObjectApi, { inputs }: StateResource): 
 }
 
 async function releaseDeadLock(engine: Engine, stack: string): Promise<void> {
-  const directory = join(stateDirectory(), ".pulumi", "locks", "organization", "groundwork", stack);
+  const directory = join(stateDirectory(), ".pulumi", "locks", "organization", projectName, stack);
   const files = await readdir(directory).catch(() => []);
   if (files.length === 0) return;
   const locks = await Promise.all(

@@ -7,9 +7,12 @@ import { createHash, randomBytes } from "node:crypto";
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { cacheDirectory, readIfPresent, run, UserError } from "./system.ts";
+import { cacheDirectory, exists, readIfPresent, run, UserError } from "./system.ts";
 
 export const repository = join(import.meta.dirname, "..");
+
+/** As in Pulumi.yaml. */
+export const projectName = "groundwork";
 
 /** Where the edge answers on this machine. */
 export const edgePorts = { https: 30443, http: 30080 } as const;
@@ -109,7 +112,9 @@ export async function prepareStack(
   };
   const salt = before.encryptionsalt !== undefined && { encryptionsalt: before.encryptionsalt };
   await writeFile(stackFile(stack), stringify({ ...salt, config }));
-  await run(engine.pulumi, ["stack", "select", "--create", stack, "--non-interactive"], command(engine));
+  if (!(await exists(join(stateDirectory(), ".pulumi", "stacks", projectName, `${stack}.json`)))) {
+    await run(engine.pulumi, ["stack", "init", "--no-select", stack, "--non-interactive"], command(engine));
+  }
   for (const [key, value] of Object.entries(secrets)) {
     if (kept.includes(key)) continue;
     // By standard input: arguments can be read in the process list.

@@ -28,7 +28,7 @@ export async function prepare(): Promise<World> {
     ensureCluster().then(async (made) => [made, await ensureEngine()] as const),
     ensureImages(),
   ]);
-  await loadImages(cluster, images.tars, Object.values(images.images));
+  await loadImages(cluster, images);
   for (const [name, reason] of Object.entries(images.missing))
     say(`left out of this run: ${name} (${reason})`);
   return { engine, cluster, images };
@@ -98,7 +98,7 @@ export function dev(): Promise<void> {
     const started = Date.now();
     const cluster = await currentCluster();
     const [engine, images] = await Promise.all([knownEngine(), ensureImages()]);
-    await loadImages(cluster, images.tars, Object.values(images.images));
+    await loadImages(cluster, images);
     const world = withKubeconfig({ engine, cluster, images });
     await configure(world);
     await pulumiUp(world.engine);

@@ -62,7 +62,7 @@ export async function untilReady(created: JsonObject, inputs: JsonObject, wait: 
       const live = feed.live;
       if (live !== checked || awaiter.dependsOnOthers) {
         checked = live;
-        const readiness = await awaiter.check(live, client);
+        const readiness = await awaiter.check(live, client, created);
         if (readiness.state === "ready") return live;
         messages = readiness.messages;
         wait.report("info", messages.join("; "));

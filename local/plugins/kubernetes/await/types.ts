@@ -8,7 +8,8 @@ export type Readiness =
 export interface Awaiter {
   /** Seconds to wait when nothing else is asked for. */
   timeoutSeconds: number;
-  check(live: JsonObject, client: Client): Readiness | Promise<Readiness>;
+  /** `written` is the object as the write that is waited for returned it: its status may be of what was before. */
+  check(live: JsonObject, client: Client, written?: JsonObject): Readiness | Promise<Readiness>;
   /** Whether other objects decide too, so that the object's own changes are not enough to look at. */
   dependsOnOthers?: boolean;
   /** The label selector of the pods whose troubles explain a failure. */

@@ -8,6 +8,7 @@ import {
   type Json,
   type JsonObject,
 } from "../../common/wire.ts";
+import type { Client } from "../client.ts";
 import { condition } from "../objects.ts";
 import { failed, pending, ready, type Awaiter, type Readiness } from "./types.ts";
 
@@ -38,13 +39,23 @@ export function selectorText(selector: Json | undefined): string {
 
 const podSelector = (live: JsonObject): string => selectorText(at(live, "spec", "selector"));
 
-function deployment(live: JsonObject): Readiness {
+/**
+ * Whether a missed deadline is that of an earlier rollout: going back to a version whose pods are still there, the
+ * controller leaves the condition as it was until the way back is complete.
+ */
+function isOfEarlierRollout(deadline: JsonObject, written: JsonObject | undefined): boolean {
+  if (!written || observed(written)) return false;
+  const before = condition(written, "Progressing") ?? null;
+  return textAt(before, "lastUpdateTime") === textAt(deadline, "lastUpdateTime");
+}
+
+function deployment(live: JsonObject, _client: Client, written?: JsonObject): Readiness {
   if (!observed(live)) return pending("Waiting for the Deployment controller");
   const wanted = numberAt(live, "spec", "replicas") ?? 1;
   const progressing = condition(live, "Progressing");
   const available = condition(live, "Available");
   if (at(live, "spec", "paused") === true) return ready;
-  if (progressing?.reason === "ProgressDeadlineExceeded") {
+  if (progressing?.reason === "ProgressDeadlineExceeded" && !isOfEarlierRollout(progressing, written)) {
     return failed(...describe(progressing), ...describe(available));
   }
   const complete =
