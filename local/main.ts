@@ -6,7 +6,7 @@ import { message, run, say, UserError } from "./system.ts";
 import { forward, showLogs } from "./observe.ts";
 import { runTests } from "./tests.ts";
 import { baseUrl, clean, dev, down, exportState, knownEngine, preview, up, wrapperDirectory } from "./up.ts";
-import { repository } from "./stack.ts";
+import { repository, requireStack } from "./stack.ts";
 
 /** Gives the exit status; nothing is success. */
 type Command = (...args: string[]) => Promise<unknown>;
@@ -44,6 +44,7 @@ const commands: Readonly<Record<string, Command>> = {
   env: printEnvironment,
   token: printToken,
   render: async (stack = "dev") => {
+    await requireStack(stack);
     print(await run("npx", ["tsx", "local/render.ts", stack], { cwd: repository }));
   },
   test: () => runTests("test"),

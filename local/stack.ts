@@ -55,6 +55,11 @@ async function committed(stack: string): Promise<StackFile> {
   );
 }
 
+/** Throws when the repository has no such stack, naming those it has. */
+export async function requireStack(stack: string): Promise<void> {
+  await committed(stack);
+}
+
 /** The context that the stack's committed file names. */
 export async function committedContext(stack: string): Promise<string> {
   const cluster = (await committed(stack)).config?.["groundwork:cluster"] as { context?: string } | undefined;

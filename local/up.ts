@@ -8,7 +8,15 @@ import { backupKey, caPath, edgeCertificate } from "./identity.ts";
 import { ensureImages, removeImages, type LocalImages } from "./images.ts";
 import { withLock } from "./lock.ts";
 import { recover } from "./recover.ts";
-import { edgePorts, prepareStack, projectDirectory, pulumi, pulumiOutput, type Engine } from "./stack.ts";
+import {
+  edgePorts,
+  prepareStack,
+  projectDirectory,
+  pulumi,
+  pulumiOutput,
+  requireStack,
+  type Engine,
+} from "./stack.ts";
 import { showStatus } from "./status.ts";
 import { cacheDirectory, exists, say, UserError } from "./system.ts";
 
@@ -144,6 +152,7 @@ export function clean(): Promise<void> {
 
 /** `make preview`: what an `up` would change. A stack of another cluster is compared with this machine's. */
 export async function preview(name: string): Promise<number> {
+  await requireStack(name);
   const world = withKubeconfig(await prepare());
   if (name === stack) await configure(world);
   else await prepareStack(world.engine, name, { "groundwork:cluster": { context: world.cluster.context } });
