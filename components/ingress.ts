@@ -22,12 +22,15 @@ import type { Endpoint, Resources } from "./types";
 export type EdgeService =
   | {
       readonly type: "NodePort";
-      /** Fixed ports of every node. */ readonly httpsPort: number;
+      /** Port of every node for https. */
+      readonly httpsPort: number;
+      /** Port of every node for http, which redirects. */
       readonly httpPort: number;
     }
   | {
       readonly type: "LoadBalancer";
-      /** What the cloud's load balancer is told. */ readonly annotations?: Record<string, string>;
+      /** What the cloud's load balancer is told. */
+      readonly annotations?: Record<string, string>;
     };
 
 export interface NginxIngressArgs {
