@@ -126,12 +126,13 @@ async function pulumiUp(engine: Engine): Promise<void> {
 /** `make down`: destroys the stack; node and caches stay. */
 export function down(): Promise<void> {
   return withLock("stack", async () => {
-    const engine = await knownEngine();
-    const cluster = await currentCluster();
     if (!(await exists(join(projectDirectory(), `Pulumi.${stack}.yaml`)))) {
       say("There is no dev stack.");
       return;
     }
+    // The machine may have been restarted since: what is to be destroyed must answer.
+    const cluster = await ensureCluster();
+    const engine = await knownEngine();
     const world = withKubeconfig({ engine, cluster });
     await recover(world.engine, stack, cluster.kubeconfig, cluster.context);
     const code = await pulumi(world.engine, ["destroy", "--yes", "--skip-preview", "--stack", stack]);
