@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { allowOneEviction } from "./disruption";
 import { edgeFiles, type EdgeLimits } from "./ingressFiles";
 import { checksumAnnotation } from "./manifests";
 import {
@@ -142,11 +143,7 @@ export class NginxIngress extends pulumi.ComponentResource {
       },
       { ...child, customTimeouts: { create: "3m", update: "6m" } },
     );
-    new k8s.policy.v1.PodDisruptionBudget(
-      name,
-      { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } } },
-      child,
-    );
+    allowOneEviction(this, metadata);
     new k8s.core.v1.Service(
       name,
       { metadata: { ...metadata, ...serviceAnnotations(service) }, spec: serviceSpec(service) },

@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { allowOneEviction } from "./disruption";
 import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import {
@@ -181,14 +182,7 @@ export class Postgres extends pulumi.ComponentResource {
       },
       { ...child, dependsOn: [services.primary], customTimeouts: { create: "5m", update: "10m" } },
     );
-    new k8s.policy.v1.PodDisruptionBudget(
-      name,
-      {
-        metadata: { name, namespace, labels: metadataLabels },
-        spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } },
-      },
-      child,
-    );
+    allowOneEviction(this, { name, namespace, labels: metadataLabels });
 
     const host = (service: k8s.core.v1.Service) => serviceHost(service.metadata.name, namespace);
     // Whoever asks for the primary's address waits until there is one.

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { allowOneEviction } from "./disruption";
 import {
   labels,
   resources,
@@ -147,11 +148,7 @@ export class WebApp extends pulumi.ComponentResource {
       },
       { ...child, dependsOn: [migration], customTimeouts: { create: "4m", update: "6m" } },
     );
-    new k8s.policy.v1.PodDisruptionBudget(
-      name,
-      { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } } },
-      child,
-    );
+    allowOneEviction(this, metadata);
     const service = (serviceName: string, spec: k8s.types.input.core.v1.ServiceSpec): pulumi.Output<string> =>
       new k8s.core.v1.Service(
         serviceName,

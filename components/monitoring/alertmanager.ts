@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { allowOneEviction } from "../disruption";
 import { checksumAnnotation } from "../manifests";
 import {
   labels,
@@ -140,11 +141,7 @@ export class Alertmanager extends pulumi.ComponentResource {
       },
       { ...child, customTimeouts: { create: "3m", update: "5m" } },
     );
-    new k8s.policy.v1.PodDisruptionBudget(
-      name,
-      { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } } },
-      child,
-    );
+    allowOneEviction(this, metadata);
 
     this.endpoint = {
       host: serviceHost(service.metadata.name, namespace),

@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 
+import { allowOneEviction } from "../disruption";
 import { checksumAnnotation, manifestFiles } from "../manifests";
 import {
   labels,
@@ -73,7 +74,7 @@ export class Prometheus extends pulumi.ComponentResource {
         spec: {
           clusterIP: "None",
           selector: selector(name),
-          ports: [{ name: "http", port, targetPort: "http" }],
+          ports,
         },
       },
       child,
@@ -161,11 +162,7 @@ export class Prometheus extends pulumi.ComponentResource {
       },
       { ...child, customTimeouts: { create: "5m", update: "8m" } },
     );
-    new k8s.policy.v1.PodDisruptionBudget(
-      name,
-      { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector(name) } } },
-      child,
-    );
+    allowOneEviction(this, metadata);
 
     this.endpoint = {
       host: serviceHost(service.metadata.name, namespace),

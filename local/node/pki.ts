@@ -1,7 +1,8 @@
 /** The node's certificates: three authorities and what they sign, made with openssl, renewed before they expire. */
-import { createHash, randomBytes, X509Certificate } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { authorityExtensions, isCurrent, makeCertificate, signedBy } from "../certificates.ts";
 import { exists, readIfPresent, run } from "../system.ts";
 import { clusterDomain, inCluster, network, nodeName } from "./layout.ts";
 
@@ -16,7 +17,6 @@ interface CertificateSpec {
   readonly names?: readonly string[];
 }
 
-const renewBeforeDays = 60;
 const validDays = 365;
 const authorityDays = 3650;
 
@@ -77,10 +77,13 @@ export async function ensurePki(now: Date = new Date()): Promise<void> {
 async function ensureAuthority(authority: Authority, now: Date): Promise<void> {
   const certificate = pkiPath(`${authority}-ca.crt`);
   if (isCurrent(await readIfPresent(certificate), now)) return;
-  await openssl(`${authority}-ca`, authorityDays, `/CN=groundwork ${authority} CA`, [
-    ...["-addext", "basicConstraints=critical,CA:TRUE,pathlen:0"],
-    ...["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
-  ]);
+  await makeCertificate({
+    directory: inCluster("pki"),
+    name: `${authority}-ca`,
+    subject: `/CN=groundwork ${authority} CA`,
+    days: authorityDays,
+    extra: authorityExtensions,
+  });
 }
 
 async function ensureCertificate(name: string, spec: CertificateSpec, now: Date): Promise<void> {
@@ -95,38 +98,14 @@ async function ensureCertificate(name: string, spec: CertificateSpec, now: Date)
   const organization = spec.organization === undefined ? "" : `/O=${spec.organization}`;
   // etcd and the kubelet also use their serving certificate as a client's.
   const usage = spec.names === undefined ? "clientAuth" : "serverAuth,clientAuth";
-  const extensions = [
-    ...["-addext", "basicConstraints=critical,CA:FALSE"],
-    ...["-addext", "keyUsage=critical,digitalSignature"],
-    ...["-addext", `extendedKeyUsage=${usage}`],
-    ...(spec.names === undefined ? [] : ["-addext", `subjectAltName=${spec.names.join(",")}`]),
-  ];
-  const signer = ["-CA", pkiPath(`${spec.authority}-ca.crt`), "-CAkey", pkiPath(`${spec.authority}-ca.key`)];
-  await openssl(name, validDays, `${organization}/CN=${spec.commonName}`, [...signer, ...extensions]);
+  await makeCertificate({
+    directory: inCluster("pki"),
+    name,
+    subject: `${organization}/CN=${spec.commonName}`,
+    days: validDays,
+    extra: signedBy(pkiPath(`${spec.authority}-ca`), usage, spec.names),
+  });
   await writeFile(specFile, wanted);
-}
-
-async function openssl(name: string, days: number, subject: string, more: readonly string[]): Promise<void> {
-  const key = pkiPath(`${name}.key`);
-  // An empty configuration file, as the distribution's would add extensions of its own.
-  const args = ["req", "-config", "/dev/null", "-x509", "-new", "-sha256", "-noenc", "-days", String(days)];
-  const keyType = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
-  const subjectArgs = ["-subj", subject, "-set_serial", `0x${randomBytes(16).toString("hex")}`];
-  const files = ["-keyout", key, "-out", pkiPath(`${name}.crt`)];
-  await run("openssl", [...args, ...keyType, ...subjectArgs, ...more, ...files]);
-  await chmod(key, 0o600);
-}
-
-/** Readable, already valid, and far enough from its end. */
-export function isCurrent(pem: string | undefined, now: Date): boolean {
-  if (pem === undefined) return false;
-  try {
-    const certificate = new X509Certificate(pem);
-    const renewAt = Date.parse(certificate.validTo) - renewBeforeDays * 86_400_000;
-    return Date.parse(certificate.validFrom) <= now.getTime() && now.getTime() < renewAt;
-  } catch {
-    return false;
-  }
 }
 
 /** Secrets are unreadable in etcd's files without this key. */

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { isCurrent } from "../../local/certificates.ts";
 import { explain } from "../../local/gotools.ts";
 import { dockerIgnore } from "../../local/images/contents.ts";
 import { fullName } from "../../local/node/images.ts";
-import { isCurrent } from "../../local/node/pki.ts";
 import { quantityBytes } from "../../local/node/volumes.ts";
 import { merge } from "../../local/stack.ts";
 
