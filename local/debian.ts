@@ -13,6 +13,7 @@ const tools = {
   promtool: "promtool",
   amtool: "prometheus-alertmanager",
   "redis-server": "redis-server",
+  slapd: "slapd",
 } as const;
 
 /** A directory for PATH with every program that the tests use, in the versions that the images have. */

@@ -22,6 +22,7 @@ async function complete(): Promise<Record<string, string>> {
     REDIS_QUEUE_URL: "rediss://queue",
     REDIS_QUEUE_PASSWORD_FILE: secret,
     JWT_KEYS_FILE: await writeKeyFile(),
+    FIELD_KEYS_FILE: await writeKeyFile(),
   };
 }
 

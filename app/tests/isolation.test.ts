@@ -136,7 +136,8 @@ describe("the app's role", () => {
          join pg_attribute on attrelid = pg_class.oid and attname = 'tenant_id' and not attisdropped
          where relkind in ('r', 'p')`,
       );
-      expect(tables.rows).toEqual([{ relname: "documents", safe: true }]);
+      expect(tables.rows.length).toBeGreaterThan(1);
+      expect(tables.rows.filter(({ safe }) => !safe)).toEqual([]);
     });
   });
 

@@ -44,6 +44,7 @@ beforeAll(async () => {
     REDIS_QUEUE_URL: redisUrl,
     REDIS_QUEUE_PASSWORD_FILE: redis.passwordFile,
     JWT_KEYS_FILE: await writeKeyFile(),
+    FIELD_KEYS_FILE: await writeKeyFile(),
   };
 });
 afterEach(async () => {

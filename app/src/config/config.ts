@@ -36,6 +36,8 @@ export interface Config {
   cacheTtlSeconds: number;
   queue: RedisConfig | undefined;
   jwt: JwtConfig;
+  /** Keys of the encrypted columns. */
+  fieldKeysFile: string | undefined;
 }
 
 /** One variable that is missing or malformed. Never carries the value: it may be a secret. */
@@ -104,5 +106,6 @@ function toConfig(env: z.infer<typeof schema>): Config {
     cacheTtlSeconds: env.CACHE_TTL_SECONDS,
     queue: env.REDIS_QUEUE_URL && { ...env.REDIS_QUEUE_URL, passwordFile: env.REDIS_QUEUE_PASSWORD_FILE },
     jwt: { keysFile: env.JWT_KEYS_FILE, issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE },
+    fieldKeysFile: env.FIELD_KEYS_FILE,
   };
 }

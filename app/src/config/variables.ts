@@ -227,6 +227,11 @@ export const variables = {
     "/run/secrets/groundwork/jwt-keys.json",
     "File with the keys that sign tokens, read again when it changes",
   ),
+  FIELD_KEYS_FILE: credential(
+    keyFile,
+    "/run/secrets/groundwork/field-keys.json",
+    "File with the 32-byte keys that encrypt sensitive columns, read again when it changes",
+  ),
   JWT_ISSUER: described(z.string().default("groundwork"), { description: "Issuer that tokens must name" }),
   JWT_AUDIENCE: described(z.string().default("groundwork-api"), {
     description: "Audience that tokens must name",

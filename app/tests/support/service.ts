@@ -34,6 +34,7 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     cacheTtlSeconds: 60,
     queue: undefined,
     jwt: { keysFile: undefined, ...jwt },
+    fieldKeysFile: undefined,
     ...overrides,
   };
 }
@@ -74,6 +75,7 @@ export async function startTestService(
     cache: redis,
     queue: redis,
     jwt: { keysFile, ...jwt },
+    fieldKeysFile: await writeKeyFile(),
     ...overrides,
   });
   const { logger, entries } = capturedLogger();
