@@ -1,7 +1,8 @@
-import { mkdtemp } from "node:fs/promises";
-import { createServer, type Server, type Socket } from "node:net";
+import { mkdtemp, readFile } from "node:fs/promises";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { Directory, escapeDnValue } from "../src/auth/directory.ts";
 import type { LdapConfig } from "../src/config/config.ts";
@@ -106,27 +107,46 @@ describe("the directory", () => {
     }
   });
 
-  it("that is reached in the clear and refuses StartTLS never gets to see a password", async () => {
-    const seen: Buffer[] = [];
-    const sockets: Socket[] = [];
-    // Answers the StartTLS request with "unavailable", and closes: what comes after must not be a bind.
-    const refusal = Buffer.from("300c02010178070a013404000400", "hex");
-    const plain: Server = createServer((socket) => {
-      sockets.push(socket);
+  /** What a client says in the clear to a server that answers its first message, and how often it connects. */
+  async function overheard(answer: string, afterwards: (socket: Socket) => void) {
+    const heard = { text: "", connections: 0 };
+    const impostor = createServer((socket) => {
+      heard.connections++;
       socket.on("error", () => undefined);
-      socket.on("data", (chunk) => {
-        seen.push(chunk);
-        socket.end(refusal);
+      socket.on("data", (chunk) => (heard.text += chunk.toString("latin1")));
+      socket.once("data", () => {
+        socket.write(Buffer.from(answer, "hex"));
+        afterwards(socket);
       });
     });
-    await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", resolve));
-    const { port } = plain.address() as { port: number };
-    const ldap = directory({ url: `ldap://localhost:${port}`, ...byTemplate, reader: undefined });
+    await new Promise<void>((resolve) => impostor.listen(0, "127.0.0.1", resolve));
+    const { port } = impostor.address() as { port: number };
+    const ldap = directory({ url: `ldap://localhost:${port}` });
     await expect(ldap.check("ada", password)).rejects.toMatchObject({ status: 503 });
-    plain.close();
-    expect(sockets).toHaveLength(1);
-    expect(seen.length).toBeGreaterThan(0);
-    expect(Buffer.concat(seen).toString("latin1")).not.toContain(password);
+    impostor.close();
+    return heard;
+  }
+  const secrets = new RegExp(`${password}|${reader.password}|ada`);
+
+  it("that refuses StartTLS is told nothing in the clear", async () => {
+    // An extended response: unavailable.
+    const heard = await overheard("300c02010178070a013404000400", (socket) => socket.end());
+    expect(heard.connections).toBe(1);
+    expect(heard.text).toContain("1.3.6.1.4.1.1466.20037");
+    expect(heard.text).not.toMatch(secrets);
+  });
+
+  it("that closes the connection after StartTLS is not connected to again in the clear", async () => {
+    const [key, cert] = await Promise.all([readFile(server.keyFile), readFile(server.caFile)]);
+    // Success, then TLS, then success to the first bind, then the end.
+    const heard = await overheard("300c02010178070a010004000400", (socket) => {
+      socket.removeAllListeners("data");
+      const secured = new TLSSocket(socket, { isServer: true, key, cert });
+      secured.on("error", () => undefined);
+      secured.once("data", () => secured.end(Buffer.from("300c02010261070a010004000400", "hex")));
+    });
+    expect(heard.connections).toBe(1);
+    expect(heard.text).not.toMatch(secrets);
   });
 
   it("with a reader of a wrong password is out of order: that is not the caller's fault", async () => {

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { bulkhead, isBulkheadRejectedError } from "cockatiel";
 import {
@@ -157,7 +157,12 @@ export class Directory {
         deadlineMs,
         (async () => {
           if (protocol === "ldap:") {
-            await client.startTLS({ ...tls, host: hostname, servername: hostname });
+            // The host is what the certificate must name; an address is not sent along (RFC 6066).
+            await client.startTLS({
+              ...tls,
+              host: hostname,
+              ...(isIP(hostname) === 0 && { servername: hostname }),
+            });
           }
           return work(client);
         })(),

@@ -54,6 +54,7 @@ export const reader = { dn: "cn=reader,dc=example,dc=org", password: "reader-pas
 /** An LDAP server on this machine with TLS on both of its ports. */
 export class LdapServer {
   readonly caFile: string;
+  readonly keyFile: string;
   readonly readerPasswordFile: string;
   readonly #directory: string;
   readonly #ports: { ldap: number; ldaps: number };
@@ -63,6 +64,7 @@ export class LdapServer {
     this.#directory = directory;
     this.#ports = ports;
     this.caFile = join(directory, "certificate.pem");
+    this.keyFile = join(directory, "key.pem");
     this.readerPasswordFile = join(directory, "reader-password");
   }
 
@@ -82,7 +84,7 @@ export class LdapServer {
         ...(modules === undefined ? [] : [`modulepath ${modules}`, "moduleload back_mdb"]),
         `pidfile ${directory}/slapd.pid`,
         `TLSCertificateFile ${server.caFile}`,
-        `TLSCertificateKeyFile ${directory}/key.pem`,
+        `TLSCertificateKeyFile ${server.keyFile}`,
         // A password that comes in the clear is refused by the server, too.
         "security simple_bind=128",
         "database mdb",
