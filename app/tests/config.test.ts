@@ -76,6 +76,18 @@ describe("the configuration", () => {
     ["REDIS_CACHE_URL", "http://cache"],
     ["REDIS_QUEUE_URL", "redis://:hunter2@queue"],
     ["JWT_KEYS_FILE", "/dev/null"],
+    ["USER_SESSION_TTL_SECONDS", "59"],
+    ["LDAP_URL", "http://directory"],
+    ["LDAP_URL", "ldaps://admin:hunter2@directory"],
+    ["LDAP_CA_FILE", "/dev/null"],
+    ["LDAP_USER_DN", "uid=ada,ou=people"],
+    ["LDAP_SEARCH_FILTER", "uid={username}"],
+    ["LDAP_BIND_PASSWORD_FILE", "/does/not/exist"],
+    ["LDAP_GROUP_ROLES", "hunter2"],
+    ["LDAP_GROUP_ROLES", "{}"],
+    ["LDAP_GROUP_ROLES", '{"cn=a":"owner"}'],
+    ["OIDC_ISSUER", "http://issuer.example"],
+    ["OIDC_ISSUER", "http://localhost.example"],
   ] as const)(
     "is refused for %s=%s even when nothing is required, without repeating the value",
     (name, value) => {
@@ -86,6 +98,38 @@ describe("the configuration", () => {
       expect(JSON.stringify(problems)).not.toContain("hunter2");
     },
   );
+
+  it("asks for what belongs together in signing in, and has it whole", () => {
+    const malformed = (env: Record<string, string>) =>
+      readConfig(env)
+        .problems.filter(({ problem }) => problem === "malformed")
+        .map(({ variable }) => variable);
+    const ldap = {
+      LDAP_URL: "ldaps://directory:636",
+      LDAP_TENANT: "acme",
+      LDAP_SEARCH_BASE: "ou=people",
+      LDAP_GROUP_ROLES: '{"cn=admins":"admin"}',
+    };
+    expect(malformed({ LDAP_URL: ldap.LDAP_URL })).toEqual([
+      "LDAP_TENANT",
+      "LDAP_USER_DN",
+      "LDAP_GROUP_ROLES",
+    ]);
+    expect(malformed({ ...ldap, LDAP_USER_DN: "uid={username},ou=people" })).toEqual(["LDAP_USER_DN"]);
+    expect(malformed({ ...ldap, LDAP_BIND_DN: "cn=reader" })).toEqual(["LDAP_BIND_PASSWORD_FILE"]);
+    expect(malformed({ OIDC_ISSUER: "https://issuer.example" })).toEqual(["OIDC_AUDIENCE"]);
+    const oidc = { OIDC_ISSUER: "https://issuer.example", OIDC_AUDIENCE: "api" };
+    expect(readConfig({ ...ldap, ...oidc }).config).toMatchObject({
+      ldap: {
+        url: "ldaps://directory:636",
+        tenant: "acme",
+        user: { base: "ou=people", filter: "(uid={username})" },
+        groupRoles: { "cn=admins": "admin" },
+      },
+      oidc: { issuer: "https://issuer.example", audience: "api", tenantClaim: "tenant", roleClaim: "role" },
+    });
+    expect(readConfig({}).config).toMatchObject({ ldap: undefined, oidc: undefined });
+  });
 
   it("lists malformed and missing variables together", () => {
     const { problems } = readConfig({ PORT: "x", LOG_LEVEL: "y" });

@@ -3,7 +3,7 @@ export type Role = (typeof roles)[number];
 
 /** Who may call a route. What is not listed here is refused. */
 export interface Rule {
-  method: "get" | "post" | "put" | "delete";
+  method: "get" | "post" | "put" | "patch" | "delete";
   /** The route's template, whole. */
   path: string;
   /** `public` needs no token. */
@@ -19,4 +19,15 @@ export const rules: readonly Rule[] = [
   { method: "get", path: "/api/v1/documents/:id", allow: ["admin", "editor", "viewer"] },
   { method: "put", path: "/api/v1/documents/:id", allow: ["admin", "editor"] },
   { method: "delete", path: "/api/v1/documents/:id", allow: ["admin"] },
+  { method: "post", path: "/api/v2/auth/sign-in", allow: "public" },
+  { method: "post", path: "/api/v2/auth/refresh", allow: "public" },
+  { method: "post", path: "/api/v2/auth/sign-out", allow: "public" },
+  { method: "post", path: "/api/v2/auth/session", allow: "public" },
+  { method: "delete", path: "/api/v2/auth/session", allow: ["admin", "editor", "viewer"] },
+  { method: "get", path: "/api/v2/auth/me", allow: ["admin", "editor", "viewer"] },
+  { method: "get", path: "/api/v2/admin/users", allow: ["admin"] },
+  { method: "post", path: "/api/v2/admin/users", allow: ["admin"] },
+  { method: "patch", path: "/api/v2/admin/users/:id", allow: ["admin"] },
+  { method: "delete", path: "/api/v2/admin/users/:id/sessions", allow: ["admin"] },
+  { method: "get", path: "/api/v2/admin/audit", allow: ["admin"] },
 ];

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { checkAuth } from "./authVariables.ts";
+import type { Role } from "../auth/rules.ts";
 import { type DatabaseAddress, type RedisAddress, type VariableName, variables } from "./variables.ts";
 
 export interface DatabaseConfig extends DatabaseAddress {
@@ -21,6 +23,30 @@ export interface JwtConfig {
   audience: string;
 }
 
+export interface LdapConfig {
+  /** ldaps, or ldap, which is upgraded by StartTLS before anything else is said. */
+  url: string;
+  /** Certificates to trust instead of the system's. */
+  caFile: string | undefined;
+  /** Name of the tenant whose users the directory has: no other's can sign in through it. */
+  tenant: string;
+  /** Template of users' names, or where and by which filter to search for them. */
+  user: { dn: string } | { base: string; filter: string };
+  /** Who searches and reads groups: by default the user that signs in. */
+  reader: { dn: string; passwordFile: string } | undefined;
+  /** Group → role. */
+  groupRoles: Record<string, Role>;
+}
+
+export interface OidcConfig {
+  issuer: string;
+  audience: string;
+  /** Claim with the tenant's name. */
+  tenantClaim: string;
+  /** Claim with a role, or a list with one in it. */
+  roleClaim: string;
+}
+
 export interface Config {
   environment: "development" | "test" | "production";
   logLevel: "debug" | "info" | "warn" | "error";
@@ -38,6 +64,11 @@ export interface Config {
   jwt: JwtConfig;
   /** Keys of the encrypted columns. */
   fieldKeysFile: string | undefined;
+  /** While this file says `on`, people can sign in for a session cookie. */
+  fallbackSignInFile: string | undefined;
+  userSessionTtlSeconds: number;
+  ldap: LdapConfig | undefined;
+  oidc: OidcConfig | undefined;
 }
 
 /** One variable that is missing or malformed. Never carries the value: it may be a secret. */
@@ -54,7 +85,7 @@ export interface ConfigResult {
   problems: ConfigProblem[];
 }
 
-const schema = z.object(variables);
+const schema = z.object(variables).superRefine(checkAuth);
 const names = Object.keys(variables) as VariableName[];
 
 export function purposeOf(name: VariableName): string {
@@ -107,5 +138,35 @@ function toConfig(env: z.infer<typeof schema>): Config {
     queue: env.REDIS_QUEUE_URL && { ...env.REDIS_QUEUE_URL, passwordFile: env.REDIS_QUEUE_PASSWORD_FILE },
     jwt: { keysFile: env.JWT_KEYS_FILE, issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE },
     fieldKeysFile: env.FIELD_KEYS_FILE,
+    fallbackSignInFile: env.FALLBACK_SIGN_IN_FILE,
+    userSessionTtlSeconds: env.USER_SESSION_TTL_SECONDS,
+    ldap: toLdapConfig(env),
+    oidc:
+      env.OIDC_ISSUER === undefined || env.OIDC_AUDIENCE === undefined
+        ? undefined
+        : {
+            issuer: env.OIDC_ISSUER,
+            audience: env.OIDC_AUDIENCE,
+            tenantClaim: env.OIDC_TENANT_CLAIM,
+            roleClaim: env.OIDC_ROLE_CLAIM,
+          },
+  };
+}
+
+function toLdapConfig(env: z.infer<typeof schema>): LdapConfig | undefined {
+  const { LDAP_URL: url, LDAP_TENANT: tenant, LDAP_BIND_DN: dn, LDAP_BIND_PASSWORD_FILE: passwordFile } = env;
+  if (url === undefined || tenant === undefined) {
+    return undefined;
+  }
+  return {
+    url,
+    tenant,
+    caFile: env.LDAP_CA_FILE,
+    user:
+      env.LDAP_SEARCH_BASE === undefined
+        ? { dn: env.LDAP_USER_DN ?? "" }
+        : { base: env.LDAP_SEARCH_BASE, filter: env.LDAP_SEARCH_FILTER },
+    reader: dn === undefined || passwordFile === undefined ? undefined : { dn, passwordFile },
+    groupRoles: env.LDAP_GROUP_ROLES ?? {},
   };
 }

@@ -2,7 +2,9 @@ import express, { type Express } from "express";
 import helmet from "helmet";
 import type { Logger } from "pino";
 import { guard } from "../auth/guard.ts";
+import type { Refusals } from "../auth/refusals.ts";
 import { type Rule, rules as allRules } from "../auth/rules.ts";
+import type { Sessions } from "../auth/sessions.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import type { Config } from "../config/config.ts";
 import type { Metrics } from "../observability/metrics.ts";
@@ -18,6 +20,8 @@ export interface AppArgs {
   metrics: Metrics;
   readiness: Readiness;
   tokens: Tokens;
+  sessions: Sessions;
+  refusals: Refusals;
   /** The resources' routes, each by its whole path. */
   routes: express.Router[];
   /** Who may call which route. Default: the table in auth/rules.ts. */
@@ -31,6 +35,8 @@ export function createApp({
   metrics,
   readiness,
   tokens,
+  sessions,
+  refusals,
   routes,
   rules = allRules,
 }: AppArgs): Express {
@@ -48,7 +54,7 @@ export function createApp({
     }
     next();
   });
-  app.use(guard(rules, tokens));
+  app.use(guard(rules, { tokens, sessions, refusals }));
   app.use(probeRoutes(readiness));
   app.use(express.json({ limit: `${config.bodyLimitKiB}kb`, strict: true }));
   for (const router of routes) {

@@ -36,6 +36,23 @@ export class Metrics {
     labelNames: ["family", "result"],
     registers: [this.registry],
   });
+  readonly #signIns = new Counter({
+    name: "app_sign_ins_total",
+    help: "Attempts to sign in, by result (success, failure, limited, error)",
+    labelNames: ["result"],
+    registers: [this.registry],
+  });
+  readonly #refusals = new Counter({
+    name: "app_refusals_total",
+    help: "Requests refused with 401 or 403, by reason",
+    labelNames: ["reason"],
+    registers: [this.registry],
+  });
+  readonly #tokenReuse = new Counter({
+    name: "app_token_reuse_total",
+    help: "Refresh tokens that came a second time: copied, or their answer was lost",
+    registers: [this.registry],
+  });
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
@@ -51,6 +68,18 @@ export class Metrics {
 
   cacheLookedUp(family: string, result: "hit" | "miss" | "error"): void {
     this.#cache.inc({ family, result });
+  }
+
+  signedIn(result: "success" | "failure" | "limited" | "error"): void {
+    this.#signIns.inc({ result });
+  }
+
+  refused(reason: string): void {
+    this.#refusals.inc({ reason });
+  }
+
+  tokenReused(): void {
+    this.#tokenReuse.inc();
   }
 
   watchPool(use: () => PoolUse): void {

@@ -35,6 +35,10 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     queue: undefined,
     jwt: { keysFile: undefined, ...jwt },
     fieldKeysFile: undefined,
+    fallbackSignInFile: undefined,
+    userSessionTtlSeconds: 3600,
+    ldap: undefined,
+    oidc: undefined,
     ...overrides,
   };
 }

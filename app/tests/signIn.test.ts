@@ -1,0 +1,262 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { Passwords } from "../src/auth/passwords.ts";
+import { asSuperuser, newDatabase } from "./support/postgres.ts";
+import { newTenant, startTestService, type TestService, writeKeyFile } from "./support/service.ts";
+import {
+  auditOf,
+  createUser,
+  refresh,
+  signIn,
+  type TestUser,
+  type TokenPair,
+  trySignIn,
+} from "./support/users.ts";
+
+const postgres = inject("postgres");
+let database: string;
+let service: TestService;
+let tenant: string;
+let user: TestUser;
+beforeAll(async () => {
+  database = await newDatabase(postgres);
+  service = await startTestService(postgres, database, inject("redis"));
+  tenant = await newTenant(postgres, database);
+  user = await createUser(service, tenant, "editor");
+});
+afterAll(() => service.stop());
+
+const me = (token: string) => service.call("GET", "/api/v2/auth/me", { token });
+const metric = async (line: string) =>
+  Number(
+    new RegExp(`^${line.replace(/[{}]/g, "\\$&")} (\\d+)$`, "m").exec(await service.metricsText())?.[1] ?? 0,
+  );
+
+describe("signing in", () => {
+  it("with the right password gives tokens for the user's tenant and role, and is audited", async () => {
+    const tokens = await signIn(service, user);
+    expect(tokens).toMatchObject({ expiresIn: 900, role: "editor" });
+    expect((await me(tokens.accessToken)).body).toEqual({
+      subject: user.id,
+      tenantId: tenant,
+      role: "editor",
+      username: user.username,
+      email: null,
+      csrfToken: null,
+    });
+    expect(await auditOf(service, tenant, "session.sign_in")).toContainEqual(
+      expect.objectContaining({ subject: user.id, outcome: "success", target: `user/${user.id}` }),
+    );
+  });
+
+  it("takes the user name in any case", async () => {
+    expect((await trySignIn(service, { ...user, username: ` ${user.username.toUpperCase()}` })).status).toBe(
+      200,
+    );
+  });
+
+  it("answers an unknown tenant, an unknown user, a disabled one and a wrong password alike", async () => {
+    const disabled = await createUser(service, tenant, "viewer");
+    const token = await service.token("admin", tenant);
+    const path = `/api/v2/admin/users/${disabled.id}`;
+    await service.call("PATCH", path, { token, body: { disabled: true } });
+    const failures = [
+      { ...user, tenant: "nowhere" },
+      { ...user, username: "nobody" },
+      disabled,
+      { ...user, password: "wrong" },
+      // A user of one tenant is unknown to the other, even with the right password.
+      { ...user, tenant: `tenant ${await newTenant(postgres, database)}` },
+    ];
+    const failed = await metric('app_sign_ins_total{result="failure"}');
+    const answers = await Promise.all(failures.map((failure) => trySignIn(service, failure)));
+    expect(await metric('app_sign_ins_total{result="failure"}')).toBe(failed + failures.length);
+    const bodies = answers.map(({ status, headers, body }) => [
+      status,
+      headers.get("www-authenticate"),
+      { ...(body as object), instance: "" },
+    ]);
+    expect(new Set(bodies.map((body) => JSON.stringify(body))).size).toBe(1);
+    expect(bodies[0]?.[0]).toBe(401);
+    const reasons = (await auditOf(service, tenant, "session.sign_in"))
+      .filter(({ outcome }) => outcome === "failure")
+      .map(({ subject, detail }) => `${subject} ${String(detail["reason"])}`);
+    expect(reasons.sort()).toEqual(
+      ["nobody no_such_user", `${disabled.username} disabled`, `${user.username} wrong_password`].sort(),
+    );
+  });
+
+  it("works as long for an unknown user as for a known one", async () => {
+    const passwords = new Passwords();
+    const hash = await passwords.hash("a long password");
+    const time = async (stored: string | undefined) => {
+      const start = performance.now();
+      expect(await passwords.verify(stored, "another password")).toBe(false);
+      return performance.now() - start;
+    };
+    await time(undefined);
+    const times = { known: 0, unknown: 0 };
+    for (let round = 0; round < 10; round++) {
+      times.known += await time(hash);
+      times.unknown += await time(undefined);
+    }
+    expect(times.unknown / times.known).toBeGreaterThan(0.5);
+    expect(times.unknown / times.known).toBeLessThan(2);
+    // Not even the password that the dummy hash is of.
+    expect(await passwords.verify(undefined, "nobody's password")).toBe(false);
+    expect(hash).toMatch(/^\$argon2id\$v=19\$m=19456,p=1,t=2\$/);
+  });
+
+  it("tells a storm of sign-ins to come back rather than queue without end", async () => {
+    const passwords = new Passwords();
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 80 }, () => passwords.verify(undefined, "x")),
+    );
+    const refused = outcomes.filter(({ status }) => status === "rejected");
+    expect(refused).toHaveLength(80 - 52);
+    expect(refused[0]).toMatchObject({ reason: { status: 503, headers: { "Retry-After": "2" } } });
+  });
+
+  it("is limited to ten failures per name, and says when to come back; other names go on", async () => {
+    const [attacked, other] = [
+      await createUser(service, tenant, "viewer"),
+      await createUser(service, tenant, "viewer"),
+    ];
+    const wrong = { ...attacked, password: "wrong" };
+    const attempts = await Promise.all(Array.from({ length: 12 }, () => trySignIn(service, wrong)));
+    expect(attempts.filter(({ status }) => status === 401)).toHaveLength(10);
+    const refused = await trySignIn(service, attacked);
+    expect(refused.status).toBe(429);
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(800);
+    expect((await trySignIn(service, other)).status).toBe(200);
+  });
+
+  it("starts counting failures anew after a success", async () => {
+    const forgetful = await createUser(service, tenant, "viewer");
+    for (let round = 0; round < 2; round++) {
+      for (let attempt = 0; attempt < 9; attempt++) {
+        expect((await trySignIn(service, { ...forgetful, password: "wrong" })).status).toBe(401);
+      }
+      expect((await trySignIn(service, forgetful)).status).toBe(200);
+    }
+  });
+
+  it.each([
+    [{}, ["tenant", "username", "password"]],
+    [{ tenant: "a\u0000", username: "b", password: "c" }, ["tenant"]],
+    [{ tenant: "a", username: "b*)(uid=*", password: "c" }, ["username"]],
+    [{ tenant: "a", username: "b", password: "" }, ["password"]],
+    [{ tenant: "a", username: "b", password: "c", role: "admin" }, ["role"]],
+  ])("with %j is refused, naming the fields", async (body, fields) => {
+    const answer = await service.call("POST", "/api/v2/auth/sign-in", { body });
+    expect(answer.status).toBe(400);
+    expect((answer.body as { errors: { field: string }[] }).errors.map(({ field }) => field)).toEqual(fields);
+  });
+
+  it("keeps passwords and tokens out of logs, audit log and tables", async () => {
+    const { refreshToken } = await signIn(service, user);
+    const { rows } = await asSuperuser(postgres, database, (client) =>
+      client.query<{ text: string }>(
+        `select users::text as text from users union all select refresh_tokens::text from refresh_tokens
+         union all select audit_events::text from audit_events`,
+      ),
+    );
+    const everything = JSON.stringify([service.logs(), rows]);
+    expect(everything).not.toContain(user.password);
+    expect(everything).not.toContain(refreshToken.split(".")[1]);
+  });
+});
+
+describe("a refresh token", () => {
+  it("gives new tokens once, with the role as it now is", async () => {
+    const person = await createUser(service, tenant, "viewer");
+    const first = await signIn(service, person);
+    const token = await service.token("admin", tenant);
+    await service.call("PATCH", `/api/v2/admin/users/${person.id}`, { token, body: { role: "editor" } });
+    const second = await refresh(service, first.refreshToken);
+    expect(second).toMatchObject({ status: 200, body: { role: "editor", expiresIn: 900 } });
+    const { accessToken, refreshToken } = second.body as TokenPair;
+    expect((await me(accessToken)).body).toMatchObject({ subject: person.id, role: "editor" });
+    expect((await refresh(service, refreshToken)).status).toBe(200);
+  });
+
+  it("that comes a second time ends its whole family and no other, is audited and counted", async () => {
+    const person = await createUser(service, tenant, "viewer");
+    const [stolen, elsewhere] = [await signIn(service, person), await signIn(service, person)];
+    const next = (await refresh(service, stolen.refreshToken)).body as TokenPair;
+    const reused = await metric("app_token_reuse_total");
+    expect((await refresh(service, stolen.refreshToken)).status).toBe(401);
+    expect((await refresh(service, next.refreshToken)).status).toBe(401);
+    expect((await refresh(service, elsewhere.refreshToken)).status).toBe(200);
+    expect(await metric("app_token_reuse_total")).toBe(reused + 1);
+    expect(await auditOf(service, tenant, "token.reuse")).toContainEqual(
+      expect.objectContaining({ subject: person.id, outcome: "failure" }),
+    );
+  });
+
+  it("used many times at once is accepted once, and its family ends", async () => {
+    const { refreshToken } = await signIn(service, user);
+    const answers = await Promise.all(Array.from({ length: 8 }, () => refresh(service, refreshToken)));
+    const accepted = answers.filter(({ status }) => status === 200);
+    expect(accepted).toHaveLength(1);
+    const { refreshToken: next } = accepted[0]?.body as TokenPair;
+    expect((await refresh(service, next)).status).toBe(401);
+  });
+
+  it("expires a week after the sign-in, however often it was renewed", async () => {
+    const { refreshToken } = await signIn(service, user);
+    const next = (await refresh(service, refreshToken)).body as TokenPair;
+    const { rows } = await asSuperuser(postgres, database, (client) =>
+      client.query<{ days: number }>(
+        "select distinct round(extract(epoch from expires_at - now()) / 86400)::int as days from refresh_tokens",
+      ),
+    );
+    expect(rows).toEqual([{ days: 7 }]);
+    await asSuperuser(postgres, database, (client) =>
+      client.query("update refresh_tokens set expires_at = now() where used_at is null"),
+    );
+    expect((await refresh(service, next.refreshToken)).status).toBe(401);
+  });
+
+  it("is worth nothing after sign-out, which says nothing about tokens that it does not know", async () => {
+    const { refreshToken } = await signIn(service, user);
+    const signOut = (token: string) =>
+      service.call("POST", "/api/v2/auth/sign-out", { body: { refreshToken: token } });
+    for (const token of [refreshToken, refreshToken, "unknown", `${tenant}.unknown`]) {
+      expect((await signOut(token)).status).toBe(204);
+    }
+    expect((await refresh(service, refreshToken)).status).toBe(401);
+    expect(await auditOf(service, tenant, "session.sign_out")).toContainEqual(
+      expect.objectContaining({ subject: user.id }),
+    );
+  });
+
+  it("is refused with the tenant exchanged, and when it is no token at all", async () => {
+    const { refreshToken } = await signIn(service, user);
+    const foreign = `${await newTenant(postgres, database)}.${refreshToken.split(".")[1] ?? ""}`;
+    for (const token of [foreign, "x", `${tenant}.`, "\u0000.\u0000", `${tenant}'--.x`]) {
+      expect((await refresh(service, token)).status).toBe(401);
+    }
+    expect((await refresh(service, refreshToken)).status).toBe(200);
+  });
+
+  it("and the access token outlive a rotation of the signing keys: nobody is signed out", async () => {
+    const { accessToken, refreshToken } = await signIn(service, user);
+    const file = service.config.jwt.keysFile ?? "";
+    const { active, keys } = JSON.parse(await readFile(file, "utf8")) as {
+      active: string;
+      keys: Record<string, string>;
+    };
+    await writeKeyFile(["k2"], file);
+    const { keys: newKeys } = JSON.parse(await readFile(file, "utf8")) as { keys: Record<string, string> };
+    await writeFile(file, JSON.stringify({ active: "k2", keys: { ...keys, ...newKeys } }));
+    await sleep(1100);
+    expect((await me(accessToken)).status).toBe(200);
+    const next = (await refresh(service, refreshToken)).body as TokenPair;
+    const kid = (token: string) =>
+      (JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()) as { kid: string }).kid;
+    expect([kid(accessToken), kid(next.accessToken)]).toEqual([active, "k2"]);
+    expect((await me(next.accessToken)).status).toBe(200);
+  });
+});
