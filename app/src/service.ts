@@ -11,6 +11,7 @@ import { createPool } from "./db/pool.ts";
 import { DocumentRepository } from "./documents/repository.ts";
 import { documentRoutes } from "./documents/routes.ts";
 import { createApp } from "./http/app.ts";
+import { docsRoutes } from "./http/docsRoutes.ts";
 import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
 import { type Dependency, Readiness } from "./http/readiness.ts";
@@ -52,7 +53,7 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   );
   const tokens = new Tokens(new KeyStore(config.jwt.keysFile, logger), config.jwt);
   const cache = new DocumentCache(cacheRedis, config.cacheTtlSeconds, metrics, logger);
-  const routes = [documentRoutes(new DocumentRepository(database), cache)];
+  const routes = [docsRoutes(), documentRoutes(new DocumentRepository(database), cache)];
   const app = createApp({ config, logger, metrics, readiness, tokens, routes });
 
   const http = await listen(app, config.port);

@@ -8,9 +8,11 @@ import { Database } from "../src/db/database.ts";
 import { DocumentRepository } from "../src/documents/repository.ts";
 import { documentRoutes } from "../src/documents/routes.ts";
 import { createApp } from "../src/http/app.ts";
+import { docsRoutes } from "../src/http/docsRoutes.ts";
 import { listen, type Listener } from "../src/http/listen.ts";
 import { Readiness } from "../src/http/readiness.ts";
 import { Metrics } from "../src/observability/metrics.ts";
+import { conforming } from "./support/conformance.ts";
 import { silentLogger } from "./support/logs.ts";
 import { newDatabase } from "./support/postgres.ts";
 import {
@@ -44,7 +46,7 @@ async function appWith(extraRoutes: Router[]) {
   const repository = new DocumentRepository(new Database(undefined, silentLogger));
   const cache = new DocumentCache(undefined, 60, metrics, silentLogger);
   const readiness = new Readiness({}, silentLogger);
-  const routes = [documentRoutes(repository, cache), ...extraRoutes];
+  const routes = [docsRoutes(), documentRoutes(repository, cache), ...extraRoutes];
   return { app: createApp({ config, logger: silentLogger, metrics, readiness, tokens, routes }), tokens };
 }
 
@@ -56,6 +58,8 @@ const expected: Record<string, { allowed: readonly string[]; success: number }> 
   "get /health": { allowed: ["nobody", ...roles], success: 200 },
   "get /api/health": { allowed: ["nobody", ...roles], success: 200 },
   "get /ready": { allowed: ["nobody", ...roles], success: 200 },
+  "get /api/openapi.json": { allowed: ["nobody", ...roles], success: 200 },
+  "get /api/docs": { allowed: ["nobody", ...roles], success: 200 },
   "post /api/v1/documents": { allowed: ["admin", "editor"], success: 201 },
   "get /api/v1/documents": { allowed: roles, success: 200 },
   "get /api/v1/documents/:id": { allowed: roles, success: 200 },
@@ -70,7 +74,7 @@ describe("access to the routes", () => {
   beforeAll(async () => {
     const postgres = inject("postgres");
     const database = await newDatabase(postgres);
-    service = await startTestService(postgres, database, inject("redis"));
+    service = conforming(await startTestService(postgres, database, inject("redis")));
     [ours, theirs] = [await newTenant(postgres, database), await newTenant(postgres, database)];
   });
   afterAll(() => service.stop());
