@@ -1,35 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { auditRoutes } from "./audit/routes.ts";
-import { Directory } from "./auth/directory.ts";
-import { FallbackSwitch } from "./auth/fallbackSwitch.ts";
-import { KeyStore } from "./auth/keyStore.ts";
-import { OidcIssuer } from "./auth/oidc.ts";
-import { Passwords } from "./auth/passwords.ts";
-import { RefreshTokens } from "./auth/refreshTokens.ts";
-import { Refusals } from "./auth/refusals.ts";
-import { authRoutes } from "./auth/routes.ts";
-import { Sessions } from "./auth/sessions.ts";
-import { SignIn } from "./auth/signIn.ts";
-import { SignInLimit } from "./auth/signInLimit.ts";
-import { Tokens } from "./auth/tokens.ts";
-import { DocumentCache } from "./cache/documentCache.ts";
 import { createRedis } from "./cache/redis.ts";
 import type { Config } from "./config/config.ts";
-import { FieldCipher } from "./crypto/fieldCipher.ts";
 import { checkMigrations, checkPostgres } from "./db/check.ts";
 import { Database } from "./db/database.ts";
 import { createPool } from "./db/pool.ts";
-import { findTenant } from "./db/tenants.ts";
-import { DocumentRepository } from "./documents/repository.ts";
-import { documentRoutes } from "./documents/routes.ts";
+import { createFeatures } from "./features.ts";
 import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
 import { type Dependency, Readiness } from "./http/readiness.ts";
 import { Metrics } from "./observability/metrics.ts";
-import { UserRepository } from "./users/repository.ts";
-import { userRoutes } from "./users/routes.ts";
 
 export interface Service {
   port: number;
@@ -65,31 +46,8 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
     },
     logger,
   );
-  const oidc = config.oidc && new OidcIssuer(config.oidc, (name) => findTenant(database, name));
-  const tokens = new Tokens(new KeyStore(config.jwt.keysFile, logger), config.jwt, oidc);
-  const fallback = new FallbackSwitch(config.fallbackSignInFile, logger);
-  const sessions = new Sessions(queueRedis, fallback, config.userSessionTtlSeconds);
-  const refusals = new Refusals(database, metrics, logger);
-  const users = new UserRepository(database, new FieldCipher(new KeyStore(config.fieldKeysFile, logger)));
-  const passwords = new Passwords();
-  const refreshTokens = new RefreshTokens(database, users, metrics);
-  const signIn = new SignIn({
-    database,
-    users,
-    passwords,
-    limit: new SignInLimit(queueRedis),
-    directory: config.ldap && new Directory(config.ldap, logger),
-    metrics,
-    logger,
-  });
-  const cache = new DocumentCache(cacheRedis, config.cacheTtlSeconds, metrics, logger);
-  const routes = [
-    documentRoutes(new DocumentRepository(database), cache),
-    authRoutes({ signIn, tokens, refreshTokens, sessions, refusals, users }),
-    userRoutes({ database, users, passwords, refreshTokens, sessions }),
-    auditRoutes(database),
-  ];
-  const app = createApp({ config, logger, metrics, readiness, tokens, sessions, refusals, routes });
+  const features = createFeatures({ config, logger, metrics, database, cacheRedis, queueRedis });
+  const app = createApp({ config, logger, metrics, readiness, ...features });
 
   const http = await listen(app, config.port);
   const metricsHttp = await listen(serveMetrics(metrics), config.metricsPort);

@@ -1,39 +1,12 @@
-import express, { type Router } from "express";
+import express from "express";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { auditRoutes } from "../src/audit/routes.ts";
-import { FallbackSwitch } from "../src/auth/fallbackSwitch.ts";
-import { KeyStore } from "../src/auth/keyStore.ts";
-import { Passwords } from "../src/auth/passwords.ts";
-import { RefreshTokens } from "../src/auth/refreshTokens.ts";
-import { Refusals } from "../src/auth/refusals.ts";
-import { authRoutes } from "../src/auth/routes.ts";
 import { rules } from "../src/auth/rules.ts";
-import { Sessions } from "../src/auth/sessions.ts";
-import { SignIn } from "../src/auth/signIn.ts";
-import { SignInLimit } from "../src/auth/signInLimit.ts";
-import { Tokens } from "../src/auth/tokens.ts";
-import { DocumentCache } from "../src/cache/documentCache.ts";
-import { FieldCipher } from "../src/crypto/fieldCipher.ts";
-import { Database } from "../src/db/database.ts";
-import { DocumentRepository } from "../src/documents/repository.ts";
-import { documentRoutes } from "../src/documents/routes.ts";
-import { createApp } from "../src/http/app.ts";
 import { listen, type Listener } from "../src/http/listen.ts";
-import { Readiness } from "../src/http/readiness.ts";
-import { Metrics } from "../src/observability/metrics.ts";
-import { UserRepository } from "../src/users/repository.ts";
-import { userRoutes } from "../src/users/routes.ts";
-import { silentLogger } from "./support/logs.ts";
+import { appWithout } from "./support/app.ts";
+import { conforming } from "./support/conformance.ts";
 import { createUser, newUserBody, signIn, signInBody, switchFile, type TestUser } from "./support/users.ts";
 import { newDatabase } from "./support/postgres.ts";
-import {
-  call,
-  newTenant,
-  startTestService,
-  testConfig,
-  type TestService,
-  writeKeyFile,
-} from "./support/service.ts";
+import { call, newTenant, startTestService, type TestService } from "./support/service.ts";
 
 interface Layer {
   route?: { path: string; methods: Record<string, boolean> };
@@ -49,42 +22,6 @@ function registeredRoutes(layers: Layer[]): string[] {
   );
 }
 
-async function appWith(extraRoutes: Router[]) {
-  const metrics = new Metrics();
-  const keysFile = await writeKeyFile();
-  const config = testConfig();
-  const tokens = new Tokens(new KeyStore(keysFile, silentLogger), config.jwt);
-  const database = new Database(undefined, silentLogger);
-  const cache = new DocumentCache(undefined, 60, metrics, silentLogger);
-  const readiness = new Readiness({}, silentLogger);
-  const sessions = new Sessions(undefined, new FallbackSwitch(undefined, silentLogger), 60);
-  const refusals = new Refusals(database, metrics, silentLogger);
-  const users = new UserRepository(database, new FieldCipher(new KeyStore(undefined, silentLogger)));
-  const passwords = new Passwords();
-  const refreshTokens = new RefreshTokens(database, users, metrics);
-  const limit = new SignInLimit(undefined);
-  const shared = { database, users, passwords, metrics, logger: silentLogger };
-  const signIn = new SignIn({ ...shared, limit, directory: undefined });
-  const routes = [
-    documentRoutes(new DocumentRepository(database), cache),
-    authRoutes({ signIn, tokens, refreshTokens, sessions, refusals, users }),
-    userRoutes({ database, users, passwords, refreshTokens, sessions }),
-    auditRoutes(database),
-    ...extraRoutes,
-  ];
-  const app = createApp({
-    config,
-    logger: silentLogger,
-    metrics,
-    readiness,
-    tokens,
-    sessions,
-    refusals,
-    routes,
-  });
-  return { app, tokens };
-}
-
 const tenantOfNobody = "7d444840-9dc0-41d8-b245-1ef6a4d4fc9a";
 const roles = ["admin", "editor", "viewer"] as const;
 
@@ -93,6 +30,8 @@ const expected: Record<string, { allowed: readonly string[]; success: number }> 
   "get /health": { allowed: ["nobody", ...roles], success: 200 },
   "get /api/health": { allowed: ["nobody", ...roles], success: 200 },
   "get /ready": { allowed: ["nobody", ...roles], success: 200 },
+  "get /api/openapi.json": { allowed: ["nobody", ...roles], success: 200 },
+  "get /api/docs": { allowed: ["nobody", ...roles], success: 200 },
   "post /api/v1/documents": { allowed: ["admin", "editor"], success: 201 },
   "get /api/v1/documents": { allowed: roles, success: 200 },
   "get /api/v1/documents/:id": { allowed: roles, success: 200 },
@@ -119,13 +58,13 @@ describe("access to the routes", () => {
     const postgres = inject("postgres");
     const database = await newDatabase(postgres);
     const fallbackSignInFile = await switchFile("on");
-    service = await startTestService(postgres, database, inject("redis"), { fallbackSignInFile });
+    service = conforming(await startTestService(postgres, database, inject("redis"), { fallbackSignInFile }));
     [ours, theirs] = [await newTenant(postgres, database), await newTenant(postgres, database)];
   });
   afterAll(() => service.stop());
 
   it("is decided for every registered route, and for no other", async () => {
-    const { app } = await appWith([]);
+    const { app } = await appWithout();
     const registered = registeredRoutes((app.router as unknown as { stack: Layer[] }).stack).sort();
     expect(registered).toEqual(Object.keys(expected).sort());
     expect(rules.map(({ method, path }) => `${method} ${path}`).sort()).toEqual(registered);
@@ -228,7 +167,7 @@ describe("a route without a rule", () => {
       reached = true;
       response.json({});
     });
-    const { app, tokens } = await appWith([forgotten]);
+    const { app, tokens } = await appWithout({ extraRoutes: [forgotten] });
     token = await tokens.sign({ subject: "a", role: "admin", tenantId: tenantOfNobody });
     listener = await listen(app, 0);
   });

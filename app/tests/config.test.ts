@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { purposeOf, readConfig } from "../src/config/config.ts";
+import { environmentTable } from "../src/config/environment.ts";
 import { sample } from "../src/config/sample.ts";
 import { type VariableName, variables } from "../src/config/variables.ts";
 import { writeKeyFile } from "./support/service.ts";
@@ -159,5 +160,11 @@ describe("the configuration", () => {
 
   it("has an up-to-date .env.sample", async () => {
     expect(await readFile(new URL("../.env.sample", import.meta.url), "utf8")).toBe(sample());
+  });
+
+  it("is listed whole in docs/environment.md, which is up to date", async () => {
+    const file = new URL("../../docs/environment.md", import.meta.url);
+    expect(await readFile(file, "utf8")).toBe(environmentTable());
+    expect(names.filter((name) => !environmentTable().includes(`| \`${name}\` |`))).toEqual([]);
   });
 });

@@ -14,6 +14,8 @@ export const rules: readonly Rule[] = [
   { method: "get", path: "/health", allow: "public" },
   { method: "get", path: "/api/health", allow: "public" },
   { method: "get", path: "/ready", allow: "public" },
+  { method: "get", path: "/api/openapi.json", allow: "public" },
+  { method: "get", path: "/api/docs", allow: "public" },
   { method: "post", path: "/api/v1/documents", allow: ["admin", "editor"] },
   { method: "get", path: "/api/v1/documents", allow: ["admin", "editor", "viewer"] },
   { method: "get", path: "/api/v1/documents/:id", allow: ["admin", "editor", "viewer"] },

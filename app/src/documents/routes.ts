@@ -7,7 +7,7 @@ import { cursorParameter, encodeCursor } from "./cursor.ts";
 import { documentInput, documentPath } from "./document.ts";
 import type { DocumentRepository } from "./repository.ts";
 
-const listQuery = z.strictObject({
+export const listQuery = z.strictObject({
   limit: z
     .string()
     .regex(/^\d{1,3}$/, "expected a whole number from 1 to 100")

@@ -1,7 +1,7 @@
 import type { ErrorRequestHandler } from "express";
 import type { Logger } from "pino";
 import { currentContext } from "../observability/context.ts";
-import { Problem } from "./problem.ts";
+import { invalid, Problem } from "./problem.ts";
 
 /** Answers every error as problem+json; only what the service did not foresee is logged with its stack. */
 export function answerErrors(logger: Logger): ErrorRequestHandler {
@@ -28,12 +28,18 @@ function toProblem(error: unknown): Problem {
   if (error instanceof Problem) {
     return error;
   }
-  const { status } = (typeof error === "object" && error !== null ? error : {}) as { status?: unknown };
-  if (typeof status === "number" && status >= 400 && status < 500) {
-    return new Problem(status, {
-      ...(status === 400 && { detail: "the request cannot be read: malformed JSON, path or encoding" }),
-      cause: error,
-    });
+  const { status, type } = (typeof error === "object" && error !== null ? error : {}) as Record<
+    string,
+    unknown
+  >;
+  if (status === 400) {
+    // The body parser names a type; what has none is a path that cannot be decoded.
+    return typeof type === "string"
+      ? invalid([{ field: "body", message: "expected well-formed JSON, encoded as the headers say" }])
+      : invalid([{ field: "path", message: "expected percent-encoded UTF-8" }]);
+  }
+  if (typeof status === "number" && status > 400 && status < 500) {
+    return new Problem(status, { cause: error });
   }
   return new Problem(500, { detail: "an unexpected error, logged under this instance", cause: error });
 }

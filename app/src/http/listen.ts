@@ -1,5 +1,7 @@
-import { createServer, type RequestListener, type Server, type ServerOptions } from "node:http";
+import { createServer, type RequestListener, type Server, type ServerOptions, STATUS_CODES } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { invalid, Problem } from "./problem.ts";
 
 export interface Listener {
   /** The port in use; another than asked for when 0 was. */
@@ -21,6 +23,7 @@ export async function listen(
     { keepAliveTimeout: keepAliveTimeoutMs, requestTimeout: 30_000, ...options },
     handler,
   );
+  server.on("clientError", refuseMalformed);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, () => {
@@ -32,6 +35,25 @@ export async function listen(
     port: (server.address() as AddressInfo).port,
     close: (graceSeconds) => close(server, graceSeconds),
   };
+}
+
+/** What is no HTTP never becomes a request: it is answered on the socket, as a problem like every other. */
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const status =
+    error.code === "HPE_HEADER_OVERFLOW" ? 431 : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
+  const problem =
+    status === 400
+      ? invalid([{ field: "request", message: "expected well-formed HTTP" }])
+      : new Problem(status);
+  const body = JSON.stringify(problem.body(null));
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\nContent-Type: application/problem+json; charset=utf-8\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
 }
 
 async function close(server: Server, graceSeconds: number): Promise<void> {
