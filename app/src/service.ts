@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { KeyStore } from "./auth/keyStore.ts";
-import { Tokens } from "./auth/tokens.ts";
+import { VerifiedTokens } from "./auth/verifiedTokens.ts";
 import { DocumentCache } from "./cache/documentCache.ts";
 import { createRedis } from "./cache/redis.ts";
 import type { Config } from "./config/config.ts";
@@ -51,7 +51,7 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
     },
     logger,
   );
-  const tokens = new Tokens(new KeyStore(config.jwt.keysFile, logger), config.jwt);
+  const tokens = new VerifiedTokens(new KeyStore(config.jwt.keysFile, logger), config.jwt);
   const cache = new DocumentCache(cacheRedis, config.cacheTtlSeconds, metrics, logger);
   const routes = [docsRoutes(), documentRoutes(new DocumentRepository(database), cache)];
   const app = createApp({ config, logger, metrics, readiness, tokens, routes });
