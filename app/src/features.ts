@@ -13,7 +13,8 @@ import { authRoutes } from "./auth/routes.ts";
 import { Sessions } from "./auth/sessions.ts";
 import { SignIn } from "./auth/signIn.ts";
 import { SignInLimit } from "./auth/signInLimit.ts";
-import { Tokens } from "./auth/tokens.ts";
+import type { Tokens } from "./auth/tokens.ts";
+import { VerifiedTokens } from "./auth/verifiedTokens.ts";
 import { DocumentCache } from "./cache/documentCache.ts";
 import type { Config } from "./config/config.ts";
 import { FieldCipher } from "./crypto/fieldCipher.ts";
@@ -48,7 +49,7 @@ export interface Features {
 export function createFeatures(foundations: Foundations): Features {
   const { config, logger, metrics, database, cacheRedis, queueRedis } = foundations;
   const oidc = config.oidc && new OidcIssuer(config.oidc, (name) => findTenant(database, name));
-  const tokens = new Tokens(new KeyStore(config.jwt.keysFile, logger), config.jwt, oidc);
+  const tokens = new VerifiedTokens(new KeyStore(config.jwt.keysFile, logger), config.jwt, oidc);
   const cipher = new FieldCipher(new KeyStore(config.fieldKeysFile, logger));
 
   const fallback = new FallbackSwitch(config.fallbackSignInFile, logger);

@@ -1,4 +1,4 @@
-import { escapeLiteral, type Pool, type PoolClient } from "pg";
+import { escapeLiteral, type Pool, type PoolClient, type QueryResult, type QueryResultRow } from "pg";
 import type { Logger } from "pino";
 import { Unavailable } from "../http/problem.ts";
 import type { PoolUse } from "../observability/metrics.ts";
@@ -38,17 +38,49 @@ export class Database {
     work: (client: PoolClient) => Promise<T>,
     { repeatable = false }: TransactionOptions = {},
   ): Promise<T> {
+    return this.#withConnection(repeatable, async (client, progress) => {
+      // One round trip. The setting is local: it ends with the transaction and cannot reach the connection's next user.
+      await client.query(`begin; ${settingOf(tenantId)}`);
+      const result = await work(client);
+      progress.committing = true;
+      await client.query("commit");
+      return result;
+    });
+  }
+
+  /**
+   * The rows of one reading statement as the tenant, in one round trip: Postgres runs what comes in one message as one
+   * transaction. Such a message takes no parameters, so the values go in as quoted literals.
+   * @throws Unavailable as asTenant does.
+   */
+  async readAsTenant<R extends QueryResultRow>(
+    tenantId: string,
+    statement: string,
+    values: readonly string[],
+  ): Promise<R[]> {
+    const literals = values.map(escapeLiteral);
+    const quoted = statement.replaceAll(
+      /\$(\d+)/g,
+      (_all, place: string) => literals[Number(place) - 1] ?? "null",
+    );
+    return this.#withConnection(true, async (client) => {
+      // One result for each statement, which the types of pg do not say.
+      const results = (await client.query(
+        `${settingOf(tenantId)}; ${quoted}`,
+      )) as unknown as QueryResult<R>[];
+      return results[1]?.rows ?? [];
+    });
+  }
+
+  async #withConnection<T>(
+    repeatable: boolean,
+    work: (client: PoolClient, progress: { committing: boolean }) => Promise<T>,
+  ): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const client = await this.#acquire();
-      let committing = false;
+      const progress = { committing: false };
       try {
-        // One round trip. The setting is local: it ends with the transaction and cannot reach the connection's next user.
-        await client.query(
-          `begin; select set_config('app.current_tenant_id', ${escapeLiteral(tenantId)}, true)`,
-        );
-        const result = await work(client);
-        committing = true;
-        await client.query("commit");
+        const result = await work(client, progress);
         client.release();
         return result;
       } catch (error) {
@@ -58,7 +90,7 @@ export class Database {
           throw codeOf(error) === statementTimedOut ? new Unavailable("statement timed out", error) : error;
         }
         this.#lastLossAt = performance.now();
-        if (attempt > 1 || (committing && !repeatable)) {
+        if (attempt > 1 || (progress.committing && !repeatable)) {
           throw new Unavailable("connection to Postgres lost", error);
         }
         this.#logger.warn({ error }, "connection to Postgres lost, trying once more");
@@ -105,6 +137,10 @@ export class Database {
       client.release(true);
     }
   }
+}
+
+function settingOf(tenantId: string): string {
+  return `select set_config('app.current_tenant_id', ${escapeLiteral(tenantId)}, true)`;
 }
 
 function isLost(error: unknown): boolean {

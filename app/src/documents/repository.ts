@@ -40,7 +40,12 @@ export class DocumentRepository {
   }
 
   async get(tenantId: string, id: string): Promise<StoredDocument | undefined> {
-    return this.#one(tenantId, `select ${columns} from documents where id = $1`, [id]);
+    const [row] = await this.#database.readAsTenant<DocumentRow>(
+      tenantId,
+      `select ${columns} from documents where id = $1`,
+      [id],
+    );
+    return row && toDocument(row);
   }
 
   async update(tenantId: string, id: string, input: DocumentInput): Promise<StoredDocument | undefined> {
