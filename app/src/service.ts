@@ -8,7 +8,7 @@ import type { Config } from "./config/config.ts";
 import { checkMigrations, checkPostgres } from "./db/check.ts";
 import { Database } from "./db/database.ts";
 import { createPool } from "./db/pool.ts";
-import { DocumentRepository } from "./documents/repository.ts";
+import { countDocuments, DocumentRepository } from "./documents/repository.ts";
 import { documentRoutes } from "./documents/routes.ts";
 import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
@@ -30,7 +30,9 @@ const inFlightGraceSeconds = 20;
 export async function startService(config: Config, logger: Logger): Promise<Service> {
   const log = logger.child({ module: "service" });
   const metrics = new Metrics();
-  const database = new Database(config.database && createPool(config.database, logger), logger);
+  const queryDone = metrics.queryDone.bind(metrics);
+  const pool = config.database && createPool(config.database, logger, undefined, queryDone);
+  const database = new Database(pool, logger);
   metrics.watchPool(() => database.use());
   // Connections of their own: a pool that is used up by load must not look like a Postgres that is gone.
   const probePool = config.database && createPool(config.database, logger, { min: 1, max: 2 });
@@ -52,7 +54,11 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   );
   const tokens = new Tokens(new KeyStore(config.jwt.keysFile, logger), config.jwt);
   const cache = new DocumentCache(cacheRedis, config.cacheTtlSeconds, metrics, logger);
-  const routes = [documentRoutes(new DocumentRepository(database), cache)];
+  const repository = new DocumentRepository(database);
+  if (probePool) {
+    metrics.watchKnowledge(() => countDocuments(probePool));
+  }
+  const routes = [documentRoutes({ repository, cache, metrics })];
   const app = createApp({ config, logger, metrics, readiness, tokens, routes });
 
   const http = await listen(app, config.port);

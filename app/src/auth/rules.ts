@@ -3,20 +3,29 @@ export type Role = (typeof roles)[number];
 
 /** Who may call a route. What is not listed here is refused. */
 export interface Rule {
-  method: "get" | "post" | "put" | "delete";
+  method: "get" | "post" | "put" | "patch" | "delete";
   /** The route's template, whole. */
   path: string;
   /** `public` needs no token. */
   allow: "public" | readonly Role[];
 }
 
+/** The documents' rules, which are the same in both versions of the API. */
+function documentRules(base: string): Rule[] {
+  return [
+    { method: "post", path: base, allow: ["admin", "editor"] },
+    { method: "get", path: base, allow: ["admin", "editor", "viewer"] },
+    { method: "get", path: `${base}/:id`, allow: ["admin", "editor", "viewer"] },
+    { method: "put", path: `${base}/:id`, allow: ["admin", "editor"] },
+    { method: "delete", path: `${base}/:id`, allow: ["admin"] },
+  ];
+}
+
 export const rules: readonly Rule[] = [
   { method: "get", path: "/health", allow: "public" },
   { method: "get", path: "/api/health", allow: "public" },
   { method: "get", path: "/ready", allow: "public" },
-  { method: "post", path: "/api/v1/documents", allow: ["admin", "editor"] },
-  { method: "get", path: "/api/v1/documents", allow: ["admin", "editor", "viewer"] },
-  { method: "get", path: "/api/v1/documents/:id", allow: ["admin", "editor", "viewer"] },
-  { method: "put", path: "/api/v1/documents/:id", allow: ["admin", "editor"] },
-  { method: "delete", path: "/api/v1/documents/:id", allow: ["admin"] },
+  ...documentRules("/api/v1/documents"),
+  ...documentRules("/api/v2/documents"),
+  { method: "patch", path: "/api/v2/documents/:id", allow: ["admin", "editor"] },
 ];

@@ -21,6 +21,13 @@ export interface JwtConfig {
   audience: string;
 }
 
+export interface TracingConfig {
+  /** Undefined while OTLP_TRACES_URL is missing: ids are made and handed on, no span is recorded. */
+  url: string | undefined;
+  /** Share of the traces that begin here, 0 to 1. */
+  sampleRatio: number;
+}
+
 export interface Config {
   environment: "development" | "test" | "production";
   logLevel: "debug" | "info" | "warn" | "error";
@@ -38,6 +45,9 @@ export interface Config {
   jwt: JwtConfig;
   /** Keys of the encrypted columns. */
   fieldKeysFile: string | undefined;
+  /** As browsers send them: scheme, host and port. */
+  corsOrigins: string[];
+  tracing: TracingConfig;
 }
 
 /** One variable that is missing or malformed. Never carries the value: it may be a secret. */
@@ -107,5 +117,7 @@ function toConfig(env: z.infer<typeof schema>): Config {
     queue: env.REDIS_QUEUE_URL && { ...env.REDIS_QUEUE_URL, passwordFile: env.REDIS_QUEUE_PASSWORD_FILE },
     jwt: { keysFile: env.JWT_KEYS_FILE, issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE },
     fieldKeysFile: env.FIELD_KEYS_FILE,
+    corsOrigins: env.CORS_ORIGINS,
+    tracing: { url: env.OTLP_TRACES_URL, sampleRatio: env.TRACE_SAMPLE_RATIO },
   };
 }

@@ -1,7 +1,10 @@
+import { SpanKind } from "@opentelemetry/api";
 import { escapeLiteral, type Pool, type PoolClient } from "pg";
 import type { Logger } from "pino";
+import { codeOf } from "./errors.ts";
 import { Unavailable } from "../http/problem.ts";
 import type { PoolUse } from "../observability/metrics.ts";
+import { traced } from "../observability/tracing.ts";
 
 interface TransactionOptions {
   /** Whether the work may be done again when it is unknown if its commit arrived. Default false. */
@@ -36,7 +39,18 @@ export class Database {
   async asTenant<T>(
     tenantId: string,
     work: (client: PoolClient) => Promise<T>,
-    { repeatable = false }: TransactionOptions = {},
+    options: TransactionOptions = {},
+  ): Promise<T> {
+    const attributes = { "db.system.name": "postgresql", "app.tenant_id": tenantId };
+    return traced("postgresql transaction", { kind: SpanKind.CLIENT, attributes }, () =>
+      this.#transaction(tenantId, work, options),
+    );
+  }
+
+  async #transaction<T>(
+    tenantId: string,
+    work: (client: PoolClient) => Promise<T>,
+    { repeatable = false }: TransactionOptions,
   ): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const client = await this.#acquire();
@@ -111,9 +125,4 @@ function isLost(error: unknown): boolean {
   return (
     lostServerCodes.includes(codeOf(error)) || (error instanceof Error && lostConnection.test(error.message))
   );
-}
-
-function codeOf(error: unknown): string {
-  const { code } = (error instanceof Error ? error : {}) as { code?: unknown };
-  return typeof code === "string" ? code : "";
 }

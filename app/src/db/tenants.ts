@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Database } from "./database.ts";
 
 /** No tenant has it: for what must run before the tenant is known. */
-const noTenant = "00000000-0000-0000-0000-000000000000";
+export const noTenant = "00000000-0000-0000-0000-000000000000";
 
 /** The id of the tenant with this name, which is created if there is none. */
 export async function ensureTenant(database: Database, name: string): Promise<string> {

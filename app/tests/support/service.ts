@@ -35,6 +35,8 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     queue: undefined,
     jwt: { keysFile: undefined, ...jwt },
     fieldKeysFile: undefined,
+    corsOrigins: [],
+    tracing: { url: undefined, sampleRatio: 0 },
     ...overrides,
   };
 }
