@@ -71,7 +71,7 @@ export function createFeatures(foundations: Foundations): Features {
 
   const routes = [
     docsRoutes(),
-    documentRoutes(new DocumentRepository(database), cache),
+    documentRoutes({ repository: new DocumentRepository(database), cache, metrics }),
     authRoutes({ signIn, tokens, refreshTokens, sessions, refusals, users }),
     userRoutes({ database, users, passwords, refreshTokens, sessions }),
     auditRoutes(database),

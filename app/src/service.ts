@@ -5,6 +5,7 @@ import type { Config } from "./config/config.ts";
 import { checkMigrations, checkPostgres } from "./db/check.ts";
 import { Database } from "./db/database.ts";
 import { createPool } from "./db/pool.ts";
+import { countDocuments } from "./documents/repository.ts";
 import { createFeatures } from "./features.ts";
 import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
@@ -26,7 +27,9 @@ const inFlightGraceSeconds = 20;
 export async function startService(config: Config, logger: Logger): Promise<Service> {
   const log = logger.child({ module: "service" });
   const metrics = new Metrics();
-  const database = new Database(config.database && createPool(config.database, logger), logger);
+  const queryDone = metrics.queryDone.bind(metrics);
+  const pool = config.database && createPool(config.database, logger, undefined, queryDone);
+  const database = new Database(pool, logger);
   metrics.watchPool(() => database.use());
   // Connections of their own: a pool that is used up by load must not look like a Postgres that is gone.
   const probePool = config.database && createPool(config.database, logger, { min: 1, max: 2 });
@@ -46,6 +49,9 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
     },
     logger,
   );
+  if (probePool) {
+    metrics.watchKnowledge(() => countDocuments(probePool));
+  }
   const features = createFeatures({ config, logger, metrics, database, cacheRedis, queueRedis });
   const app = createApp({ config, logger, metrics, readiness, ...features });
 

@@ -1,31 +1,47 @@
 import { readFile, stat } from "node:fs/promises";
 import type { Logger } from "pino";
 import { Unavailable } from "../http/problem.ts";
-import { parseKeyFile, type SigningKeys } from "./keyFile.ts";
+import { parseFieldKeyFile, parseKeyFile, type SigningKeys } from "./keyFile.ts";
+
+/** What kind of keys a file holds. */
+interface KeyKind {
+  variable: string;
+  parse: (text: string) => SigningKeys | string;
+}
+
+const signing: KeyKind = { variable: "JWT_KEYS_FILE", parse: parseKeyFile };
+const fields: KeyKind = { variable: "FIELD_KEYS_FILE", parse: parseFieldKeyFile };
+
+/** The keys that encrypt columns; a file with a key of another size than AES-256 takes is refused. */
+export function fieldKeyStore(path: string | undefined, logger: Logger, checkIntervalMs?: number): KeyStore {
+  return new KeyStore(path, logger, checkIntervalMs, fields);
+}
 
 /**
- * The signing keys as the mounted file now has them. The file is looked at no more than once a second, by path:
- * Kubernetes swaps a symbolic link when a secret changes, which file watchers miss. A file that turns bad is
- * reported and the keys in use stay.
+ * The keys as the mounted file now has them; those that sign, unless told otherwise. The file is looked at no more
+ * than once a second, by path: Kubernetes swaps a symbolic link when a secret changes, which file watchers miss. A
+ * file that turns bad is reported and the keys in use stay.
  */
 export class KeyStore {
   readonly #path: string | undefined;
   readonly #logger: Logger;
   readonly #checkIntervalMs: number;
+  readonly #kind: KeyKind;
   #loaded: { keys: SigningKeys; version: string } | undefined;
   #checkedAt = Number.NEGATIVE_INFINITY;
   #checking: Promise<void> | undefined;
 
-  constructor(path: string | undefined, logger: Logger, checkIntervalMs = 1000) {
+  constructor(path: string | undefined, logger: Logger, checkIntervalMs = 1000, kind = signing) {
     this.#path = path;
     this.#logger = logger.child({ module: "auth" });
     this.#checkIntervalMs = checkIntervalMs;
+    this.#kind = kind;
   }
 
   /** @throws Unavailable while no usable key file is configured. */
   async current(): Promise<SigningKeys> {
     if (this.#path === undefined) {
-      throw new Unavailable("JWT_KEYS_FILE is not set");
+      throw new Unavailable(`${this.#kind.variable} is not set`);
     }
     if (performance.now() - this.#checkedAt >= this.#checkIntervalMs) {
       this.#checking ??= this.#check(this.#path).finally(() => {
@@ -35,7 +51,7 @@ export class KeyStore {
       await this.#checking;
     }
     if (!this.#loaded) {
-      throw new Unavailable("the file named by JWT_KEYS_FILE cannot be used");
+      throw new Unavailable(`the file named by ${this.#kind.variable} cannot be used`);
     }
     return this.#loaded.keys;
   }
@@ -47,15 +63,24 @@ export class KeyStore {
       if (version === this.#loaded?.version) {
         return;
       }
-      const keys = parseKeyFile(await readFile(path, "utf8"));
+      const keys = this.#kind.parse(await readFile(path, "utf8"));
       if (typeof keys === "string") {
-        this.#logger.error({ reason: keys }, "key file refused, keys in use stay");
+        this.#logger.error(
+          { variable: this.#kind.variable, reason: keys },
+          "key file refused, keys in use stay",
+        );
         return;
       }
       this.#loaded = { keys, version };
-      this.#logger.info({ active: keys.active, keys: [...keys.keys.keys()] }, "signing keys read");
+      this.#logger.info(
+        { variable: this.#kind.variable, active: keys.active, keys: [...keys.keys.keys()] },
+        "keys read",
+      );
     } catch (error) {
-      this.#logger.error({ error }, "key file cannot be read, keys in use stay");
+      this.#logger.error(
+        { variable: this.#kind.variable, error },
+        "key file cannot be read, keys in use stay",
+      );
     }
   }
 }

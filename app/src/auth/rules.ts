@@ -10,17 +10,23 @@ export interface Rule {
   allow: "public" | readonly Role[];
 }
 
+/** The documents' rules, which are the same in both versions of the API. */
+function documentRules(base: string): Rule[] {
+  return [
+    { method: "post", path: base, allow: ["admin", "editor"] },
+    { method: "get", path: base, allow: ["admin", "editor", "viewer"] },
+    { method: "get", path: `${base}/:id`, allow: ["admin", "editor", "viewer"] },
+    { method: "put", path: `${base}/:id`, allow: ["admin", "editor"] },
+    { method: "delete", path: `${base}/:id`, allow: ["admin"] },
+  ];
+}
+
 export const rules: readonly Rule[] = [
   { method: "get", path: "/health", allow: "public" },
   { method: "get", path: "/api/health", allow: "public" },
   { method: "get", path: "/ready", allow: "public" },
   { method: "get", path: "/api/openapi.json", allow: "public" },
   { method: "get", path: "/api/docs", allow: "public" },
-  { method: "post", path: "/api/v1/documents", allow: ["admin", "editor"] },
-  { method: "get", path: "/api/v1/documents", allow: ["admin", "editor", "viewer"] },
-  { method: "get", path: "/api/v1/documents/:id", allow: ["admin", "editor", "viewer"] },
-  { method: "put", path: "/api/v1/documents/:id", allow: ["admin", "editor"] },
-  { method: "delete", path: "/api/v1/documents/:id", allow: ["admin"] },
   { method: "post", path: "/api/v2/auth/sign-in", allow: "public" },
   { method: "post", path: "/api/v2/auth/refresh", allow: "public" },
   { method: "post", path: "/api/v2/auth/sign-out", allow: "public" },
@@ -32,4 +38,7 @@ export const rules: readonly Rule[] = [
   { method: "patch", path: "/api/v2/admin/users/:id", allow: ["admin"] },
   { method: "delete", path: "/api/v2/admin/users/:id/sessions", allow: ["admin"] },
   { method: "get", path: "/api/v2/admin/audit", allow: ["admin"] },
+  ...documentRules("/api/v1/documents"),
+  ...documentRules("/api/v2/documents"),
+  { method: "patch", path: "/api/v2/documents/:id", allow: ["admin", "editor"] },
 ];

@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
+import { SpanKind } from "@opentelemetry/api";
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { RedisConfig } from "../config/config.ts";
+import { isRecording, traced } from "../observability/tracing.ts";
 
 /**
  * A client that fails at once while Redis is away instead of queueing, and reconnects for ever in the background. The
@@ -27,6 +29,7 @@ export function createRedis(config: RedisConfig, name: string, logger: Logger): 
       return Math.min(100 * attempt, 1000);
     },
   });
+  traceCommands(redis);
   let lost = false;
   redis.on("ready", () => {
     lost = false;
@@ -40,6 +43,19 @@ export function createRedis(config: RedisConfig, name: string, logger: Logger): 
     }
   });
   return redis;
+}
+
+/** A span for each command of a request that is being recorded. Every command passes here; keys are not told. */
+function traceCommands(redis: Redis): void {
+  const send = redis.sendCommand.bind(redis);
+  redis.sendCommand = (command, stream) => {
+    if (!isRecording()) {
+      return send(command, stream);
+    }
+    const name = command.name.toUpperCase();
+    const attributes = { "db.system.name": "redis", "db.operation.name": name };
+    return traced(name, { kind: SpanKind.CLIENT, attributes }, async () => await send(command, stream));
+  };
 }
 
 /** A file that is gone for a moment (being replaced) is no reason to fail: the next attempt reads it again. */

@@ -47,6 +47,13 @@ export interface OidcConfig {
   roleClaim: string;
 }
 
+export interface TracingConfig {
+  /** Undefined while OTLP_TRACES_URL is missing: ids are made and handed on, no span is recorded. */
+  url: string | undefined;
+  /** Share of the traces that begin here, 0 to 1. */
+  sampleRatio: number;
+}
+
 export interface Config {
   environment: "development" | "test" | "production";
   logLevel: "debug" | "info" | "warn" | "error";
@@ -69,6 +76,9 @@ export interface Config {
   userSessionTtlSeconds: number;
   ldap: LdapConfig | undefined;
   oidc: OidcConfig | undefined;
+  /** As browsers send them: scheme, host and port. */
+  corsOrigins: string[];
+  tracing: TracingConfig;
 }
 
 /** One variable that is missing or malformed. Never carries the value: it may be a secret. */
@@ -150,6 +160,8 @@ function toConfig(env: z.infer<typeof schema>): Config {
             tenantClaim: env.OIDC_TENANT_CLAIM,
             roleClaim: env.OIDC_ROLE_CLAIM,
           },
+    corsOrigins: env.CORS_ORIGINS,
+    tracing: { url: env.OTLP_TRACES_URL, sampleRatio: env.TRACE_SAMPLE_RATIO },
   };
 }
 

@@ -1,8 +1,9 @@
 import { isIP } from "node:net";
 import { z } from "zod";
-import { parseKeyFile } from "../auth/keyFile.ts";
+import { parseFieldKeyFile, parseKeyFile } from "../auth/keyFile.ts";
 import { authVariables } from "./authVariables.ts";
 import { readOrUndefined, secretFile, wholeNumber } from "./schemas.ts";
+import { collectorUrl, originList, ratio } from "./formats.ts";
 
 /** Where a Postgres listens and who connects to which of its databases. */
 export interface DatabaseAddress {
@@ -89,13 +90,15 @@ function redisUrl(passwordVariable: string) {
   });
 }
 
-const keyFile = z.string().superRefine((path, context) => {
-  const text = readOrUndefined(path);
-  const keys = text === undefined ? "expected the path of a readable file" : parseKeyFile(text);
-  if (typeof keys === "string") {
-    context.addIssue(keys);
-  }
-});
+function keyFile(parse: typeof parseKeyFile) {
+  return z.string().superRefine((path, context) => {
+    const text = readOrUndefined(path);
+    const keys = text === undefined ? "expected the path of a readable file" : parse(text);
+    if (typeof keys === "string") {
+      context.addIssue(keys);
+    }
+  });
+}
 
 function isProxy(entry: string): boolean {
   const [address = "", prefix, ...rest] = entry.split("/");
@@ -200,12 +203,12 @@ export const variables = {
     "File with the queue's password, read again for every new connection",
   ),
   JWT_KEYS_FILE: credential(
-    keyFile,
+    keyFile(parseKeyFile),
     "/run/secrets/groundwork/jwt-keys.json",
     "File with the keys that sign tokens, read again when it changes",
   ),
   FIELD_KEYS_FILE: credential(
-    keyFile,
+    keyFile(parseFieldKeyFile),
     "/run/secrets/groundwork/field-keys.json",
     "File with the 32-byte keys that encrypt sensitive columns, read again when it changes",
   ),
@@ -214,6 +217,17 @@ export const variables = {
     description: "Audience that tokens must name",
   }),
   ...authVariables,
+  CORS_ORIGINS: described(originList.default([]), {
+    description: "Origins whose pages may call the API from a browser (comma-separated); none by default",
+  }),
+  OTLP_TRACES_URL: described(collectorUrl.optional(), {
+    description: "Where spans are sent (OTLP over HTTP); without it none are recorded",
+    example: "http://localhost:4318/v1/traces",
+  }),
+  TRACE_SAMPLE_RATIO: described(ratio.default(0.1), {
+    description:
+      "Share of new traces that is recorded, 0 to 1; whoever sends a traceparent has decided already",
+  }),
 };
 
 export type VariableName = keyof typeof variables;

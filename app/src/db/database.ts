@@ -1,12 +1,18 @@
+import { SpanKind } from "@opentelemetry/api";
 import { escapeLiteral, type Pool, type PoolClient, type QueryResult, type QueryResultRow } from "pg";
 import type { Logger } from "pino";
+import { codeOf } from "./errors.ts";
 import { Unavailable } from "../http/problem.ts";
 import type { PoolUse } from "../observability/metrics.ts";
+import { traced } from "../observability/tracing.ts";
 
 interface TransactionOptions {
   /** Whether the work may be done again when it is unknown if its commit arrived. Default false. */
   repeatable?: boolean;
 }
+
+/** `progress` tells, when the connection is lost, whether the commit was on its way. */
+type Work<T> = (client: PoolClient, progress: { committing: boolean }) => Promise<T>;
 
 /** Read-only (the server was demoted), and the three shutdowns: node-postgres itself knows no failover. */
 const lostServerCodes = ["25006", "57P01", "57P02", "57P03", "ECONNRESET", "EPIPE", "ETIMEDOUT"];
@@ -38,7 +44,7 @@ export class Database {
     work: (client: PoolClient) => Promise<T>,
     { repeatable = false }: TransactionOptions = {},
   ): Promise<T> {
-    return this.#withConnection(repeatable, async (client, progress) => {
+    return this.#withConnection(tenantId, repeatable, async (client, progress) => {
       // One round trip. The setting is local: it ends with the transaction and cannot reach the connection's next user.
       await client.query(`begin; ${settingOf(tenantId)}`);
       const result = await work(client);
@@ -63,7 +69,7 @@ export class Database {
       /\$(\d+)/g,
       (_all, place: string) => literals[Number(place) - 1] ?? "null",
     );
-    return this.#withConnection(true, async (client) => {
+    return this.#withConnection(tenantId, true, async (client) => {
       // One result for each statement, which the types of pg do not say.
       const results = (await client.query(
         `${settingOf(tenantId)}; ${quoted}`,
@@ -72,10 +78,14 @@ export class Database {
     });
   }
 
-  async #withConnection<T>(
-    repeatable: boolean,
-    work: (client: PoolClient, progress: { committing: boolean }) => Promise<T>,
-  ): Promise<T> {
+  async #withConnection<T>(tenantId: string, repeatable: boolean, work: Work<T>): Promise<T> {
+    const attributes = { "db.system.name": "postgresql", "app.tenant_id": tenantId };
+    return traced("postgresql transaction", { kind: SpanKind.CLIENT, attributes }, () =>
+      this.#attempts(repeatable, work),
+    );
+  }
+
+  async #attempts<T>(repeatable: boolean, work: Work<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const client = await this.#acquire();
       const progress = { committing: false };
@@ -147,9 +157,4 @@ function isLost(error: unknown): boolean {
   return (
     lostServerCodes.includes(codeOf(error)) || (error instanceof Error && lostConnection.test(error.message))
   );
-}
-
-function codeOf(error: unknown): string {
-  const { code } = (error instanceof Error ? error : {}) as { code?: unknown };
-  return typeof code === "string" ? code : "";
 }

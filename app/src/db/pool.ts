@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { Pool, type PoolConfig } from "pg";
 import type { Logger } from "pino";
 import type { DatabaseConfig } from "../config/config.ts";
+import { observeQueries, type QueryDone } from "./observedQueries.ts";
 
 /**
  * How to connect. The password is a function: pg calls it for every new connection, so that a rotated password is
@@ -25,6 +26,7 @@ export function createPool(
   config: DatabaseConfig,
   logger: Logger,
   limits?: { min: number; max: number },
+  queryDone?: QueryDone,
 ): Pool {
   const log = logger.child({ module: "database" });
   const pool = new Pool({
@@ -44,6 +46,7 @@ export function createPool(
   // A connection may also break while a request holds it between two statements; unheard, that ends the process.
   pool.on("connect", (client) => {
     client.on("error", () => undefined);
+    observeQueries(client, queryDone);
   });
   return pool;
 }

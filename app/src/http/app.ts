@@ -8,6 +8,8 @@ import type { Sessions } from "../auth/sessions.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import type { Config } from "../config/config.ts";
 import type { Metrics } from "../observability/metrics.ts";
+import { readBodies } from "./body.ts";
+import { allowOrigins } from "./cors.ts";
 import { answerErrors } from "./errors.ts";
 import { observeRequests } from "./observe.ts";
 import { probeRoutes } from "./probes.ts";
@@ -28,7 +30,7 @@ export interface AppArgs {
   rules?: readonly Rule[];
 }
 
-/** The HTTP application. No CORS headers are sent: browsers of other origins are kept out. */
+/** The HTTP application. Without CORS_ORIGINS no CORS headers are sent: browsers keep other origins' pages out. */
 export function createApp({
   config,
   logger,
@@ -54,9 +56,12 @@ export function createApp({
     }
     next();
   });
+  if (config.corsOrigins.length > 0) {
+    app.use(allowOrigins(config.corsOrigins));
+  }
   app.use(guard(rules, { tokens, sessions, refusals }));
   app.use(probeRoutes(readiness));
-  app.use(express.json({ limit: `${config.bodyLimitKiB}kb`, strict: true }));
+  app.use(readBodies(config.bodyLimitKiB));
   for (const router of routes) {
     app.use(router);
   }

@@ -1,6 +1,9 @@
+import { trace } from "@opentelemetry/api";
 import type { ErrorRequestHandler } from "express";
 import type { Logger } from "pino";
+import { problemOf } from "../db/errors.ts";
 import { currentContext } from "../observability/context.ts";
+import { recordError } from "../observability/tracing.ts";
 import { invalid, Problem } from "./problem.ts";
 
 /** Answers every error as problem+json; only what the service did not foresee is logged with its stack. */
@@ -10,6 +13,10 @@ export function answerErrors(logger: Logger): ErrorRequestHandler {
     const problem = toProblem(error);
     if (problem.status >= 500) {
       log.error({ error }, "request failed");
+      const span = trace.getActiveSpan();
+      if (span) {
+        recordError(span, error);
+      }
     }
     if (response.headersSent) {
       next(error);
@@ -27,6 +34,10 @@ export function answerErrors(logger: Logger): ErrorRequestHandler {
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) {
     return error;
+  }
+  const ofDatabase = problemOf(error);
+  if (ofDatabase) {
+    return ofDatabase;
   }
   const { status, type } = (typeof error === "object" && error !== null ? error : {}) as Record<
     string,

@@ -36,6 +36,8 @@ const problem = z
   })
   .meta({ id: "Problem", description: "RFC 9457 problem details" });
 
+const problemContent = { "application/problem+json": { schema: problem } };
+
 const meanings: Record<number, string> = {
   400: "The request has errors; each is named",
   401: "A valid access token is needed",
@@ -121,8 +123,18 @@ function completed(
     description: [operation.description, `Allowed to: ${isPublic ? "everyone" : allow.join(", ")}.`]
       .filter(Boolean)
       .join("\n\n"),
-    responses: { ...problems(common), ...operation.responses },
+    responses: { ...problems(common), ...answersOf(operation) },
   };
+}
+
+/** The feature's own answers; of refusals it says what they mean, and what they look like is the same everywhere. */
+function answersOf({ responses: own }: ZodOpenApiOperationObject): ZodOpenApiResponsesObject {
+  return Object.fromEntries(
+    Object.entries(own).map(([status, answer]: [string, ZodOpenApiResponseObject]) => {
+      const isRefusal = Number(status) >= 400 && !("content" in answer);
+      return [status, isRefusal ? { content: problemContent, ...answer } : answer];
+    }),
+  );
 }
 
 /** Responses of these statuses as problems, for features that answer with more than the common ones. */
@@ -134,7 +146,7 @@ function problemResponse(status: number): ZodOpenApiResponseObject {
   const known = responses.get(status) ?? {
     id: `Problem${status}`,
     description: meanings[status] ?? STATUS_CODES[status] ?? "",
-    content: { "application/problem+json": { schema: problem } },
+    content: problemContent,
   };
   responses.set(status, known);
   return known;

@@ -1,4 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { within } from "../deadline.ts";
+
+const knowledgeReuseMs = 30_000;
 
 /** What the pool of Postgres connections is doing. */
 export interface PoolUse {
@@ -54,6 +57,19 @@ export class Metrics {
     registers: [this.registry],
   });
 
+  readonly #search = new Histogram({
+    name: "app_search_seconds",
+    help: "Time a full-text search took in Postgres",
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+    registers: [this.registry],
+  });
+  readonly #queries = new Counter({
+    name: "app_database_queries_total",
+    help: "Statements sent to Postgres, by outcome (success, failure)",
+    labelNames: ["outcome"],
+    registers: [this.registry],
+  });
+
   constructor() {
     collectDefaultMetrics({ register: this.registry });
   }
@@ -80,6 +96,40 @@ export class Metrics {
 
   tokenReused(): void {
     this.#tokenReuse.inc();
+  }
+
+  queryDone(outcome: "success" | "failure"): void {
+    this.#queries.inc({ outcome });
+  }
+
+  /** Runs the search and keeps the time of those that succeed. */
+  async searched<T>(search: () => Promise<T>): Promise<T> {
+    const end = this.#search.startTimer();
+    const found = await search();
+    end();
+    return found;
+  }
+
+  /** The number of documents, asked for at most every 30 s; while it is not to be had, the last one stays. */
+  watchKnowledge(count: () => Promise<number>): void {
+    let next = Number.NEGATIVE_INFINITY;
+    new Gauge({
+      name: "app_knowledge_total",
+      help: "Documents of all tenants; an estimate when they are many",
+      registers: [this.registry],
+      async collect() {
+        if (performance.now() >= next) {
+          next = performance.now() + knowledgeReuseMs;
+          // A scrape must not wait for a Postgres that is gone.
+          await within(1000, count()).then(
+            (documents) => {
+              this.set(documents);
+            },
+            () => undefined,
+          );
+        }
+      },
+    });
   }
 
   watchPool(use: () => PoolUse): void {

@@ -39,6 +39,8 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     userSessionTtlSeconds: 3600,
     ldap: undefined,
     oidc: undefined,
+    corsOrigins: [],
+    tracing: { url: undefined, sampleRatio: 0 },
     ...overrides,
   };
 }
