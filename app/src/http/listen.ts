@@ -13,16 +13,21 @@ export interface Listener {
 /** Longer than nginx keeps its upstream connections (60 s): the side that sends requests must be the one to close. */
 const keepAliveTimeoutMs = 75_000;
 
+/** A caller that sends slower than this holds a connection for nothing; looked for every five seconds. */
+const limits: ServerOptions = {
+  keepAliveTimeout: keepAliveTimeoutMs,
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 5_000,
+};
+
 /** @throws when the port cannot be listened on. */
 export async function listen(
   handler: RequestListener,
   port: number,
   options: ServerOptions = {},
 ): Promise<Listener> {
-  const server = createServer(
-    { keepAliveTimeout: keepAliveTimeoutMs, requestTimeout: 30_000, ...options },
-    handler,
-  );
+  const server = createServer({ ...limits, ...options }, handler);
   server.on("clientError", refuseMalformed);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

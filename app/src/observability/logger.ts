@@ -45,7 +45,6 @@ export function createLogger(
       formatters: {
         level: (label) => ({ level: label, severity: severities[label] }),
         log: (fields) => loggable(fields) as Record<string, unknown>,
-        bindings: (fields) => loggable(fields) as Record<string, unknown>,
       },
       mixin: () => {
         const { requestId, traceId, tenantId, jobId } = currentContext();
@@ -80,6 +79,9 @@ export function createLogger(
 
 /** The logger of a process: readable on a developer's terminal, JSON everywhere else. */
 export function createProcessLogger(env: NodeJS.ProcessEnv): Logger {
-  const pretty = process.stdout.isTTY && env["ENVIRONMENT"]?.trim() === "development";
-  return createLogger("info", pino.destination(1), { pretty });
+  return createLogger("info", pino.destination(1), { pretty: isPretty(env) });
+}
+
+export function isPretty(env: NodeJS.ProcessEnv): boolean {
+  return process.stdout.isTTY && env["ENVIRONMENT"]?.trim() === "development";
 }

@@ -1,26 +1,26 @@
 const censor = "[redacted]";
 
-/** Keys whose values are secrets: `refreshToken`, `x-api-key`, `Set-Cookie`, `db_password`. */
-const secretKey = /(?:authorization|cookie|password|passwd|passphrase|token|secret|apikey|privatekey)$/;
+/** How keys end whose values are secrets: `refreshToken`, `x-api-key`, `Set-Cookie`, `db_password`. */
+const secretEnds = "authorization|cookie|password|passwd|passphrase|token|secret|api[_-]?key|private[_-]?key";
+const secretKey = new RegExp(`(?:${secretEnds})$`, "i");
 
 /** Secrets that are known by their form, wherever they stand in a text. Bounded, so that no text makes them slow. */
 const secretForms: readonly [RegExp, string][] = [
+  // In JSON, and in JSON within JSON.
+  [new RegExp(`("[\\w-]{0,40}(?:${secretEnds})"\\s*:\\s*)"(?:[^"\\\\]|\\\\.)*"`, "gi"), `$1"${censor}"`],
+  [new RegExp(`(\\\\"[\\w-]{0,40}(?:${secretEnds})\\\\"\\s*:\\s*\\\\")[^"\\\\]*`, "gi"), `$1${censor}`],
   [/\b(bearer|basic)\s+[\w.~+/-]{8,}=*/gi, `$1 ${censor}`],
   // A JWT, or a JWE of an encrypted column.
   [/\beyJ[\w-]{5,4000}(?:\.[\w-]*){2,4}/g, censor],
   [/\bAGE-SECRET-KEY-[\w-]+/gi, censor],
   [/\b([a-z][a-z\d+.-]{0,20}:\/\/[^\s:/?#@"\\]{0,200}):[^\s/?#@"\\]{1,500}@/gi, `$1:${censor}@`],
-  [/\b([\w-]{0,40}(?:password|passwd|token|secret|api[_-]?key))=[^\s&;,"\\]+/gi, `$1=${censor}`],
+  [new RegExp(`\\b([\\w-]{0,40}(?:${secretEnds}))=[^\\s&;,"\\\\]+`, "gi"), `$1=${censor}`],
   [/\bsk-[\w-]{16,}/g, censor],
 ];
 
 /** The text with every secret that can be told by its form cut out; works on JSON as well. */
 export function withoutSecrets(text: string): string {
   return secretForms.reduce((rest, [form, replacement]) => rest.replace(form, replacement), text);
-}
-
-function isSecretKey(key: string): boolean {
-  return secretKey.test(key.toLowerCase().replaceAll(/[-_ ]/g, ""));
 }
 
 /** A cycle, or a client of something with all its innards, must not fill the log. */
@@ -53,7 +53,7 @@ export function loggable(value: unknown, depth = 0): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([key, member]) => [
       key,
-      isSecretKey(key) ? censor : loggable(member, depth + 1),
+      secretKey.test(key) ? censor : loggable(member, depth + 1),
     ]),
   );
 }

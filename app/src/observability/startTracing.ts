@@ -39,7 +39,14 @@ export function startTracing(
       : new AlwaysOffSampler(),
     spanLimits: { attributeValueLengthLimit: 1024 },
     spanProcessors: exporter
-      ? [new BatchSpanProcessor({ exporter, maxQueueSize: mostWaiting, exportTimeoutMillis: 5000 })]
+      ? [
+          new BatchSpanProcessor({
+            exporter,
+            maxQueueSize: mostWaiting,
+            scheduledDelayMillis: 1000,
+            exportTimeoutMillis: 5000,
+          }),
+        ]
       : [],
   });
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
