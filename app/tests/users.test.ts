@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { asSuperuser, newDatabase } from "./support/postgres.ts";
+import { asRole, asSuperuser, newDatabase } from "./support/postgres.ts";
 import { newTenant, startTestService, type TestService } from "./support/service.ts";
 import {
   auditOf,
@@ -198,6 +198,25 @@ describe("an admin", () => {
     });
     for (const query of ["?limit=0", "?cursor=x", "?action=%00", "?from=yesterday", "?tenant=x"]) {
       expect((await service.call("GET", `/api/v2/admin/audit${query}`, { token })).status).toBe(400);
+    }
+  });
+});
+
+it("the app's role can add to the audit log, and neither change, delete, backdate nor empty it", async () => {
+  await asRole(postgres, database, "app_user", async (client) => {
+    await client.query("select set_config('app.current_tenant_id', $1, false)", [tenant]);
+    const event = "insert into audit_events (subject, action, outcome";
+    await client.query(`${event}) values ('a', 'b.c', 'success')`);
+    for (const attempt of [
+      "update audit_events set subject = 'x'",
+      "delete from audit_events",
+      "truncate audit_events",
+      "drop table audit_events",
+      "alter table audit_events disable row level security",
+      `${event}, at) values ('a', 'b.c', 'success', '2020-01-01')`,
+      `${event}, tenant_id) values ('a', 'b.c', 'success', '${tenant}')`,
+    ]) {
+      await expect(client.query(attempt), attempt).rejects.toThrow(/permission denied|must be owner/);
     }
   });
 });

@@ -123,13 +123,16 @@ export class Directory {
 
   async #connected<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const { url, caFile } = this.#config;
-    const { protocol, hostname } = new URL(url);
+    const { protocol, hostname: host, port } = new URL(url);
     const tls = {
       minVersion: "TLSv1.2",
+      // What the certificate must name; an address is not sent along (RFC 6066).
+      host,
+      ...(isIP(host) === 0 && { servername: host }),
       ...(caFile !== undefined && { ca: await readFile(caFile) }),
     } as const;
     let socket: Socket | undefined;
-    // The client would connect again by itself when the connection breaks: after StartTLS in the clear, password and all.
+    // The client is documented to connect again by itself: after StartTLS that would be in the clear.
     const once = <S extends Socket>(open: () => S): S => {
       if (socket) {
         throw new Error("the directory closed the connection");
@@ -138,31 +141,20 @@ export class Directory {
       socket = opened;
       return opened;
     };
-    const options = { url, timeout: operationTimeoutMs, connectTimeout: operationTimeoutMs };
-    const client =
-      protocol === "ldaps:"
-        ? new Client({
-            ...options,
-            tlsOptions: tls,
-            createSecureConnection: ((port: number, host: string) =>
-              once(() => connectTls({ port, host, ...tls }))) as typeof connectTls,
-          })
-        : new Client({
-            ...options,
-            createConnection: ((port: number, host: string) =>
-              once(() => connect(port, host))) as typeof connect,
-          });
+    const client = new Client({
+      url,
+      timeout: operationTimeoutMs,
+      connectTimeout: operationTimeoutMs,
+      ...(protocol === "ldaps:"
+        ? { createSecureConnection: () => once(() => connectTls({ ...tls, port: Number(port || 636) })) }
+        : { createConnection: () => once(() => connect(Number(port || 389), host)) }),
+    });
     try {
       return await within(
         deadlineMs,
         (async () => {
           if (protocol === "ldap:") {
-            // The host is what the certificate must name; an address is not sent along (RFC 6066).
-            await client.startTLS({
-              ...tls,
-              host: hostname,
-              ...(isIP(hostname) === 0 && { servername: hostname }),
-            });
+            await client.startTLS(tls);
           }
           return work(client);
         })(),
