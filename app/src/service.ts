@@ -1,10 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
+import { createLanguageModel } from "./ai/createLanguageModel.ts";
+import type { Admission } from "./auth/guard.ts";
 import { KeyStore } from "./auth/keyStore.ts";
 import { Tokens } from "./auth/tokens.ts";
 import { DocumentCache } from "./cache/documentCache.ts";
 import { createRedis } from "./cache/redis.ts";
+import { createChat } from "./chat/createChat.ts";
 import type { Config } from "./config/config.ts";
+import { FieldCipher } from "./crypto/fieldCipher.ts";
 import { checkMigrations, checkPostgres } from "./db/check.ts";
 import { Database } from "./db/database.ts";
 import { createPool } from "./db/pool.ts";
@@ -13,8 +17,11 @@ import { documentRoutes } from "./documents/routes.ts";
 import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
+import { RateLimits } from "./http/rateLimit.ts";
 import { type Dependency, Readiness } from "./http/readiness.ts";
 import { Metrics } from "./observability/metrics.ts";
+import { createSpeech } from "./speech/speech.ts";
+import { speechRoutes } from "./speech/routes.ts";
 
 export interface Service {
   port: number;
@@ -37,6 +44,9 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   const cacheRedis = config.cache && createRedis(config.cache, "cache", logger);
   const queueRedis = config.queue && createRedis(config.queue, "queue", logger);
 
+  const languageModel = createLanguageModel(config.ai, metrics, logger);
+  const speech = createSpeech(config, cacheRedis, metrics, logger);
+
   const readiness = new Readiness(
     {
       postgres: { check: needing(probePool, "DATABASE_URL", checkPostgres) },
@@ -47,15 +57,25 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
         optional: true,
       },
       "redis-queue": { check: needing(queueRedis, "REDIS_QUEUE_URL", (redis) => redis.ping()) },
+      ...(languageModel.check && { ai: { check: languageModel.check, optional: true } }),
+      ...(speech.check && { speech: { check: speech.check, optional: true } }),
     },
     logger,
   );
   const tokens = new Tokens(new KeyStore(config.jwt.keysFile, logger), config.jwt);
   const cache = new DocumentCache(cacheRedis, config.cacheTtlSeconds, metrics, logger);
-  const routes = [documentRoutes(new DocumentRepository(database), cache)];
-  const app = createApp({ config, logger, metrics, readiness, tokens, routes });
+  const limits = new RateLimits(queueRedis, config.limits);
+  const admit: Admission = async (principal, { limit }) => {
+    metrics.userSeen(`${principal.tenantId}:${principal.subject}`);
+    await limits.take(principal, limit);
+  };
+  const cipher = new FieldCipher(new KeyStore(config.fieldKeysFile, logger));
+  const stores = { cache: cacheRedis, queue: queueRedis, database, cipher };
+  const chat = createChat({ config, ...stores, languageModel, tokens, admit, metrics, logger });
+  const routes = [documentRoutes(new DocumentRepository(database), cache), chat.routes, speechRoutes(speech)];
+  const app = createApp({ config, logger, metrics, readiness, tokens, admit, routes });
 
-  const http = await listen(app, config.port);
+  const http = await listen(app, config.port, { upgrades: chat.sockets });
   const metricsHttp = await listen(serveMetrics(metrics), config.metricsPort);
   log.info({ port: http.port, metrics_port: metricsHttp.port }, "listening");
 
@@ -66,7 +86,9 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
       log.info({ delay_seconds: config.shutdownDelaySeconds }, "shutting down");
       readiness.shutDown();
       await sleep(config.shutdownDelaySeconds * 1000);
-      await http.close(inFlightGraceSeconds);
+      await chat.sockets.close();
+      // Answers end a little before the connections are cut off, so that their readers hear of it.
+      await Promise.all([http.close(inFlightGraceSeconds), chat.service.close(inFlightGraceSeconds - 2)]);
       await metricsHttp.close(0);
       cacheRedis?.disconnect();
       queueRedis?.disconnect();

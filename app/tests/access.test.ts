@@ -1,9 +1,13 @@
+import { randomUUID } from "node:crypto";
 import express, { type Router } from "express";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { KeyStore } from "../src/auth/keyStore.ts";
-import { rules } from "../src/auth/rules.ts";
+import { type Role, rules } from "../src/auth/rules.ts";
 import { Tokens } from "../src/auth/tokens.ts";
+import { createLanguageModel } from "../src/ai/createLanguageModel.ts";
 import { DocumentCache } from "../src/cache/documentCache.ts";
+import { createChat } from "../src/chat/createChat.ts";
+import { FieldCipher } from "../src/crypto/fieldCipher.ts";
 import { Database } from "../src/db/database.ts";
 import { DocumentRepository } from "../src/documents/repository.ts";
 import { documentRoutes } from "../src/documents/routes.ts";
@@ -11,6 +15,8 @@ import { createApp } from "../src/http/app.ts";
 import { listen, type Listener } from "../src/http/listen.ts";
 import { Readiness } from "../src/http/readiness.ts";
 import { Metrics } from "../src/observability/metrics.ts";
+import { speechRoutes } from "../src/speech/routes.ts";
+import { createSpeech } from "../src/speech/speech.ts";
 import { silentLogger } from "./support/logs.ts";
 import { newDatabase } from "./support/postgres.ts";
 import {
@@ -41,11 +47,27 @@ async function appWith(extraRoutes: Router[]) {
   const keysFile = await writeKeyFile();
   const config = testConfig();
   const tokens = new Tokens(new KeyStore(keysFile, silentLogger), config.jwt);
-  const repository = new DocumentRepository(new Database(undefined, silentLogger));
+  const logger = silentLogger;
+  const database = new Database(undefined, logger);
+  const repository = new DocumentRepository(database);
   const cache = new DocumentCache(undefined, 60, metrics, silentLogger);
   const readiness = new Readiness({}, silentLogger);
-  const routes = [documentRoutes(repository, cache), ...extraRoutes];
-  return { app: createApp({ config, logger: silentLogger, metrics, readiness, tokens, routes }), tokens };
+  const admit = async () => Promise.resolve();
+  const chat = createChat({
+    config,
+    cache: undefined,
+    queue: undefined,
+    database,
+    cipher: new FieldCipher(new KeyStore(undefined, logger)),
+    languageModel: createLanguageModel(config.ai, metrics, logger),
+    tokens,
+    admit,
+    metrics,
+    logger,
+  });
+  const speech = speechRoutes(createSpeech(config, undefined, metrics, logger));
+  const routes = [documentRoutes(repository, cache), chat.routes, speech, ...extraRoutes];
+  return { app: createApp({ config, logger, metrics, readiness, tokens, admit, routes }), tokens };
 }
 
 const tenantOfNobody = "7d444840-9dc0-41d8-b245-1ef6a4d4fc9a";
@@ -61,6 +83,11 @@ const expected: Record<string, { allowed: readonly string[]; success: number }> 
   "get /api/v1/documents/:id": { allowed: roles, success: 200 },
   "put /api/v1/documents/:id": { allowed: ["admin", "editor"], success: 200 },
   "delete /api/v1/documents/:id": { allowed: ["admin"], success: 204 },
+  "post /api/v2/chat": { allowed: roles, success: 200 },
+  "get /api/v2/chat/ws": { allowed: roles, success: 426 },
+  "get /api/v2/chat/:answerId/events": { allowed: roles, success: 200 },
+  "post /api/v2/chat/:answerId/feedback": { allowed: roles, success: 204 },
+  "post /api/v2/speech": { allowed: roles, success: 200 },
 };
 
 describe("access to the routes", () => {
@@ -91,6 +118,20 @@ describe("access to the routes", () => {
     return (body as { id: string }).id;
   }
 
+  async function newAnswer(role: Role): Promise<string> {
+    const { body } = await service.call("POST", "/api/v2/chat", {
+      token: await service.token(role, ours),
+      body: { message: "q" },
+    });
+    return /"answerId":"([^"]+)"/.exec(String(body))?.[1] ?? "";
+  }
+
+  const bodies: Record<string, unknown> = {
+    "post /api/v2/chat": { message: "q" },
+    "post /api/v2/chat/:answerId/feedback": { value: 1 },
+    "post /api/v2/speech": { text: "t" },
+  };
+
   const cases = Object.keys(expected).flatMap((route) =>
     ["nobody", ...roles].map((caller) => [route, caller] as const),
   );
@@ -98,12 +139,13 @@ describe("access to the routes", () => {
     const [method = "", path = ""] = route.split(" ");
     const id = await newDocument();
     const role = roles.find((known) => known === caller);
+    const answerId = role && path.includes(":answerId") ? await newAnswer(role) : randomUUID();
     const writes = method === "post" || method === "put";
     const request = (tenant: string | undefined) =>
       (async () =>
-        service.call(method.toUpperCase(), path.replace(":id", id), {
+        service.call(method.toUpperCase(), path.replace(":id", id).replace(":answerId", answerId), {
           ...(role && tenant !== undefined && { token: await service.token(role, tenant) }),
-          ...(writes && { body: { title: "new", content: "new" } }),
+          ...(writes && { body: bodies[route] ?? { title: "new", content: "new" } }),
         }))();
     const { allowed = [], success } = expected[route] ?? {};
 
@@ -112,7 +154,7 @@ describe("access to the routes", () => {
       expect((await request(theirs)).status).toBe(role ? 403 : 401);
       return;
     }
-    if (path.includes(":id")) {
+    if (path.includes(":")) {
       const foreign = await request(theirs);
       expect(foreign.status).toBe(404);
       expect(foreign.headers.get("content-type")).toContain("application/problem+json");

@@ -1,7 +1,7 @@
 import express, { type Express } from "express";
 import helmet from "helmet";
 import type { Logger } from "pino";
-import { guard } from "../auth/guard.ts";
+import { type Admission, guard } from "../auth/guard.ts";
 import { type Rule, rules as allRules } from "../auth/rules.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import type { Config } from "../config/config.ts";
@@ -18,6 +18,7 @@ export interface AppArgs {
   metrics: Metrics;
   readiness: Readiness;
   tokens: Tokens;
+  admit: Admission;
   /** The resources' routes, each by its whole path. */
   routes: express.Router[];
   /** Who may call which route. Default: the table in auth/rules.ts. */
@@ -31,6 +32,7 @@ export function createApp({
   metrics,
   readiness,
   tokens,
+  admit,
   routes,
   rules = allRules,
 }: AppArgs): Express {
@@ -48,7 +50,7 @@ export function createApp({
     }
     next();
   });
-  app.use(guard(rules, tokens));
+  app.use(guard(rules, tokens, admit));
   app.use(probeRoutes(readiness));
   app.use(express.json({ limit: `${config.bodyLimitKiB}kb`, strict: true }));
   for (const router of routes) {
