@@ -3,10 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseApiKeys } from "../src/ai/apiKeys.ts";
-import { chooseModel } from "../src/ai/chooseModel.ts";
 import { createLanguageModel, type ServiceLanguageModel } from "../src/ai/createLanguageModel.ts";
-import { retryAfter } from "../src/ai/failure.ts";
 import type { ChatMessage, CompletionPart } from "../src/ai/languageModel.ts";
 import type { LanguageModelConfig } from "../src/config/config.ts";
 import { Unavailable } from "../src/http/problem.ts";
@@ -77,14 +74,6 @@ describe("the language model", () => {
       key: "key-1",
       body: { model: "small", messages },
     });
-  });
-
-  it("asks the large model once the conversation is longer than the limit", () => {
-    const rule = { model: "large", smallModel: "small", smallModelCharacters: 10 };
-    const said = (length: number): ChatMessage => ({ role: "user", content: "x".repeat(length) });
-    expect(chooseModel([said(10)], rule)).toBe("small");
-    expect(chooseModel([said(11)], rule)).toBe("large");
-    expect(chooseModel([said(5), said(6)], rule)).toBe("large");
   });
 
   it("takes the next key when one is refused or rate-limited, and leaves that one alone", async () => {
@@ -248,24 +237,5 @@ describe("the language model", () => {
       }
     }
     expect(await requests("ok")).toBe(1);
-  });
-});
-
-describe("Retry-After", () => {
-  it("is read as seconds or as a date, and anything else is none", () => {
-    const now = Date.parse("2026-01-01T00:00:00Z");
-    expect(retryAfter("7", now)).toBe(7);
-    expect(retryAfter("Thu, 01 Jan 2026 00:00:09 GMT", now)).toBe(9);
-    expect(retryAfter("Wed, 31 Dec 2025 00:00:00 GMT", now)).toBe(0);
-    expect(retryAfter("soon", now)).toBeUndefined();
-    expect(retryAfter(null, now)).toBeUndefined();
-  });
-});
-
-describe("a file of API keys", () => {
-  it("has one key per line, and is refused with anything else in it", () => {
-    expect(parseApiKeys("a\n\n b \r\n")).toEqual(["a", "b"]);
-    expect(parseApiKeys("\n")).toContain("expected");
-    expect(parseApiKeys("a b")).toContain("expected");
   });
 });

@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { SignJWT } from "jose";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
-import { ActiveUsers } from "../src/observability/activeUsers.ts";
 import { newDatabase } from "./support/postgres.ts";
 import { eventually } from "./support/processes.ts";
 import { FakeProvider, hangs, says, saysSlowly } from "./support/provider.ts";
@@ -248,20 +247,6 @@ describe("chat over a WebSocket", () => {
     expect((await mute.closed)[0]).toBe(1006);
   });
 
-  it("is held up only by itself when it reads slowly, without a growing buffer", async () => {
-    provider.otherwise = says(...Array.from({ length: 60 }, () => "x".repeat(1000)));
-    const slow = authorized();
-    await slow.send(question());
-    await until(slow, "start");
-    slow.socket.pause();
-    const quick = authorized();
-    await quick.send(question());
-    await until(quick, "done");
-    slow.socket.resume();
-    await until(slow, "done");
-    expect(textOf(slow.frames)).toHaveLength(60_000);
-  });
-
   it("is told when the service goes away", async () => {
     const leaving = await start();
     const client = connect(
@@ -273,37 +258,5 @@ describe("chat over a WebSocket", () => {
     const stopped = leaving.stop();
     expect((await client.closed)[0]).toBe(1001);
     await stopped;
-  });
-
-  it("stops at the user's limit, which counts both ways of asking", async () => {
-    const limited = await startTestService(inject("postgres"), database, inject("redis"), {
-      jwt: { ...jwt, keysFile },
-      limits: { chatPerMinute: 2, tenantPerMinute: 1000 },
-    });
-    const user = await service.token("editor", await newTenant(inject("postgres"), database));
-    const { status } = await limited.call("POST", "/api/v2/chat", { token: user, body: { message: "q" } });
-    expect(status).toBe(200);
-    const client = connect({ headers: { authorization: `Bearer ${user}` } }, `${limited.url}/api/v2/chat/ws`);
-    await client.send(question());
-    await until(client, "done");
-    await client.send(question());
-    await until(client, "problem");
-    expect(client.frames.at(-1)).toMatchObject({ data: { status: 429 } });
-    await limited.stop();
-  });
-});
-
-describe("users seen lately", () => {
-  it("are counted once each, for five minutes", () => {
-    const users = new ActiveUsers();
-    users.seen("a", 0);
-    users.seen("b", 0);
-    users.seen("a", 200_000);
-    expect(users.count(299_000)).toBe(2);
-    expect(users.count(301_000)).toBe(1);
-    for (let user = 0; user < 100_010; user++) {
-      users.seen(String(user), 301_000);
-    }
-    expect(users.count(301_000)).toBe(100_000);
   });
 });

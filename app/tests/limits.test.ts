@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { ActiveUsers } from "../src/observability/activeUsers.ts";
 import { newDatabase } from "./support/postgres.ts";
 import { eventually } from "./support/processes.ts";
 import { Redis } from "./support/redis.ts";
 import { jwt, newTenant, startTestService, type TestService, writeKeyFile } from "./support/service.ts";
+import { SocketClient } from "./support/stream.ts";
 
 let queue: Redis;
 let database: string;
@@ -71,6 +73,22 @@ describe("the limits", () => {
     expect(await statuses(2, list(token))).toEqual([200, 200]);
   });
 
+  it("of a user count both ways of asking", async () => {
+    const token = await newUser();
+    expect(await statuses(2, speak(token))).toEqual([200, 200]);
+    const client = new SocketClient(`${first().url}/api/v2/chat/ws`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    for (const type of ["done", "problem"]) {
+      await client.send({ type: "ask", message: "q" });
+      await eventually(() => {
+        expect(client.types()).toContain(type);
+      });
+    }
+    expect(client.frames.at(-1)).toMatchObject({ type: "problem", data: { status: 429 } });
+    client.socket.terminate();
+  });
+
   it("of a tenant are shared by its users and the replicas, and are that tenant's alone", async () => {
     const tenant = await newTenant(inject("postgres"), database);
     const viewer = await first().token("viewer", tenant);
@@ -92,5 +110,20 @@ describe("the limits", () => {
     expect(await statuses(2, list(await newUser()))).toEqual([200, 200]);
     expect(performance.now() - start).toBeLessThan(1000);
     queue.thaw();
+  });
+});
+
+describe("users seen lately", () => {
+  it("are counted once each, for five minutes", () => {
+    const users = new ActiveUsers();
+    users.seen("a", 0);
+    users.seen("b", 0);
+    users.seen("a", 200_000);
+    expect(users.count(299_000)).toBe(2);
+    expect(users.count(301_000)).toBe(1);
+    for (let user = 0; user < 100_010; user++) {
+      users.seen(String(user), 301_000);
+    }
+    expect(users.count(301_000)).toBe(100_000);
   });
 });

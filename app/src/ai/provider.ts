@@ -72,7 +72,9 @@ export class Provider {
       if (!failure) {
         return;
       }
-      const waitMs = Math.max(backoffMs(round), failure.restSeconds * 1000, await this.#keys.untilUsable());
+      const askedFor = Math.max(failure.restSeconds * 1000, await this.#keys.untilUsable());
+      // Timers may be a millisecond early, and a key is not used before its time.
+      const waitMs = Math.ceil(Math.max(backoffMs(round), askedFor)) + 1;
       const tooLate = performance.now() + waitMs >= endsAt;
       if (failure.remedy === "nothing" || round >= this.#config.maxRetries || tooLate) {
         throw failure;

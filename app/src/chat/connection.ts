@@ -28,7 +28,7 @@ const clientMessage = z.discriminatedUnion("type", [
 ]);
 
 export interface ConnectionArgs {
-  chat: ChatService;
+  chat: Pick<ChatService, "ask" | "resume" | "cancel">;
   tokens: Tokens;
   admit: Admission;
   heartbeatSeconds: number;

@@ -94,6 +94,13 @@ export class FakeProvider {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/v1`;
   }
 
+  /** Forgets what it saw and was told. */
+  reset(): void {
+    this.requests.length = 0;
+    this.next.length = 0;
+    this.otherwise = says("Hello", " world");
+  }
+
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     this.#server.close();
