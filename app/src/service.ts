@@ -36,6 +36,8 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   const cacheRedis = config.cache && createRedis(config.cache, "cache", logger);
   const queueRedis = config.queue && createRedis(config.queue, "queue", logger);
 
+  const features = createFeatures({ config, logger, metrics, database, cacheRedis, queueRedis });
+
   const readiness = new Readiness(
     {
       postgres: { check: needing(probePool, "DATABASE_URL", checkPostgres) },
@@ -46,16 +48,17 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
         optional: true,
       },
       "redis-queue": { check: needing(queueRedis, "REDIS_QUEUE_URL", (redis) => redis.ping()) },
+      ...features.externalApis,
     },
     logger,
   );
   if (probePool) {
     metrics.watchKnowledge(() => countDocuments(probePool));
   }
-  const features = createFeatures({ config, logger, metrics, database, cacheRedis, queueRedis });
   const app = createApp({ config, logger, metrics, readiness, ...features });
 
-  const http = await listen(app, config.port);
+  const { chat } = features;
+  const http = await listen(app, config.port, { upgrades: chat.sockets });
   const metricsHttp = await listen(serveMetrics(metrics), config.metricsPort);
   log.info({ port: http.port, metrics_port: metricsHttp.port }, "listening");
 
@@ -66,7 +69,9 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
       log.info({ delay_seconds: config.shutdownDelaySeconds }, "shutting down");
       readiness.shutDown();
       await sleep(config.shutdownDelaySeconds * 1000);
-      await http.close(inFlightGraceSeconds);
+      await chat.sockets.close();
+      // Answers end a little before the connections are cut off, so that their readers hear of it.
+      await Promise.all([http.close(inFlightGraceSeconds), chat.service.close(inFlightGraceSeconds - 2)]);
       await metricsHttp.close(0);
       cacheRedis?.disconnect();
       queueRedis?.disconnect();

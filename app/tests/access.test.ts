@@ -1,6 +1,6 @@
 import express from "express";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { rules } from "../src/auth/rules.ts";
+import { type Role, rules } from "../src/auth/rules.ts";
 import { listen, type Listener } from "../src/http/listen.ts";
 import { appWithout } from "./support/app.ts";
 import { conforming } from "./support/conformance.ts";
@@ -56,6 +56,11 @@ const expected: Record<string, { allowed: readonly string[]; success: number }> 
   ...documents("v1"),
   ...documents("v2"),
   "patch /api/v2/documents/:id": { allowed: ["admin", "editor"], success: 200 },
+  "post /api/v2/chat": { allowed: roles, success: 200 },
+  "get /api/v2/chat/ws": { allowed: roles, success: 426 },
+  "get /api/v2/chat/:answerId/events": { allowed: roles, success: 200 },
+  "post /api/v2/chat/:answerId/feedback": { allowed: roles, success: 204 },
+  "post /api/v2/speech": { allowed: roles, success: 200 },
 };
 
 describe("access to the routes", () => {
@@ -92,7 +97,11 @@ describe("access to the routes", () => {
   }
 
   /** Something of our tenant that the route can be asked about, and a body that it takes. */
-  async function target(method: string, path: string): Promise<{ id?: string; body?: unknown }> {
+  async function target(
+    method: string,
+    path: string,
+    role: Role = "viewer",
+  ): Promise<{ id?: string; body?: unknown }> {
     switch (path) {
       case "/api/v1/documents":
       case "/api/v1/documents/:id":
@@ -114,9 +123,25 @@ describe("access to the routes", () => {
         return { id: (await newUser()).id, body: { role: "editor" } };
       case "/api/v2/admin/users/:id/sessions":
         return { id: (await newUser()).id };
+      case "/api/v2/chat":
+        return { body: { message: "q" } };
+      case "/api/v2/chat/:answerId/events":
+        return { id: await newAnswer(role) };
+      case "/api/v2/chat/:answerId/feedback":
+        return { id: await newAnswer(role), body: { value: 1 } };
+      case "/api/v2/speech":
+        return { body: { text: "t" } };
       default:
         return {};
     }
+  }
+
+  async function newAnswer(role: Role): Promise<string> {
+    const { body } = await service.call("POST", "/api/v2/chat", {
+      token: await service.token(role, ours),
+      body: { message: "q" },
+    });
+    return /"answerId":"([^"]+)"/.exec(String(body))?.[1] ?? "";
   }
 
   const cases = Object.keys(expected).flatMap((route) =>
@@ -124,10 +149,10 @@ describe("access to the routes", () => {
   );
   it.each(cases)("%s is answered to %s as the matrix says", async (route, caller) => {
     const [method = "", path = ""] = route.split(" ");
-    const { id = "", body } = await target(method, path);
     const role = roles.find((known) => known === caller);
+    const { id = "", body } = await target(method, path, role);
     const request = async (tenant: string | undefined) =>
-      service.call(method.toUpperCase(), path.replace(":id", id), {
+      service.call(method.toUpperCase(), path.replace(/:\w+/, id), {
         ...(role && tenant !== undefined && { token: await service.token(role, tenant) }),
         ...(body !== undefined && { body }),
       });
@@ -138,7 +163,7 @@ describe("access to the routes", () => {
       expect((await request(theirs)).status).toBe(role ? 403 : 401);
       return;
     }
-    if (path.includes(":id")) {
+    if (path.includes(":")) {
       const foreign = await request(theirs);
       expect(foreign.status).toBe(404);
       expect(foreign.headers.get("content-type")).toContain("application/problem+json");

@@ -89,6 +89,13 @@ describe("the configuration", () => {
     ["LDAP_GROUP_ROLES", '{"cn=a":"owner"}'],
     ["OIDC_ISSUER", "http://issuer.example"],
     ["OIDC_ISSUER", "http://localhost.example"],
+    ["CORS_ORIGINS", "*"],
+    ["CORS_ORIGINS", "https://example.org/path"],
+    ["AI_URL", "ftp://ai"],
+    ["AI_URL", "https://user:hunter2@ai/v1"],
+    ["AI_KEYS_FILE", "/does/not/exist"],
+    ["AI_MAX_RETRIES", "11"],
+    ["CHAT_LIMIT_PER_MINUTE", "0"],
   ] as const)(
     "is refused for %s=%s even when nothing is required, without repeating the value",
     (name, value) => {

@@ -27,13 +27,20 @@ interface GuardArgs {
   tokens: Tokens;
   sessions: Sessions;
   refusals: Refusals;
+  admit: Admission;
 }
+
+/** What else is asked of a caller who is known; rejects with the problem to answer. */
+export type Admission = (principal: Principal, rule: Pick<Rule, "limit">) => Promise<void>;
 
 /**
  * Lets a request on to the routes only if a rule allows it. The rules are matched by a router of their own, with the
  * same options as the routes, so that both always agree on what a path means; what no rule names is refused.
  */
-export function guard(rules: readonly Rule[], { tokens, sessions, refusals }: GuardArgs): RequestHandler {
+export function guard(
+  rules: readonly Rule[],
+  { tokens, sessions, refusals, admit }: GuardArgs,
+): RequestHandler {
   async function authenticate(request: Request): Promise<Principal> {
     const authorization = request.get("authorization");
     // Whoever sends a token means it: a cookie, which browsers send unasked, never stands in for one that is bad.
@@ -42,7 +49,7 @@ export function guard(rules: readonly Rule[], { tokens, sessions, refusals }: Gu
       sessionsOfRequests.set(request, session);
       return session.principal;
     }
-    const [, token] = /^Bearer ([\w.~+/-]+=*)$/i.exec(authorization ?? "") ?? [];
+    const token = bearerToken(authorization);
     if (token === undefined) {
       await refusals.record("no_credentials");
       throw unauthorized("a bearer token is needed");
@@ -82,6 +89,7 @@ export function guard(rules: readonly Rule[], { tokens, sessions, refusals }: Gu
               : `the role ${principal.role} may not do this`,
           );
         }
+        await admit(principal, rule);
       }
       next("router");
     });
@@ -92,4 +100,9 @@ export function guard(rules: readonly Rule[], { tokens, sessions, refusals }: Gu
   return (request, response, next) => {
     router(request, response, next);
   };
+}
+
+/** The token in the header Authorization; undefined when there is none. */
+export function bearerToken(header: string | undefined): string | undefined {
+  return /^Bearer ([\w.~+/-]+=*)$/i.exec(header ?? "")?.[1];
 }

@@ -1,3 +1,5 @@
+import type { LimitName } from "../http/rateLimit.ts";
+
 export const roles = ["admin", "editor", "viewer"] as const;
 export type Role = (typeof roles)[number];
 
@@ -8,6 +10,8 @@ export interface Rule {
   path: string;
   /** `public` needs no token. */
   allow: "public" | readonly Role[];
+  /** A limit of its own per user, besides that of all the tenant's requests. */
+  limit?: LimitName;
 }
 
 /** The documents' rules, which are the same in both versions of the API. */
@@ -41,4 +45,10 @@ export const rules: readonly Rule[] = [
   ...documentRules("/api/v1/documents"),
   ...documentRules("/api/v2/documents"),
   { method: "patch", path: "/api/v2/documents/:id", allow: ["admin", "editor"] },
+  { method: "post", path: "/api/v2/chat", allow: ["admin", "editor", "viewer"], limit: "chat" },
+  // Each question over it is counted as one at /api/v2/chat.
+  { method: "get", path: "/api/v2/chat/ws", allow: ["admin", "editor", "viewer"] },
+  { method: "get", path: "/api/v2/chat/:answerId/events", allow: ["admin", "editor", "viewer"] },
+  { method: "post", path: "/api/v2/chat/:answerId/feedback", allow: ["admin", "editor", "viewer"] },
+  { method: "post", path: "/api/v2/speech", allow: ["admin", "editor", "viewer"], limit: "chat" },
 ];

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { roles } from "../auth/rules.ts";
 import { tenantName } from "../db/tenants.ts";
-import { readOrUndefined, secretFile, wholeNumber } from "./schemas.ts";
+import { readOrUndefined, secretFile, wholeNumber } from "./forms.ts";
 
 const groupRolesForm = 'expected {"<group DN>":"admin|editor|viewer"} with at least one group';
 const groupRoles = z

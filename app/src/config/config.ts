@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { checkAuth } from "./authVariables.ts";
 import type { Role } from "../auth/rules.ts";
-import { type DatabaseAddress, type RedisAddress, type VariableName, variables } from "./variables.ts";
+import type { DatabaseAddress, RedisAddress } from "./forms.ts";
+import { type VariableName, variables } from "./variables.ts";
 
 export interface DatabaseConfig extends DatabaseAddress {
   passwordFile: string | undefined;
@@ -54,6 +55,44 @@ export interface TracingConfig {
   sampleRatio: number;
 }
 
+/** How an external API is called; the stub stands in where `url` is undefined. */
+export interface ProviderConfig {
+  url: string | undefined;
+  keysFile: string | undefined;
+  /** Longest silence of one attempt. */
+  timeoutSeconds: number;
+  maxRetries: number;
+  /** All attempts together. */
+  deadlineSeconds: number;
+}
+
+export interface LanguageModelConfig extends ProviderConfig {
+  model: string;
+  smallModel: string;
+  /** Conversations up to this length in characters go to the small model. */
+  smallModelCharacters: number;
+  modeFile: string | undefined;
+}
+
+export interface SpeechConfig extends ProviderConfig {
+  model: string;
+}
+
+export interface ChatConfig {
+  answerTtlSeconds: number;
+  speechTtlSeconds: number;
+  sessionTtlSeconds: number;
+  sessionTurns: number;
+  resumeSeconds: number;
+  heartbeatSeconds: number;
+}
+
+/** Both are shared by all replicas. */
+export interface LimitsConfig {
+  chatPerMinute: number;
+  tenantPerMinute: number;
+}
+
 export interface Config {
   environment: "development" | "test" | "production";
   logLevel: "debug" | "info" | "warn" | "error";
@@ -79,6 +118,10 @@ export interface Config {
   /** As browsers send them: scheme, host and port. */
   corsOrigins: string[];
   tracing: TracingConfig;
+  ai: LanguageModelConfig;
+  speech: SpeechConfig;
+  chat: ChatConfig;
+  limits: LimitsConfig;
 }
 
 /** One variable that is missing or malformed. Never carries the value: it may be a secret. */
@@ -162,6 +205,34 @@ function toConfig(env: z.infer<typeof schema>): Config {
           },
     corsOrigins: env.CORS_ORIGINS,
     tracing: { url: env.OTLP_TRACES_URL, sampleRatio: env.TRACE_SAMPLE_RATIO },
+    ai: {
+      url: env.AI_URL,
+      keysFile: env.AI_KEYS_FILE,
+      model: env.AI_MODEL,
+      smallModel: env.AI_SMALL_MODEL,
+      smallModelCharacters: env.AI_SMALL_MODEL_CHARACTERS,
+      timeoutSeconds: env.AI_TIMEOUT_SECONDS,
+      maxRetries: env.AI_MAX_RETRIES,
+      deadlineSeconds: env.AI_DEADLINE_SECONDS,
+      modeFile: env.AI_MODE_FILE,
+    },
+    speech: {
+      url: env.SPEECH_URL,
+      keysFile: env.SPEECH_KEYS_FILE,
+      model: env.SPEECH_MODEL,
+      timeoutSeconds: env.SPEECH_TIMEOUT_SECONDS,
+      maxRetries: env.SPEECH_MAX_RETRIES,
+      deadlineSeconds: env.SPEECH_DEADLINE_SECONDS,
+    },
+    chat: {
+      answerTtlSeconds: env.AI_CACHE_TTL_SECONDS,
+      speechTtlSeconds: env.SPEECH_CACHE_TTL_SECONDS,
+      sessionTtlSeconds: env.SESSION_TTL_SECONDS,
+      sessionTurns: env.SESSION_TURNS,
+      resumeSeconds: env.CHAT_RESUME_SECONDS,
+      heartbeatSeconds: env.CHAT_HEARTBEAT_SECONDS,
+    },
+    limits: { chatPerMinute: env.CHAT_LIMIT_PER_MINUTE, tenantPerMinute: env.TENANT_LIMIT_PER_MINUTE },
   };
 }
 

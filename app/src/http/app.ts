@@ -1,7 +1,7 @@
 import express, { type Express } from "express";
 import helmet from "helmet";
 import type { Logger } from "pino";
-import { guard } from "../auth/guard.ts";
+import { type Admission, guard } from "../auth/guard.ts";
 import type { Refusals } from "../auth/refusals.ts";
 import { type Rule, rules as allRules } from "../auth/rules.ts";
 import type { Sessions } from "../auth/sessions.ts";
@@ -24,6 +24,7 @@ export interface AppArgs {
   tokens: Tokens;
   sessions: Sessions;
   refusals: Refusals;
+  admit: Admission;
   /** The resources' routes, each by its whole path. */
   routes: express.Router[];
   /** Who may call which route. Default: the table in auth/rules.ts. */
@@ -39,6 +40,7 @@ export function createApp({
   tokens,
   sessions,
   refusals,
+  admit,
   routes,
   rules = allRules,
 }: AppArgs): Express {
@@ -59,7 +61,7 @@ export function createApp({
   if (config.corsOrigins.length > 0) {
     app.use(allowOrigins(config.corsOrigins));
   }
-  app.use(guard(rules, { tokens, sessions, refusals }));
+  app.use(guard(rules, { tokens, sessions, refusals, admit }));
   app.use(probeRoutes(readiness));
   app.use(readBodies(config.bodyLimitKiB));
   for (const router of routes) {

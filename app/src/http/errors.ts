@@ -31,7 +31,7 @@ export function answerErrors(logger: Logger): ErrorRequestHandler {
 }
 
 /** Express and its body parser mark errors of the caller with a status and `expose`; anything else is ours. */
-function toProblem(error: unknown): Problem {
+export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) {
     return error;
   }

@@ -1,4 +1,11 @@
-import { createServer, type RequestListener, type Server, type ServerOptions, STATUS_CODES } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  STATUS_CODES,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { invalid, Problem } from "./problem.ts";
@@ -8,6 +15,13 @@ export interface Listener {
   port: number;
   /** Stops accepting, lets requests in flight finish for so long, then cuts them off. */
   close(graceSeconds: number): Promise<void>;
+}
+
+/** What takes connections over that are no longer to speak HTTP. */
+export interface Upgrades {
+  /** Whether the request is one of those; any other is answered as if it had not asked. */
+  concerns(request: IncomingMessage): boolean;
+  take(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
 
 /** Longer than nginx keeps its upstream connections (60 s): the side that sends requests must be the one to close. */
@@ -25,9 +39,22 @@ const limits: ServerOptions = {
 export async function listen(
   handler: RequestListener,
   port: number,
-  options: ServerOptions = {},
+  options: ServerOptions & { upgrades?: Upgrades } = {},
 ): Promise<Listener> {
-  const server = createServer({ ...limits, ...options }, handler);
+  const { upgrades, ...serverOptions } = options;
+  const server = createServer(
+    {
+      ...limits,
+      shouldUpgradeCallback: (request) => upgrades?.concerns(request) ?? false,
+      ...serverOptions,
+    },
+    handler,
+  );
+  if (upgrades) {
+    server.on("upgrade", (request, socket, head) => {
+      upgrades.take(request, socket, head);
+    });
+  }
   server.on("clientError", refuseMalformed);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

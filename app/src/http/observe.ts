@@ -7,7 +7,7 @@ import {
   SpanKind,
   trace,
 } from "@opentelemetry/api";
-import type { Request, RequestHandler } from "express";
+import type { Request, RequestHandler, Response } from "express";
 import type { Logger } from "pino";
 import { requestContext, runInContext } from "../observability/context.ts";
 import type { Metrics } from "../observability/metrics.ts";
@@ -16,6 +16,15 @@ import { probePaths } from "./probes.ts";
 
 /** Nginx's status for a caller who left before the answer. */
 const clientClosedRequest = 499;
+
+const firstBytes = new WeakMap<Response, number>();
+
+/** For streams: their response time is that to the first piece of the answer, however long they go on. */
+export function firstByteSent(response: Response): void {
+  if (!firstBytes.has(response)) {
+    firstBytes.set(response, performance.now());
+  }
+}
 
 /** Gives the request its context and span, and when it is over writes one log line and its metrics. */
 export function observeRequests(logger: Logger, metrics: Metrics): RequestHandler {
@@ -33,11 +42,12 @@ export function observeRequests(logger: Logger, metrics: Metrics): RequestHandle
       response.set("X-Request-Id", context.requestId ?? "");
       const finished = AsyncLocalStorage.bind(() => {
         const seconds = (performance.now() - start) / 1000;
+        const untilFirstByte = ((firstBytes.get(response) ?? performance.now()) - start) / 1000;
         const status = response.writableFinished ? response.statusCode : clientClosedRequest;
         const endpoint = routeTemplate(request);
         const isProbe = probePaths.includes(endpoint);
         if (!isProbe) {
-          metrics.requestAnswered(request.method, endpoint, status, seconds);
+          metrics.requestAnswered(request.method, endpoint, status, untilFirstByte);
         }
         span?.updateName(`${request.method} ${endpoint}`).setAttributes({
           "http.route": endpoint,

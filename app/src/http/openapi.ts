@@ -11,11 +11,18 @@ import {
 import { paths as auditPaths } from "../audit/openapi.ts";
 import { paths as authPaths } from "../auth/openapi.ts";
 import { type Rule, rules as allRules } from "../auth/rules.ts";
+import { paths as chatPaths } from "../chat/openapi.ts";
 import { paths as documentPaths } from "../documents/openapi.ts";
 import { paths as servicePaths } from "./openapiPaths.ts";
 
 /** What each feature says of its own routes. */
-const features: readonly ZodOpenApiPathsObject[] = [servicePaths, authPaths, auditPaths, documentPaths];
+const features: readonly ZodOpenApiPathsObject[] = [
+  servicePaths,
+  authPaths,
+  auditPaths,
+  documentPaths,
+  chatPaths,
+];
 
 export type OpenApiDocument = ReturnType<typeof createDocument>;
 

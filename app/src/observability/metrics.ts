@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 import { within } from "../deadline.ts";
 
 const knowledgeReuseMs = 30_000;
+import { ActiveUsers } from "./activeUsers.ts";
 
 /** What the pool of Postgres connections is doing. */
 export interface PoolUse {
@@ -69,8 +70,67 @@ export class Metrics {
     labelNames: ["outcome"],
     registers: [this.registry],
   });
+  readonly #aiRequests = new Counter({
+    name: "app_ai_requests_total",
+    help: "Attempts at external APIs, by provider and outcome (ok, timeout, rate_limited, ...)",
+    labelNames: ["provider", "outcome"],
+    registers: [this.registry],
+  });
+  readonly #aiLimits = new Gauge({
+    name: "app_ai_limit_seconds",
+    help: "Configured limits of external APIs: silence of one attempt (timeout), all attempts together (deadline)",
+    labelNames: ["provider", "limit"],
+    registers: [this.registry],
+  });
+  readonly #aiRetries = new Gauge({
+    name: "app_ai_max_retries",
+    help: "Configured number of times an external API is asked again",
+    labelNames: ["provider"],
+    registers: [this.registry],
+  });
+  readonly #aiCircuit = new Gauge({
+    name: "app_ai_circuit_open",
+    help: "Whether an external API is left alone after failing again and again (1) or asked (0)",
+    labelNames: ["provider"],
+    registers: [this.registry],
+  });
+  readonly #chats = new Counter({
+    name: "app_chats_total",
+    help: "Questions answered, by outcome (ok, cached, degraded, cancelled, error)",
+    labelNames: ["outcome"],
+    registers: [this.registry],
+  });
+  readonly #feedback = new Counter({
+    name: "app_feedback_total",
+    help: "Answers judged by their readers (up, down)",
+    labelNames: ["value"],
+    registers: [this.registry],
+  });
+  readonly #streams = new Gauge({
+    name: "app_active_streams",
+    help: "Streams open now, by transport (sse, websocket)",
+    labelNames: ["transport"],
+    registers: [this.registry],
+  });
+  readonly #streamDuration = new Histogram({
+    name: "app_stream_duration_seconds",
+    help: "Time from a stream's beginning to its end",
+    labelNames: ["transport"],
+    buckets: [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600],
+    registers: [this.registry],
+  });
+  readonly #users = new ActiveUsers();
 
   constructor() {
+    const users = this.#users;
+    new Gauge({
+      name: "app_active_users",
+      help: "Different users seen by this replica in the last 5 minutes, counted up to 100,000",
+      registers: [this.registry],
+      collect() {
+        this.set(users.count());
+      },
+    });
     collectDefaultMetrics({ register: this.registry });
   }
 
@@ -130,6 +190,43 @@ export class Metrics {
         }
       },
     });
+  }
+
+  userSeen(user: string): void {
+    this.#users.seen(user);
+  }
+
+  aiRequested(provider: string, outcome: string): void {
+    this.#aiRequests.inc({ provider, outcome });
+  }
+
+  aiCircuit(provider: string, open: boolean): void {
+    this.#aiCircuit.set({ provider }, open ? 1 : 0);
+  }
+
+  aiConfigured(provider: string, timeoutSeconds: number, deadlineSeconds: number, maxRetries: number): void {
+    this.#aiLimits.set({ provider, limit: "timeout" }, timeoutSeconds);
+    this.#aiLimits.set({ provider, limit: "deadline" }, deadlineSeconds);
+    this.#aiRetries.set({ provider }, maxRetries);
+    this.aiCircuit(provider, false);
+  }
+
+  chatEnded(outcome: "ok" | "cached" | "degraded" | "cancelled" | "error"): void {
+    this.#chats.inc({ outcome });
+  }
+
+  feedbackGiven(value: 1 | -1): void {
+    this.#feedback.inc({ value: value > 0 ? "up" : "down" });
+  }
+
+  /** @returns what to call at the stream's end. */
+  streamStarted(transport: "sse" | "websocket"): () => void {
+    const end = this.#streamDuration.startTimer({ transport });
+    this.#streams.inc({ transport });
+    return () => {
+      end();
+      this.#streams.dec({ transport });
+    };
   }
 
   watchPool(use: () => PoolUse): void {
