@@ -41,6 +41,31 @@ describe("the configuration", () => {
     });
   });
 
+  it("takes origins and the collector as they are written", () => {
+    const { config } = readConfig({
+      CORS_ORIGINS: "https://a.example, https://b.example:8443",
+      OTLP_TRACES_URL: "http://collector:4318/v1/traces",
+      TRACE_SAMPLE_RATIO: "0.25",
+    });
+    expect(config).toMatchObject({
+      corsOrigins: ["https://a.example", "https://b.example:8443"],
+      tracing: { url: "http://collector:4318/v1/traces", sampleRatio: 0.25 },
+    });
+    expect(readConfig({}).config).toMatchObject({
+      corsOrigins: [],
+      tracing: { url: undefined, sampleRatio: 0.1 },
+    });
+  });
+
+  it("refuses field keys of another size than AES-256 takes", async () => {
+    const path = join(await mkdtemp(join(tmpdir(), "secret-")), "field-keys.json");
+    await writeFile(path, JSON.stringify({ active: "k", keys: { k: Buffer.alloc(48).toString("base64") } }));
+    expect(readConfig({ JWT_KEYS_FILE: path }).config).toBeDefined();
+    const { config, problems } = readConfig({ FIELD_KEYS_FILE: path });
+    expect(config).toBeUndefined();
+    expect(JSON.stringify(problems)).toContain("exactly 32 bytes");
+  });
+
   it("names every missing variable with its purpose, and the service starts without them", () => {
     const { config, problems } = readConfig({});
     expect(config).toBeDefined();
@@ -96,6 +121,17 @@ describe("the configuration", () => {
     ["AI_KEYS_FILE", "/does/not/exist"],
     ["AI_MAX_RETRIES", "11"],
     ["CHAT_LIMIT_PER_MINUTE", "0"],
+    ["CORS_ORIGINS", "*"],
+    ["CORS_ORIGINS", "null"],
+    ["CORS_ORIGINS", "http://console.example.com"],
+    ["CORS_ORIGINS", "https://console.example.com/"],
+    ["CORS_ORIGINS", "https://console.example.com:443"],
+    ["CORS_ORIGINS", "https://*.example.com,"],
+    ["OTLP_TRACES_URL", "collector:4318"],
+    ["OTLP_TRACES_URL", "http://user:hunter2@collector:4318/v1/traces"],
+    ["TRACE_SAMPLE_RATIO", "1.1"],
+    ["TRACE_SAMPLE_RATIO", "-0"],
+    ["TRACE_SAMPLE_RATIO", "1e-3"],
   ] as const)(
     "is refused for %s=%s even when nothing is required, without repeating the value",
     (name, value) => {

@@ -120,6 +120,7 @@ describe("a log line", () => {
       "failed",
     );
     expect(lines[0]).toContain("23505");
+    expect(lines[0]).toContain('"error":{"type":"Error","message":"outer"');
     expect(lines[0]).not.toContain("a@b.c");
   });
 

@@ -17,7 +17,7 @@ const severities: Record<string, string> = {
  * What JSON leaves as it is, and some reader of lines takes for an end of line, a command to the terminal (U+009B) or
  * an order to show text backwards.
  */
-const treacherous = /(?!\n)[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\ufeff]/gu;
+const treacherous = /(?!\n)[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Surrogate}\ufeff]/gu;
 
 function safeLine(line: string): string {
   return withoutSecrets(line).replace(
@@ -46,6 +46,8 @@ export function createLogger(
         level: (label) => ({ level: label, severity: severities[label] }),
         log: (fields) => loggable(fields) as Record<string, unknown>,
       },
+      // Described by then; pino's own would take the description for an error of the type Object.
+      serializers: { error: (described: unknown) => described },
       mixin: () => {
         const { requestId, traceId, tenantId, jobId } = currentContext();
         const span = trace.getActiveSpan()?.spanContext();
