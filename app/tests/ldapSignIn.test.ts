@@ -101,8 +101,9 @@ describe("signing in through the directory", () => {
     const local = await createUser(service, tenant, "admin");
     await server.stop();
     // More often than one may fail: what is not the caller's fault does not count.
-    for (let attempt = 0; attempt < 11; attempt++) {
-      expect((await trySignIn(service, user("eve"))).status).toBe(503);
+    for (let round = 0; round < 2; round++) {
+      const attempts = await Promise.all(Array.from({ length: 6 }, () => trySignIn(service, user("eve"))));
+      expect(new Set(attempts.map(({ status }) => status))).toEqual(new Set([503]));
     }
     expect((await trySignIn(service, local)).status).toBe(200);
     await server.start();
