@@ -100,7 +100,11 @@ describe("signing in through the directory", () => {
   it("answers 503 while the directory is away, and local users still sign in", async () => {
     const local = await createUser(service, tenant, "admin");
     await server.stop();
-    expect((await trySignIn(service, user("eve"))).status).toBe(503);
+    // More often than one may fail: what is not the caller's fault does not count.
+    for (let round = 0; round < 2; round++) {
+      const attempts = await Promise.all(Array.from({ length: 6 }, () => trySignIn(service, user("eve"))));
+      expect(new Set(attempts.map(({ status }) => status))).toEqual(new Set([503]));
+    }
     expect((await trySignIn(service, local)).status).toBe(200);
     await server.start();
     expect((await trySignIn(service, user("eve"))).status).toBe(200);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { PoolClient } from "pg";
 import type { Logger } from "pino";
 import { audit } from "../audit/audit.ts";
@@ -23,6 +24,12 @@ interface SignInArgs {
   metrics: Metrics;
   logger: Logger;
 }
+
+/**
+ * Failures are answered no sooner than this, in milliseconds. An unknown tenant has no audit log to be written to, and a
+ * directory takes its own time: without it the clock would say which of the three names was wrong.
+ */
+const failureTakesMs = 300;
 
 /** For the audit log and never for the caller: every failure is answered alike. */
 type Failure = "no_such_user" | "wrong_password" | "no_role" | "disabled";
@@ -55,11 +62,13 @@ export class SignIn {
       metrics.signedIn(error instanceof Problem ? "limited" : "error");
       throw error;
     }
+    const start = performance.now();
     try {
       const tenantId = await findTenant(database, input.tenant);
       const granted = await this.#attempt(tenantId, input, kind, grant);
       if (!granted) {
         metrics.signedIn("failure");
+        await sleep(Math.max(0, failureTakesMs - (performance.now() - start)));
         throw unauthorized("tenant, user name or password is wrong");
       }
       await limit.forget(input.tenant, input.username);
@@ -68,6 +77,7 @@ export class SignIn {
     } catch (error) {
       if (!(error instanceof Problem && error.status === 401)) {
         metrics.signedIn("error");
+        await limit.giveBack(input.tenant, input.username);
       }
       throw error;
     }

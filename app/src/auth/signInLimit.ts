@@ -44,6 +44,11 @@ export class SignInLimit {
     }
   }
 
+  /** For an attempt that failed by no fault of the caller's. */
+  async giveBack(tenant: string, username: string): Promise<void> {
+    await this.#limiter.reward(key(tenant, username));
+  }
+
   async forget(tenant: string, username: string): Promise<void> {
     await this.#limiter.delete(key(tenant, username));
   }
