@@ -81,7 +81,13 @@ function secretProblems(
 }
 
 /** What a stack without a vault must be given. */
-const secretNames: Record<keyof SecretValues, true> = { tlsBundle: true, ageIdentity: true };
+const secretNames: Record<keyof SecretValues, true> = {
+  tlsBundle: true,
+  internalCa: true,
+  postgresTls: true,
+  redisTls: true,
+  ageIdentity: true,
+};
 
 function productionProblems({ environment, app, edge, postgres }: Sections): string[] {
   if (environment !== "production") return [];

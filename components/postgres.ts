@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { certificateAnnotation, type ServerCertificate } from "./certificates";
 import { allowOneEviction } from "./disruption";
 import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni";
 import { checksumAnnotation, manifestFiles } from "./manifests";
@@ -38,6 +39,8 @@ export interface PostgresArgs {
   readonly maxConnections: number;
   /** Keeps the volumes when the stack is destroyed. */
   readonly retainData: boolean;
+  /** Names: `postgres.data…`, `*.postgres-members.data…` and `localhost`. */
+  readonly certificate: ServerCertificate;
   /** Keeps the roles' passwords. */
   readonly secrets: SecretStore;
 }
@@ -60,6 +63,8 @@ export class Postgres extends pulumi.ComponentResource {
   readonly appUser: DatabaseUser;
   /** Reads everything for dumps. */
   readonly backupUser: DatabaseUser;
+  /** Authority that signed the servers' certificate; unencrypted connections are refused. */
+  readonly ca: StoredSecret;
   readonly metrics: MetricsTarget;
 
   constructor(resourceName: string, args: PostgresArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -73,12 +78,15 @@ export class Postgres extends pulumi.ComponentResource {
     this.owner = user("app_owner");
     this.appUser = user("app_user");
     this.backupUser = user("app_backup");
+    this.ca = args.certificate.ca;
 
     const config = manifestFiles("patroni");
     const settings = { "settings.yml": patroniSettings(args) };
     const volume = secrets.mount(name, {
       namespace,
       files: {
+        "tls.pem": args.certificate.bundle,
+        "ca.crt": args.certificate.ca,
         "replication-password": secrets.generate("postgres-replication-password"),
         "rewind-password": secrets.generate("postgres-rewind-password"),
         "owner-password": this.owner.password,
@@ -98,6 +106,10 @@ export class Postgres extends pulumi.ComponentResource {
       patroni: configMap("patroni", config),
       "patroni-settings": configMap("settings", settings),
     };
+    const annotations = certificateAnnotation(args.certificate).apply((certificate) => ({
+      ...checksumAnnotation({ ...config, ...settings }),
+      ...certificate,
+    }));
     const services = patroniServices(this, namespace);
     const access = patroniAccess(this, namespace);
     const runtime = scratch("run", "/run/patroni");
@@ -117,7 +129,7 @@ export class Postgres extends pulumi.ComponentResource {
           },
           selector: { matchLabels: selector(name) },
           template: {
-            metadata: { labels: metadataLabels, annotations: checksumAnnotation({ ...config, ...settings }) },
+            metadata: { labels: metadataLabels, annotations },
             spec: {
               ...restrictedPod,
               // Patroni keeps its leader lock and its own pod's role through the API.

@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { certificateAnnotation, type ServerCertificate } from "./certificates";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import {
   labels,
@@ -28,14 +29,20 @@ export interface RedisArgs {
   readonly resources: Resources;
   /** Keeps the volume when the stack is destroyed. */
   readonly retainData: boolean;
-  /** Keeps the password. */
+  /** Names: `redis-queue.data…`, `redis-cache.data…` and `localhost`. */
+  readonly certificate: ServerCertificate;
+  /** Keeps the passwords. */
   readonly secrets: SecretStore;
 }
 
 /** One Redis instance, as a queue that loses nothing it was given or as a cache that may be lost. */
 export class Redis extends pulumi.ComponentResource {
   readonly endpoint: Endpoint;
+  /** Signs in as `app`. */
+  readonly user = "app";
   readonly password: StoredSecret;
+  /** Authority that signed the certificate; there is no unencrypted port. */
+  readonly ca: StoredSecret;
 
   constructor(resourceName: string, args: RedisArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:data:Redis", resourceName, {}, opts);
@@ -44,8 +51,17 @@ export class Redis extends pulumi.ComponentResource {
     const metadata = { name, namespace, labels: labels(name, purpose) };
     const child = { parent: this };
 
+    this.ca = args.certificate.ca;
     this.password = args.secrets.generate(`${name}-password`);
-    const volume = args.secrets.mount(name, { namespace, files: { password: this.password } });
+    const volume = args.secrets.mount(name, {
+      namespace,
+      files: {
+        "tls.pem": args.certificate.bundle,
+        "ca.crt": args.certificate.ca,
+        "app-password": this.password,
+        "monitoring-password": args.secrets.generate(`${name}-monitoring-password`),
+      },
+    });
     const files = manifestFiles("redis");
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
     const service = new k8s.core.v1.Service(
@@ -53,6 +69,10 @@ export class Redis extends pulumi.ComponentResource {
       { metadata, spec: { selector: selector(name), ports: [{ name: "redis", port: 6379 }] } },
       child,
     );
+    const annotations = certificateAnnotation(args.certificate).apply((certificate) => ({
+      ...checksumAnnotation(files),
+      ...certificate,
+    }));
     const runtime = scratch("run", "/run/redis", 1);
     const data = scratch("data", "/var/lib/redis");
     const ping = { exec: { command: ["/bin/sh", "/etc/groundwork/redis/ping.sh"] }, timeoutSeconds: 5 };
@@ -71,7 +91,7 @@ export class Redis extends pulumi.ComponentResource {
             whenScaled: "Retain",
           },
           template: {
-            metadata: { labels: metadata.labels, annotations: checksumAnnotation(files) },
+            metadata: { labels: metadata.labels, annotations },
             spec: {
               ...restrictedPod,
               containers: [

@@ -5,6 +5,7 @@ import { currentCluster, ensureCluster, loadImages, removeCluster, type Cluster 
 import { preparedEngine, prepareEngine } from "./engine.ts";
 import { buildGoTool } from "./gotools.ts";
 import { backupKey, caPath, edgeCertificate } from "./identity.ts";
+import { internalCertificates } from "./internalCertificates.ts";
 import { ensureImages, removeImages, type LocalImages } from "./images.ts";
 import { withLock } from "./lock.ts";
 import { recover } from "./recover.ts";
@@ -82,7 +83,11 @@ export async function configure({ engine, cluster, images }: World): Promise<voi
       "groundwork:monitoring": { grafana: !("grafana" in images.missing) },
       "groundwork:backups": { ageRecipient: key.recipient },
     },
-    { "groundwork:tlsBundle": await edgeCertificate(["localhost"]), "groundwork:ageIdentity": key.identity },
+    {
+      "groundwork:tlsBundle": await edgeCertificate(["localhost"]),
+      ...(await internalCertificates()),
+      "groundwork:ageIdentity": key.identity,
+    },
   );
 }
 

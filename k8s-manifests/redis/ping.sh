@@ -1,6 +1,7 @@
 #!/bin/sh
 # Probe: succeeds when Redis answers a signed-in PING.
 set -eu
-REDISCLI_AUTH=$(cat /run/secrets/groundwork/password)
+secrets=/run/secrets/groundwork
+REDISCLI_AUTH=$(cat "$secrets/monitoring-password")
 export REDISCLI_AUTH
-[ "$(redis-cli ping)" = PONG ]
+[ "$(redis-cli --tls --cacert "$secrets/ca.crt" --user monitoring ping)" = PONG ]

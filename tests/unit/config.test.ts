@@ -12,9 +12,14 @@ const development = {
   "groundwork:images": '{"app":"app:1","postgres":"postgres:1"}',
   "groundwork:backups": `{"ageRecipient":"age1${"q".repeat(58)}"}`,
   "groundwork:tlsBundle": tls,
+  "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
+  "groundwork:postgresTls": tls,
+  "groundwork:redisTls": tls,
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
-const secretKeys = new Set(["groundwork:tlsBundle", "groundwork:ageIdentity"]);
+const secretKeys = new Set(
+  ["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"].map((key) => `groundwork:${key}`),
+);
 const production = {
   "groundwork:environment": "production",
   "groundwork:cluster": '{"context":"aks"}',

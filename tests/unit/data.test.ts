@@ -1,6 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
 
+import { manifestFiles } from "../../components/manifests";
 import { patroniSettings } from "../../components/patroni";
 import { Postgres } from "../../components/postgres";
 import { memorySettings } from "../../components/postgresSettings";
@@ -11,7 +13,11 @@ import { at, ofType, register, type Registered } from "./mocks";
 const namespace = pulumi.output("data");
 const resources = { cpuMillis: 100, memoryMiB: 1024 };
 
-function postgres(members: number, retainData = false): Promise<Registered[]> {
+function certificate(secrets: KubernetesSecretStore, pem = "chain and key") {
+  return { bundle: secrets.keep("tls", pem), ca: secrets.keep("internal-ca", "authority") };
+}
+
+function postgres(members: number, retainData = false, pem?: string): Promise<Registered[]> {
   return register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const image = "postgres:1";
@@ -23,6 +29,7 @@ function postgres(members: number, retainData = false): Promise<Registered[]> {
       resources,
       maxConnections: 100,
       retainData,
+      certificate: certificate(secrets, pem),
       secrets,
     });
   });
@@ -66,6 +73,24 @@ describe("Postgres", () => {
     expect(JSON.stringify(ofType(all, ":Secret"))).toContain("generated-");
   });
 
+  test("takes encrypted connections only, from others in the cluster", () => {
+    const { postgresql } = parse(manifestFiles("patroni")["patroni.yml"] ?? "") as {
+      postgresql: { pg_hba: string[]; parameters: Record<string, string> };
+    };
+    expect(postgresql.parameters["ssl"]).toBe("on");
+    const remote = postgresql.pg_hba.map((line) => line.split(" ")).filter(([type]) => type !== "local");
+    const open = remote.filter(([type, , , , method]) => type !== "hostssl" && method !== "reject");
+    expect(remote.length).toBeGreaterThan(3);
+    expect(open).toEqual([]);
+  });
+
+  test("rolls its members when its certificate changes", async () => {
+    const annotations = async (pem: string) =>
+      at(ofType(await postgres(1, false, pem), ":StatefulSet")[0], "spec.template.metadata.annotations");
+    expect(await annotations("a")).toEqual(await annotations("a"));
+    expect(await annotations("a")).not.toEqual(await annotations("b"));
+  });
+
   test("waits for a quorum of replicas only where there are any", () => {
     expect(patroniSettings({ members: 1, resources, maxConnections: 100 })).toContain(
       "synchronous_mode: off",
@@ -98,6 +123,7 @@ describe("Redis", () => {
         ...storage,
         resources,
         retainData: false,
+        certificate: certificate(secrets),
         secrets,
       });
     });

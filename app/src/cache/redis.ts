@@ -1,7 +1,20 @@
 import { readFileSync } from "node:fs";
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "pino";
 import type { RedisConfig } from "../config/config.ts";
+
+/** Where and as whom to connect; over TLS only to a server whose certificate bears the name, signed by the CA. */
+export function connectionOptions(config: RedisConfig) {
+  const { host, port, user, databaseIndex, tls, caFile } = config;
+  return {
+    host,
+    port,
+    db: databaseIndex,
+    ...(tls && { tls: caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") } }),
+    ...(user !== undefined && { username: user }),
+    password: readPassword(config),
+  } satisfies RedisOptions;
+}
 
 /**
  * A client that fails at once while Redis is away instead of queueing, and reconnects for ever in the background. The
@@ -10,11 +23,7 @@ import type { RedisConfig } from "../config/config.ts";
 export function createRedis(config: RedisConfig, name: string, logger: Logger): Redis {
   const log = logger.child({ module: "redis" });
   const redis: Redis = new Redis({
-    host: config.host,
-    port: config.port,
-    db: config.databaseIndex,
-    ...(config.tls && { tls: {} }),
-    password: readPassword(config),
+    ...connectionOptions(config),
     connectionName: `groundwork-app-${name}`,
     keepAlive: 10_000,
     connectTimeout: 1000,

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { z } from "zod";
@@ -13,6 +14,8 @@ export interface DatabaseAddress {
 
 /** Where a Redis listens; `tls` comes from the scheme `rediss`. */
 export interface RedisAddress {
+  /** ACL user; undefined is the default user. */
+  user: string | undefined;
   host: string;
   port: number;
   tls: boolean;
@@ -78,17 +81,17 @@ function redisUrl(passwordVariable: string) {
       !url ||
       !["redis:", "rediss:"].includes(url.protocol) ||
       !url.hostname ||
-      url.username ||
       url.password ||
       url.search ||
       !/^\/?\d{0,2}$/.test(url.pathname)
     ) {
       context.addIssue(
-        `expected redis://host:port or rediss://host:port, the password in ${passwordVariable}`,
+        `expected redis://user@host:port or rediss://user@host:port, the password in ${passwordVariable}`,
       );
       return z.NEVER;
     }
     return {
+      user: decodeURIComponent(url.username) || undefined,
       host: url.hostname,
       port: Number(url.port || 6379),
       tls: url.protocol === "rediss:",
@@ -110,6 +113,21 @@ const secretFile = z
   .refine(
     (path) => Boolean(readOrUndefined(path)?.trim()),
     "expected the path of a readable file that is not empty",
+  );
+
+function isCertificate(text: string | undefined): boolean {
+  try {
+    return text !== undefined && new X509Certificate(text).ca;
+  } catch {
+    return false;
+  }
+}
+
+const caFile = z
+  .string()
+  .refine(
+    (path) => isCertificate(readOrUndefined(path)),
+    "expected the path of a readable PEM file with the certificate of an authority",
   );
 
 const keyFile = z.string().superRefine((path, context) => {
@@ -187,6 +205,11 @@ export const variables = {
     "/run/secrets/groundwork/database-password",
     "File with the Postgres password, read again for every new connection",
   ),
+  DATABASE_CA_FILE: described(caFile.optional(), {
+    description:
+      "File with the authority that must have signed Postgres' certificate; without it the connection is not encrypted",
+    example: "/run/secrets/groundwork/database-ca.crt",
+  }),
   DATABASE_POOL_SIZE: described(wholeNumber(1, 200).default(10), {
     description: "Postgres connections kept open",
   }),
@@ -209,6 +232,11 @@ export const variables = {
     "/run/secrets/groundwork/redis-cache-password",
     "File with the cache's password, read again for every new connection",
   ),
+  REDIS_CACHE_CA_FILE: described(caFile.optional(), {
+    description:
+      "File with the authority that must have signed the cache's certificate, where its URL is rediss://",
+    example: "/run/secrets/groundwork/redis-cache-ca.crt",
+  }),
   CACHE_TTL_SECONDS: described(wholeNumber(1, 86400).default(60), {
     description: "Seconds a document stays in the cache",
   }),
@@ -222,6 +250,11 @@ export const variables = {
     "/run/secrets/groundwork/redis-queue-password",
     "File with the queue's password, read again for every new connection",
   ),
+  REDIS_QUEUE_CA_FILE: described(caFile.optional(), {
+    description:
+      "File with the authority that must have signed the queue's certificate, where its URL is rediss://",
+    example: "/run/secrets/groundwork/redis-queue-ca.crt",
+  }),
   JWT_KEYS_FILE: credential(
     keyFile,
     "/run/secrets/groundwork/jwt-keys.json",
