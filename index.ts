@@ -44,7 +44,7 @@ const signingKey = new random.RandomBytes("jwt-signing-key", { length: 48 }).bas
 const fieldKey = new random.RandomBytes("field-key", { length: 32 }).base64;
 
 // Data.
-const data = { namespace: namespaces.data, secrets, retainData };
+const data = { namespace: namespaces.data, secrets, retainData, exporterImage: image("exporters") };
 const server = { image: image("postgres"), certificate: tls("postgres-tls", config.postgresTls) };
 const postgres = new Postgres("postgres", { ...data, ...config.postgres, ...server }, guarded);
 const redis = { ...data, image: image("redis"), certificate: tls("redis-tls", config.redisTls) };
@@ -106,7 +106,7 @@ new Monitoring(
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [app.metrics, postgres.metrics, backups.metrics],
+    targets: [app.metrics, ...postgres.metrics, redisQueue.metrics, redisCache.metrics, backups.metrics],
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },
     ...(grafana && { grafana: { image: image("grafana") } }),

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { certificateAnnotation, type ServerCertificate } from "./certificates";
 import { allowOneEviction } from "./disruption";
+import { postgresExporter, postgresExporterPort } from "./exporters";
 import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import {
@@ -29,6 +30,8 @@ export interface PostgresArgs {
   readonly namespace: pulumi.Output<string>;
   /** Image with PostgreSQL 17 and Patroni (`images/postgres`). */
   readonly image: string;
+  /** Image with the exporter (`images/exporters`). */
+  readonly exporterImage: string;
   /** Patroni members; 3 or more fail over by themselves. */
   readonly members: number;
   /** Volume of each member, GiB. */
@@ -65,7 +68,8 @@ export class Postgres extends pulumi.ComponentResource {
   readonly backupUser: DatabaseUser;
   /** Authority that signed the servers' certificate; unencrypted connections are refused. */
   readonly ca: StoredSecret;
-  readonly metrics: MetricsTarget;
+  /** Patroni's figures, and those of every server. */
+  readonly metrics: readonly MetricsTarget[];
 
   constructor(resourceName: string, args: PostgresArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:data:Postgres", resourceName, {}, opts);
@@ -169,6 +173,7 @@ export class Postgres extends pulumi.ComponentResource {
                     temporary.mount,
                   ],
                 },
+                postgresExporter(args.exporterImage, this.database),
               ],
               volumes: [
                 volume,
@@ -200,7 +205,11 @@ export class Postgres extends pulumi.ComponentResource {
     // Whoever asks for the primary's address waits until there is one.
     const primary = pulumi.all([host(services.primary), members.id]).apply(([address]) => address);
     this.endpoint = { host: primary, port: 5432 };
-    this.metrics = { job: name, host: host(services.members), port: 8008 };
+    const everyMember = host(services.members);
+    this.metrics = [
+      { job: name, host: everyMember, port: 8008 },
+      { job: "postgres-exporter", host: everyMember, port: postgresExporterPort },
+    ];
     this.registerOutputs({ endpoint: this.endpoint });
   }
 }

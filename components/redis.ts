@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { certificateAnnotation, type ServerCertificate } from "./certificates";
+import { redisExporter, redisExporterPort } from "./exporters";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import {
   labels,
@@ -14,13 +15,15 @@ import {
   serviceHost,
 } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, Resources } from "./types";
+import type { Endpoint, MetricsTarget, Resources } from "./types";
 
 export interface RedisArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with `redis-server` and `redis-cli`. */
   readonly image: string;
+  /** Image with the exporter (`images/exporters`). */
+  readonly exporterImage: string;
   /** `queue` keeps every job on disk and refuses writes when full; `cache` keeps nothing and evicts. */
   readonly purpose: "queue" | "cache";
   /** Volume of the queue, GiB; a cache has none. */
@@ -43,6 +46,7 @@ export class Redis extends pulumi.ComponentResource {
   readonly password: StoredSecret;
   /** Authority that signed the certificate; there is no unencrypted port. */
   readonly ca: StoredSecret;
+  readonly metrics: MetricsTarget;
 
   constructor(resourceName: string, args: RedisArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:data:Redis", resourceName, {}, opts);
@@ -69,6 +73,19 @@ export class Redis extends pulumi.ComponentResource {
       { metadata, spec: { selector: selector(name), ports: [{ name: "redis", port: 6379 }] } },
       child,
     );
+    const members = new k8s.core.v1.Service(
+      `${name}-members`,
+      {
+        metadata: { ...metadata, name: `${name}-members` },
+        spec: {
+          clusterIP: "None",
+          selector: selector(name),
+          ports: [{ name: "metrics", port: redisExporterPort }],
+        },
+      },
+      child,
+    );
+    const configMount = { name: "config", mountPath: "/etc/groundwork/redis", readOnly: true };
     const annotations = certificateAnnotation(args.certificate).apply((certificate) => ({
       ...checksumAnnotation(files),
       ...certificate,
@@ -83,7 +100,7 @@ export class Redis extends pulumi.ComponentResource {
       {
         metadata,
         spec: {
-          serviceName: name,
+          serviceName: members.metadata.name,
           replicas: 1,
           selector: { matchLabels: selector(name) },
           persistentVolumeClaimRetentionPolicy: {
@@ -107,11 +124,12 @@ export class Redis extends pulumi.ComponentResource {
                   livenessProbe: { ...ping, periodSeconds: 20, failureThreshold: 5 },
                   volumeMounts: [
                     { name: secretsVolume, mountPath: secretsPath, readOnly: true },
-                    { name: "config", mountPath: "/etc/groundwork/redis", readOnly: true },
+                    configMount,
                     runtime.mount,
                     data.mount,
                   ],
                 },
+                redisExporter(args.exporterImage, [configMount, runtime.mount]),
               ],
               volumes: [
                 volume,
@@ -140,6 +158,11 @@ export class Redis extends pulumi.ComponentResource {
     this.endpoint = {
       host: serviceHost(service.metadata.name, namespace),
       port: 6379,
+    };
+    this.metrics = {
+      job: name,
+      host: serviceHost(members.metadata.name, namespace),
+      port: redisExporterPort,
     };
     this.registerOutputs({ endpoint: this.endpoint });
   }

@@ -13,7 +13,11 @@ type Values = Record<string, unknown>;
 
 /** What a stack that was never brought up lacks; each passes the configuration's checks. */
 const placeholders = {
-  "groundwork:images": { app: "<images.app>", postgres: "<images.postgres>" },
+  "groundwork:images": {
+    app: "<images.app>",
+    postgres: "<images.postgres>",
+    exporters: "<images.exporters>",
+  },
   "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
   "groundwork:tlsBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",

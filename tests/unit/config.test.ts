@@ -9,7 +9,7 @@ const tls =
 const development = {
   "groundwork:environment": "development",
   "groundwork:cluster": '{"context":"kind"}',
-  "groundwork:images": '{"app":"app:1","postgres":"postgres:1"}',
+  "groundwork:images": '{"app":"app:1","postgres":"postgres:1","exporters":"exporters:1"}',
   "groundwork:backups": `{"ageRecipient":"age1${"q".repeat(58)}"}`,
   "groundwork:tlsBundle": tls,
   "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
@@ -25,7 +25,10 @@ const production = {
   "groundwork:cluster": '{"context":"aks"}',
   "groundwork:images": JSON.stringify(
     Object.fromEntries(
-      ["app", "postgres", "redis", "nginx", "prometheus", "alertmanager", "grafana"].map((i) => [i, digest]),
+      ["app", "postgres", "redis", "nginx", "prometheus", "alertmanager", "grafana", "exporters"].map((i) => [
+        i,
+        digest,
+      ]),
     ),
   ),
   "groundwork:backups": development["groundwork:backups"],

@@ -24,6 +24,7 @@ function postgres(members: number, retainData = false, pem?: string): Promise<Re
     new Postgres("postgres", {
       namespace,
       image,
+      exporterImage: "exporters:1",
       members,
       storageGiB: 5,
       resources,
@@ -64,6 +65,17 @@ describe("Postgres", () => {
     const rules = at(role, "rules") as { resources: string[]; verbs: string[] }[];
     expect(rules.flatMap((rule) => rule.resources).sort()).toEqual(["endpoints", "pods"]);
     expect(rules.flatMap((rule) => rule.verbs)).not.toContain("*");
+  });
+
+  test("shows the exporter its own password and no other", async () => {
+    const [set] = ofType(await postgres(1), ":StatefulSet");
+    const exporter = at(set, "spec.template.spec.containers.1") as {
+      volumeMounts: { name: string; subPath?: string }[];
+    };
+    const files = exporter.volumeMounts
+      .filter(({ name }) => name === "secrets")
+      .map(({ subPath }) => subPath);
+    expect(files).toEqual(["ca.crt", "monitoring-password"]);
   });
 
   test("puts no password into the pod spec or a ConfigMap", async () => {
@@ -119,6 +131,7 @@ describe("Redis", () => {
       new Redis(purpose, {
         namespace,
         image: "redis:1",
+        exporterImage: "exporters:1",
         purpose,
         ...storage,
         resources,

@@ -16,7 +16,7 @@ interface PodSpec {
 
 /** What `local/` or a person adds to the committed development stack. */
 const added = {
-  "groundwork:images": { app: "app:1", postgres: "postgres:1" },
+  "groundwork:images": { app: "app:1", postgres: "postgres:1", exporters: "exporters:1" },
   "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
   "groundwork:tlsBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
@@ -165,5 +165,5 @@ describe("production", () => {
 
 test("a stack file with mistakes registers nothing and lists them", async () => {
   const registered = stack("dev", { ...added, "groundwork:images": {}, "groundwork:app": { replicas: 0 } });
-  await expect(registered).rejects.toThrow(/3 mistake\(s\); nothing was changed[\s\S]*app\.replicas/);
+  await expect(registered).rejects.toThrow(/4 mistake\(s\); nothing was changed[\s\S]*app\.replicas/);
 });
