@@ -44,10 +44,11 @@ const signingKey = new random.RandomBytes("jwt-signing-key", { length: 48 }).bas
 const fieldKey = new random.RandomBytes("field-key", { length: 32 }).base64;
 
 // Data.
-const data = { namespace: namespaces.data, secrets, retainData, exporterImage: image("exporters") };
+const data = { namespace: namespaces.data, secrets, retainData };
+const member = { ...data, separateNodes: retainData, exporterImage: image("exporters") };
 const server = { image: image("postgres"), certificate: tls("postgres-tls", config.postgresTls) };
-const postgres = new Postgres("postgres", { ...data, ...config.postgres, ...server }, guarded);
-const redis = { ...data, image: image("redis"), certificate: tls("redis-tls", config.redisTls) };
+const postgres = new Postgres("postgres", { ...member, ...config.postgres, ...server }, guarded);
+const redis = { ...member, image: image("redis"), certificate: tls("redis-tls", config.redisTls) };
 const redisQueue = new Redis("redis-queue", { ...redis, ...config.redis.queue, purpose: "queue" }, guarded);
 const redisCache = new Redis("redis-cache", { ...redis, ...config.redis.cache, purpose: "cache" }, guarded);
 

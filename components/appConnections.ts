@@ -20,6 +20,8 @@ export interface DatabaseBinding {
 /** A Redis instance as the app sees it. */
 export interface RedisBinding {
   readonly endpoint: Endpoint;
+  /** Where the Sentinels answer that name the primary; empty: there is one server, at `endpoint`. */
+  readonly sentinels: readonly Endpoint[];
   /** ACL user. */
   readonly user: string;
   readonly password: StoredSecret;
@@ -59,6 +61,11 @@ export function redisEnvironment({ redisCache, redisQueue }: RedisBindings): Var
     REDIS_CACHE_PASSWORD_FILE: `${secretsPath}/redis-cache-password`,
     REDIS_CACHE_CA_FILE: `${secretsPath}/redis-cache-ca.crt`,
     REDIS_QUEUE_URL: redisUrl(redisQueue),
+    ...(redisQueue.sentinels.length > 0 && {
+      REDIS_QUEUE_SENTINELS: pulumi
+        .all(redisQueue.sentinels.map(({ host, port }) => pulumi.interpolate`${host}:${port}`))
+        .apply((addresses) => addresses.join(",")),
+    }),
     REDIS_QUEUE_PASSWORD_FILE: `${secretsPath}/redis-queue-password`,
     REDIS_QUEUE_CA_FILE: `${secretsPath}/redis-queue-ca.crt`,
   };

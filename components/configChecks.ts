@@ -89,7 +89,7 @@ const secretNames: Record<keyof SecretValues, true> = {
   ageIdentity: true,
 };
 
-function productionProblems({ environment, app, edge, postgres }: Sections): string[] {
+function productionProblems({ environment, app, edge, postgres, redis }: Sections): string[] {
   if (environment !== "production") return [];
   const atLeast = (key: string, value: number | undefined, least: number): string[] =>
     value === undefined || value >= least
@@ -99,5 +99,6 @@ function productionProblems({ environment, app, edge, postgres }: Sections): str
     ...atLeast("app.replicas", app?.replicas, 2),
     ...atLeast("edge.replicas", edge?.replicas, 2),
     ...atLeast("postgres.members", postgres?.members, 3),
+    ...atLeast("redis.queue.members", redis?.queue.members, 3),
   ];
 }

@@ -64,7 +64,16 @@ export const stackSchema = z.strictObject({
     .strictObject({
       queue: z
         .strictObject({
-          storageGiB: z.int().min(1).max(1_024).default(1).describe("volume of the append-only file, GiB"),
+          members: z
+            .union([z.literal(1), z.literal(3), z.literal(5)])
+            .default(1)
+            .describe("servers; from three on, Sentinel moves the primary"),
+          storageGiB: z
+            .int()
+            .min(1)
+            .max(1_024)
+            .default(1)
+            .describe("volume of each member's append-only file, GiB"),
           resources: resources(50, 96),
         })
         .prefault({}),

@@ -7,6 +7,7 @@ import { postgresExporter, postgresExporterPort } from "./exporters";
 import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import {
+  apart,
   resources,
   restrictedContainer,
   restrictedPod,
@@ -34,6 +35,8 @@ export interface PostgresArgs {
   readonly exporterImage: string;
   /** Patroni members; 3 or more fail over by themselves. */
   readonly members: number;
+  /** Refuses to start two members on one node, rather than only avoiding it. */
+  readonly separateNodes: boolean;
   /** Volume of each member, GiB. */
   readonly storageGiB: number;
   /** CPU and memory of each member; the server's settings follow from the memory. */
@@ -85,7 +88,7 @@ export class Postgres extends pulumi.ComponentResource {
     this.ca = args.certificate.ca;
 
     const config = manifestFiles("patroni");
-    const settings = { "settings.yml": patroniSettings(args) };
+    const settings = patroniSettings(args);
     const volume = secrets.mount(name, {
       namespace,
       files: {
@@ -142,6 +145,7 @@ export class Postgres extends pulumi.ComponentResource {
               // Patroni hands the lead over before it stops; a fast shutdown of the server follows.
               terminationGracePeriodSeconds: 60,
               topologySpreadConstraints: spread(name),
+              affinity: apart(name, args.separateNodes),
               containers: [
                 {
                   ...restrictedContainer,

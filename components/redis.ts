@@ -2,9 +2,11 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { certificateAnnotation, type ServerCertificate } from "./certificates";
+import { allowOneEviction } from "./disruption";
 import { redisExporter, redisExporterPort } from "./exporters";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import {
+  apart,
   labels,
   resources,
   restrictedContainer,
@@ -15,6 +17,7 @@ import {
   serviceHost,
 } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
+import { sentinel, sentinelPort } from "./sentinel";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
 
 export interface RedisArgs {
@@ -26,6 +29,10 @@ export interface RedisArgs {
   readonly exporterImage: string;
   /** `queue` keeps every job on disk and refuses writes when full; `cache` keeps nothing and evicts. */
   readonly purpose: "queue" | "cache";
+  /** Servers; with three or more, Sentinel moves the primary. Default 1. */
+  readonly members?: number;
+  /** Refuses to start two members on one node, rather than only avoiding it. */
+  readonly separateNodes: boolean;
   /** Volume of the queue, GiB; a cache has none. */
   readonly storageGiB?: number;
   /** CPU and memory; three quarters of the memory hold data, the rest is overhead and the append-only rewrite. */
@@ -38,7 +45,10 @@ export interface RedisArgs {
   readonly secrets: SecretStore;
 }
 
-/** One Redis instance, as a queue that loses nothing it was given or as a cache that may be lost. */
+/**
+ * Redis, as a queue that loses nothing it was given or as a cache that may be lost. Several members elect their primary
+ * themselves; clients ask the Sentinels for it, as the Service leads to any of them.
+ */
 export class Redis extends pulumi.ComponentResource {
   readonly endpoint: Endpoint;
   /** Signs in as `app`. */
@@ -46,11 +56,13 @@ export class Redis extends pulumi.ComponentResource {
   readonly password: StoredSecret;
   /** Authority that signed the certificate; there is no unencrypted port. */
   readonly ca: StoredSecret;
+  /** Where the Sentinels answer, one for each member, where there are several; they name the primary. */
+  readonly sentinels: readonly Endpoint[];
   readonly metrics: MetricsTarget;
 
   constructor(resourceName: string, args: RedisArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:data:Redis", resourceName, {}, opts);
-    const { namespace, purpose } = args;
+    const { namespace, purpose, members: count = 1 } = args;
     const name = `redis-${purpose}`;
     const metadata = { name, namespace, labels: labels(name, purpose) };
     const child = { parent: this };
@@ -63,6 +75,10 @@ export class Redis extends pulumi.ComponentResource {
         "tls.pem": args.certificate.bundle,
         "ca.crt": args.certificate.ca,
         "app-password": this.password,
+        ...(count > 1 && {
+          "replica-password": args.secrets.generate(`${name}-replica-password`),
+          "sentinel-password": args.secrets.generate(`${name}-sentinel-password`),
+        }),
         "monitoring-password": args.secrets.generate(`${name}-monitoring-password`),
       },
     });
@@ -79,6 +95,8 @@ export class Redis extends pulumi.ComponentResource {
         metadata: { ...metadata, name: `${name}-members` },
         spec: {
           clusterIP: "None",
+          // They must find each other before they can be ready.
+          publishNotReadyAddresses: true,
           selector: selector(name),
           ports: [{ name: "metrics", port: redisExporterPort }],
         },
@@ -92,7 +110,22 @@ export class Redis extends pulumi.ComponentResource {
     }));
     const runtime = scratch("run", "/run/redis", 1);
     const data = scratch("data", "/var/lib/redis");
-    const ping = { exec: { command: ["/bin/sh", "/etc/groundwork/redis/ping.sh"] }, timeoutSeconds: 5 };
+    const ping = {
+      exec: { command: ["/bin/sh", "/etc/groundwork/redis/ping.sh", "6379", "monitoring"] },
+      timeoutSeconds: 5,
+    };
+    const membersHost = serviceHost(members.metadata.name, namespace);
+    const env = [
+      { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
+      { name: "MEMBERS", value: String(count) },
+      { name: "MEMBERS_DOMAIN", value: membersHost },
+    ];
+    const volumeMounts = [
+      { name: secretsVolume, mountPath: secretsPath, readOnly: true },
+      configMount,
+      runtime.mount,
+      data.mount,
+    ];
     const maxMemoryMiB = Math.floor((args.resources.memoryMiB * 3) / 4);
 
     new k8s.apps.v1.StatefulSet(
@@ -101,7 +134,8 @@ export class Redis extends pulumi.ComponentResource {
         metadata,
         spec: {
           serviceName: members.metadata.name,
-          replicas: 1,
+          replicas: count,
+          podManagementPolicy: "Parallel",
           selector: { matchLabels: selector(name) },
           persistentVolumeClaimRetentionPolicy: {
             whenDeleted: args.retainData ? "Retain" : "Delete",
@@ -111,24 +145,22 @@ export class Redis extends pulumi.ComponentResource {
             metadata: { labels: metadata.labels, annotations },
             spec: {
               ...restrictedPod,
+              affinity: apart(name, args.separateNodes),
               containers: [
                 {
                   ...restrictedContainer,
                   name: "redis",
                   image: args.image,
                   command: ["/bin/sh", "/etc/groundwork/redis/start.sh", purpose, String(maxMemoryMiB)],
+                  env,
                   ports: [{ name: "redis", containerPort: 6379 }],
                   resources: resources(args.resources),
                   startupProbe: { ...ping, periodSeconds: 2, failureThreshold: 60 },
                   readinessProbe: { ...ping, periodSeconds: 10 },
                   livenessProbe: { ...ping, periodSeconds: 20, failureThreshold: 5 },
-                  volumeMounts: [
-                    { name: secretsVolume, mountPath: secretsPath, readOnly: true },
-                    configMount,
-                    runtime.mount,
-                    data.mount,
-                  ],
+                  volumeMounts,
                 },
+                ...(count > 1 ? [sentinel(args.image, env, volumeMounts)] : []),
                 redisExporter(args.exporterImage, [configMount, runtime.mount]),
               ],
               volumes: [
@@ -159,9 +191,14 @@ export class Redis extends pulumi.ComponentResource {
       host: serviceHost(service.metadata.name, namespace),
       port: 6379,
     };
+    if (count > 1) allowOneEviction(this, metadata);
+    this.sentinels = Array.from({ length: count > 1 ? count : 0 }, (_, number) => ({
+      host: pulumi.interpolate`${name}-${number}.${membersHost}`,
+      port: sentinelPort,
+    }));
     this.metrics = {
       job: name,
-      host: serviceHost(members.metadata.name, namespace),
+      host: membersHost,
       port: redisExporterPort,
     };
     this.registerOutputs({ endpoint: this.endpoint });

@@ -70,6 +70,16 @@ export function wrapperDirectory(): string {
   return join(cacheDirectory(), "engine", "bin");
 }
 
+/** `make up HA=1`: what production has several of, on this one node. */
+function highAvailability(): Record<string, object> {
+  if (process.env["HA"] !== "1") return {};
+  return {
+    "groundwork:app": { replicas: 2 },
+    "groundwork:postgres": { members: 3 },
+    "groundwork:redis": { queue: { members: 3 } },
+  };
+}
+
 /** Writes what only this machine knows into its copy of the dev stack's file. */
 export async function configure({ engine, cluster, images }: World): Promise<void> {
   const key = await backupKey();
@@ -82,6 +92,7 @@ export async function configure({ engine, cluster, images }: World): Promise<voi
       "groundwork:edge": { trustedProxies: cluster.loopbackSources },
       "groundwork:monitoring": { grafana: !("grafana" in images.missing) },
       "groundwork:backups": { ageRecipient: key.recipient },
+      ...highAvailability(),
     },
     {
       "groundwork:tlsBundle": await edgeCertificate(["localhost"]),

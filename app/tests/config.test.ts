@@ -55,6 +55,8 @@ describe("the configuration", () => {
   });
 
   it.each([
+    ["REDIS_QUEUE_SENTINELS", "redis-0:26379,redis-1"],
+    ["REDIS_QUEUE_SENTINELS", "redis-0:70000"],
     ["ENVIRONMENT", "staging"],
     ["LOG_LEVEL", "loud"],
     ["REQUIRE_CREDENTIALS", "maybe"],

@@ -85,6 +85,7 @@ beforeAll(async () => {
     host: "localhost",
     port,
     tls: true,
+    sentinels: [],
     databaseIndex: 0,
     passwordFile,
     caFile: file("ca.crt"),

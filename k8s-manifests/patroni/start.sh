@@ -37,4 +37,14 @@ postgresql:
       sslrootcert: $secrets/ca.crt
 EOF
 
+# A running cluster keeps what it was bootstrapped with; whichever member starts after a change brings it along.
+(
+  for _ in $(seq 150); do
+    sleep 2
+    patronictl -c "$config" edit-config --quiet --force --apply /etc/groundwork/patroni-settings/cluster.yml postgres \
+      >/dev/null 2>&1 && exit
+  done
+  echo "the cluster's settings could not be brought up to date" >&2
+) &
+
 exec patroni "$config"

@@ -35,6 +35,7 @@ const production = {
   "groundwork:app": '{"replicas":3}',
   "groundwork:edge": '{"replicas":2}',
   "groundwork:postgres": '{"members":3,"maxConnections":200}',
+  "groundwork:redis": '{"queue":{"members":3}}',
   "groundwork:secrets": '{"store":"keyVault"}',
   "groundwork:azure": `{"location":"japaneast","tenantId":"00000000-0000-0000-0000-000000000000","oidcIssuerUrl":"https://issuer.example.com/"}`,
 };

@@ -25,6 +25,7 @@ function postgres(members: number, retainData = false, pem?: string): Promise<Re
       namespace,
       image,
       exporterImage: "exporters:1",
+      separateNodes: members > 1,
       members,
       storageGiB: 5,
       resources,
@@ -104,10 +105,10 @@ describe("Postgres", () => {
   });
 
   test("waits for a quorum of replicas only where there are any", () => {
-    expect(patroniSettings({ members: 1, resources, maxConnections: 100 })).toContain(
+    expect(patroniSettings({ members: 1, resources, maxConnections: 100 })["cluster.yml"]).toContain(
       "synchronous_mode: off",
     );
-    expect(patroniSettings({ members: 3, resources, maxConnections: 100 })).toContain(
+    expect(patroniSettings({ members: 3, resources, maxConnections: 100 })["cluster.yml"]).toContain(
       "synchronous_mode: quorum",
     );
   });
@@ -124,7 +125,7 @@ describe("Postgres", () => {
 });
 
 describe("Redis", () => {
-  const redis = (purpose: "queue" | "cache", storageGiB?: number): Promise<Registered[]> =>
+  const redis = (purpose: "queue" | "cache", storageGiB?: number, members?: number): Promise<Registered[]> =>
     register(() => {
       const secrets = new KubernetesSecretStore("secrets");
       const storage = storageGiB === undefined ? {} : { storageGiB };
@@ -132,6 +133,8 @@ describe("Redis", () => {
         namespace,
         image: "redis:1",
         exporterImage: "exporters:1",
+        separateNodes: true,
+        ...(members !== undefined && { members }),
         purpose,
         ...storage,
         resources,
@@ -145,6 +148,18 @@ describe("Redis", () => {
     const [set] = ofType(await redis("queue", 3), ":StatefulSet");
     expect(at(set, "spec.volumeClaimTemplates.0.spec.resources.requests.storage")).toBe("3Gi");
     expect(at(set, "spec.template.spec.containers.0.command")).toContain("queue");
+  });
+
+  test("with several members has a Sentinel beside each, names them all, and keeps members apart", async () => {
+    const all = await redis("queue", 1, 3);
+    const [set] = ofType(all, ":StatefulSet");
+    const containers = at(set, "spec.template.spec.containers") as { name: string }[];
+    expect(at(set, "spec.replicas")).toBe(3);
+    expect(containers.map(({ name }) => name)).toEqual(["redis", "sentinel", "exporter"]);
+    expect(
+      at(set, "spec.template.spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution"),
+    ).toHaveLength(1);
+    expect(ofType(all, ":PodDisruptionBudget")).toHaveLength(1);
   });
 
   test("as a cache keeps nothing, and gives data three quarters of its memory", async () => {

@@ -29,12 +29,14 @@ const app = (image: string): Promise<Registered[]> =>
       },
       redisCache: {
         endpoint: endpoint("redis-cache", 6379),
+        sentinels: [],
         user: "app",
         password: secrets.generate("cache"),
         ca,
       },
       redisQueue: {
         endpoint: endpoint("redis-queue", 6379),
+        sentinels: [0, 1].map((n) => endpoint(`redis-queue-${n}`, 26379)),
         user: "app",
         password: secrets.generate("queue"),
         ca,
@@ -70,6 +72,9 @@ describe("WebApp", () => {
   test("tells the app where everything is, with passwords as files only", () => {
     expect(variable("DATABASE_URL")).toBe("postgres://app_user@postgres.data.svc.cluster.local:5432/app");
     expect(variable("REDIS_CACHE_URL")).toBe("rediss://app@redis-cache.data.svc.cluster.local:6379");
+    expect(variable("REDIS_QUEUE_SENTINELS")).toBe(
+      "redis-queue-0.data.svc.cluster.local:26379,redis-queue-1.data.svc.cluster.local:26379",
+    );
     expect(variable("DATABASE_PASSWORD_FILE")).toBe("/run/secrets/groundwork/database-password");
     expect(JSON.stringify(container)).not.toContain("generated-");
   });

@@ -5,14 +5,30 @@ import type { RedisConfig } from "../config/config.ts";
 
 /** Where and as whom to connect; over TLS only to a server whose certificate bears the name, signed by the CA. */
 export function connectionOptions(config: RedisConfig) {
-  const { host, port, user, databaseIndex, tls, caFile } = config;
+  const { host, port, user, databaseIndex, tls, caFile, sentinels } = config;
+  const trust = caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") };
+  const identity = { ...(user !== undefined && { username: user }), password: readPassword(config) };
   return {
-    host,
-    port,
+    ...(sentinels.length === 0 ? { host, port } : sentinelOptions(config, trust)),
     db: databaseIndex,
-    ...(tls && { tls: caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") } }),
-    ...(user !== undefined && { username: user }),
-    password: readPassword(config),
+    ...(tls && { tls: trust }),
+    ...identity,
+  } satisfies RedisOptions;
+}
+
+/** Sentinels take the same user as the servers, and tell of a new primary before the old one is missed. */
+function sentinelOptions(config: RedisConfig, trust: { ca?: string }) {
+  const { sentinels, user, tls } = config;
+  const password = readPassword(config);
+  return {
+    sentinels,
+    name: "queue",
+    failoverDetector: true,
+    ...(user !== undefined && { sentinelUsername: user }),
+    ...(password !== undefined && { sentinelPassword: password }),
+    ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: trust }),
+    // Names of members that have just started may be missing for a moment.
+    sentinelRetryStrategy: (attempt: number) => Math.min(100 * attempt, 1000),
   } satisfies RedisOptions;
 }
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { SentinelAddress } from "./formats.ts";
 import { type DatabaseAddress, type RedisAddress, type VariableName, variables } from "./variables.ts";
 
 export interface DatabaseConfig extends DatabaseAddress {
@@ -14,6 +15,8 @@ export interface DatabaseConfig extends DatabaseAddress {
 }
 
 export interface RedisConfig extends RedisAddress {
+  /** Where the primary's name is asked for; empty: `host` and `port` are it. */
+  sentinels: SentinelAddress[];
   passwordFile: string | undefined;
   /** Authority that the server's certificate is checked against; undefined: those that the system trusts. */
   caFile: string | undefined;
@@ -109,12 +112,14 @@ function toConfig(env: z.infer<typeof schema>): Config {
     },
     cache: env.REDIS_CACHE_URL && {
       ...env.REDIS_CACHE_URL,
+      sentinels: [],
       passwordFile: env.REDIS_CACHE_PASSWORD_FILE,
       caFile: env.REDIS_CACHE_CA_FILE,
     },
     cacheTtlSeconds: env.CACHE_TTL_SECONDS,
     queue: env.REDIS_QUEUE_URL && {
       ...env.REDIS_QUEUE_URL,
+      sentinels: env.REDIS_QUEUE_SENTINELS ?? [],
       passwordFile: env.REDIS_QUEUE_PASSWORD_FILE,
       caFile: env.REDIS_QUEUE_CA_FILE,
     },

@@ -1,8 +1,7 @@
-import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { z } from "zod";
 import { parseKeyFile } from "../auth/keyFile.ts";
+import { caFile, readOrUndefined, sentinels } from "./formats.ts";
 
 /** Where a Postgres listens and who connects to which of its databases. */
 export interface DatabaseAddress {
@@ -100,34 +99,11 @@ function redisUrl(passwordVariable: string) {
   });
 }
 
-function readOrUndefined(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
 const secretFile = z
   .string()
   .refine(
     (path) => Boolean(readOrUndefined(path)?.trim()),
     "expected the path of a readable file that is not empty",
-  );
-
-function isCertificate(text: string | undefined): boolean {
-  try {
-    return text !== undefined && new X509Certificate(text).ca;
-  } catch {
-    return false;
-  }
-}
-
-const caFile = z
-  .string()
-  .refine(
-    (path) => isCertificate(readOrUndefined(path)),
-    "expected the path of a readable PEM file with the certificate of an authority",
   );
 
 const keyFile = z.string().superRefine((path, context) => {
@@ -250,6 +226,11 @@ export const variables = {
     "/run/secrets/groundwork/redis-queue-password",
     "File with the queue's password, read again for every new connection",
   ),
+  REDIS_QUEUE_SENTINELS: described(sentinels.optional(), {
+    description:
+      'Sentinels that name the queue\'s primary (host:port, comma-separated; they call it "queue", and take its user and password); without them it is the server in REDIS_QUEUE_URL',
+    example: "redis-queue-0:26379,redis-queue-1:26379",
+  }),
   REDIS_QUEUE_CA_FILE: described(caFile.optional(), {
     description:
       "File with the authority that must have signed the queue's certificate, where its URL is rediss://",

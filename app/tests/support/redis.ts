@@ -31,6 +31,7 @@ export class Redis {
       host: "127.0.0.1",
       port,
       tls: false,
+      sentinels: [],
       databaseIndex: 0,
       passwordFile,
       caFile: undefined,
