@@ -10,7 +10,7 @@ GW := local/groundwork
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: ## the dev stack, running on a real Kubernetes on this machine
+up: ## the dev stack, on a real Kubernetes on this machine; HA=1: three members of Postgres and of the queue
 	@$(GW) up
 down: ## destroys the dev stack; the node and the caches stay
 	@$(GW) down

@@ -20,7 +20,7 @@ async function complete(): Promise<Record<string, string>> {
     DATABASE_PASSWORD_FILE: secret,
     REDIS_CACHE_URL: "redis://cache:6379",
     REDIS_CACHE_PASSWORD_FILE: secret,
-    REDIS_QUEUE_URL: "rediss://queue",
+    REDIS_QUEUE_URL: "rediss://app@queue",
     REDIS_QUEUE_PASSWORD_FILE: secret,
     JWT_KEYS_FILE: await writeKeyFile(),
     FIELD_KEYS_FILE: await writeKeyFile(),
@@ -37,7 +37,7 @@ describe("the configuration", () => {
       metricsPort: 9464,
       database: { host: "db", port: 5433, user: "app_user", database: "app", poolSize: 10, poolOverflow: 20 },
       cache: { host: "cache", port: 6379, tls: false },
-      queue: { host: "queue", port: 6379, tls: true },
+      queue: { user: "app", host: "queue", port: 6379, tls: true },
     });
   });
 
@@ -81,6 +81,8 @@ describe("the configuration", () => {
   });
 
   it.each([
+    ["REDIS_QUEUE_SENTINELS", "redis-0:26379,redis-1"],
+    ["REDIS_QUEUE_SENTINELS", "redis-0:70000"],
     ["ENVIRONMENT", "staging"],
     ["LOG_LEVEL", "loud"],
     ["REQUIRE_CREDENTIALS", "maybe"],

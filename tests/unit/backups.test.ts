@@ -28,8 +28,9 @@ function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
       image: "postgres:1",
       database: {
         endpoint: { host: "postgres.data", port: 5432 },
-        name: "app",
-        user: { role: "app_backup", password: secrets.keep("app-backup-password", "hush-database") },
+        database: "app",
+        ca: secrets.keep("internal-ca", "pem"),
+        backupUser: { role: "app_backup", password: secrets.keep("app-backup-password", "hush-database") },
       },
       store: emulator,
       secrets,
@@ -91,7 +92,7 @@ describe("Backups", () => {
       .filter(({ type }) => type.endsWith(":Secret"))
       .map((secret) => [secret.name, Object.keys(at(secret, "stringData") as object).sort()]);
     expect(Object.fromEntries(files)).toEqual({
-      "backup-secrets": ["azure-connection-string", "database-password"],
+      "backup-secrets": ["azure-connection-string", "database-ca.crt", "database-password"],
       "backup-verify-secrets": ["age-identity", "azure-connection-string"],
       "backup-exporter-secrets": ["azure-connection-string"],
     });
@@ -137,11 +138,12 @@ describe("Backups", () => {
     let metrics: Backups["metrics"] | undefined;
     const all = await register(() => {
       const secrets = new KubernetesSecretStore("secrets");
-      const user = { role: "app_backup", password: secrets.keep("password", "hush") };
+      const ca = secrets.keep("internal-ca", "pem");
+      const backupUser = { role: "app_backup", password: secrets.keep("password", "hush") };
       ({ metrics } = new Backups("backups", {
         namespace: pulumi.output("data"),
         image: "postgres:1",
-        database: { endpoint: { host: "postgres.data", port: 5432 }, name: "app", user },
+        database: { endpoint: { host: "postgres.data", port: 5432 }, database: "app", ca, backupUser },
         store: azure,
         secrets,
         ageRecipient: "age1recipient",

@@ -1,9 +1,38 @@
 import { readFileSync } from "node:fs";
 import { SpanKind } from "@opentelemetry/api";
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "pino";
 import type { RedisConfig } from "../config/config.ts";
 import { isRecording, traced } from "../observability/tracing.ts";
+
+/** Where and as whom to connect; over TLS only to a server whose certificate bears the name, signed by the CA. */
+export function connectionOptions(config: RedisConfig) {
+  const { host, port, user, databaseIndex, tls, caFile, sentinels } = config;
+  const trust = caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") };
+  const identity = { ...(user !== undefined && { username: user }), password: readPassword(config) };
+  return {
+    ...(sentinels.length === 0 ? { host, port } : sentinelOptions(config, trust)),
+    db: databaseIndex,
+    ...(tls && { tls: trust }),
+    ...identity,
+  } satisfies RedisOptions;
+}
+
+/** Sentinels take the same user as the servers, and tell of a new primary before the old one is missed. */
+function sentinelOptions(config: RedisConfig, trust: { ca?: string }) {
+  const { sentinels, user, tls } = config;
+  const password = readPassword(config);
+  return {
+    sentinels,
+    name: "queue",
+    failoverDetector: true,
+    ...(user !== undefined && { sentinelUsername: user }),
+    ...(password !== undefined && { sentinelPassword: password }),
+    ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: trust }),
+    // Names of members that have just started may be missing for a moment.
+    sentinelRetryStrategy: (attempt: number) => Math.min(100 * attempt, 1000),
+  } satisfies RedisOptions;
+}
 
 /**
  * A client that fails at once while Redis is away instead of queueing, and reconnects for ever in the background. The
@@ -12,11 +41,7 @@ import { isRecording, traced } from "../observability/tracing.ts";
 export function createRedis(config: RedisConfig, name: string, logger: Logger): Redis {
   const log = logger.child({ module: "redis" });
   const redis: Redis = new Redis({
-    host: config.host,
-    port: config.port,
-    db: config.databaseIndex,
-    ...(config.tls && { tls: {} }),
-    password: readPassword(config),
+    ...connectionOptions(config),
     connectionName: `groundwork-app-${name}`,
     keepAlive: 10_000,
     connectTimeout: 1000,

@@ -1,11 +1,13 @@
 import { z } from "zod";
 import { checkAuth } from "./authVariables.ts";
 import type { Role } from "../auth/rules.ts";
-import type { DatabaseAddress, RedisAddress } from "./forms.ts";
+import type { DatabaseAddress, RedisAddress, SentinelAddress } from "./connections.ts";
 import { type VariableName, variables } from "./variables.ts";
 
 export interface DatabaseConfig extends DatabaseAddress {
   passwordFile: string | undefined;
+  /** Authority that the server's certificate is checked against; undefined: the connection is not encrypted. */
+  caFile: string | undefined;
   /** Connections kept open. */
   poolSize: number;
   /** Connections beyond `poolSize` that load may open. */
@@ -15,7 +17,11 @@ export interface DatabaseConfig extends DatabaseAddress {
 }
 
 export interface RedisConfig extends RedisAddress {
+  /** Where the primary's name is asked for; empty: `host` and `port` are it. */
+  sentinels: SentinelAddress[];
   passwordFile: string | undefined;
+  /** Authority that the server's certificate is checked against; undefined: those that the system trusts. */
+  caFile: string | undefined;
 }
 
 export interface JwtConfig {
@@ -181,14 +187,25 @@ function toConfig(env: z.infer<typeof schema>): Config {
     database: env.DATABASE_URL && {
       ...env.DATABASE_URL,
       passwordFile: env.DATABASE_PASSWORD_FILE,
+      caFile: env.DATABASE_CA_FILE,
       poolSize: env.DATABASE_POOL_SIZE,
       poolOverflow: env.DATABASE_POOL_OVERFLOW,
       acquireTimeoutSeconds: env.DATABASE_ACQUIRE_TIMEOUT_SECONDS,
       statementTimeoutSeconds: env.DATABASE_STATEMENT_TIMEOUT_SECONDS,
     },
-    cache: env.REDIS_CACHE_URL && { ...env.REDIS_CACHE_URL, passwordFile: env.REDIS_CACHE_PASSWORD_FILE },
+    cache: env.REDIS_CACHE_URL && {
+      ...env.REDIS_CACHE_URL,
+      sentinels: [],
+      passwordFile: env.REDIS_CACHE_PASSWORD_FILE,
+      caFile: env.REDIS_CACHE_CA_FILE,
+    },
     cacheTtlSeconds: env.CACHE_TTL_SECONDS,
-    queue: env.REDIS_QUEUE_URL && { ...env.REDIS_QUEUE_URL, passwordFile: env.REDIS_QUEUE_PASSWORD_FILE },
+    queue: env.REDIS_QUEUE_URL && {
+      ...env.REDIS_QUEUE_URL,
+      sentinels: env.REDIS_QUEUE_SENTINELS ?? [],
+      passwordFile: env.REDIS_QUEUE_PASSWORD_FILE,
+      caFile: env.REDIS_QUEUE_CA_FILE,
+    },
     jwt: { keysFile: env.JWT_KEYS_FILE, issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE },
     fieldKeysFile: env.FIELD_KEYS_FILE,
     fallbackSignInFile: env.FALLBACK_SIGN_IN_FILE,

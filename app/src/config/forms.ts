@@ -2,22 +2,6 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { z } from "zod";
 
-/** Where a Postgres listens and who connects to which of its databases. */
-export interface DatabaseAddress {
-  host: string;
-  port: number;
-  user: string;
-  database: string;
-}
-
-/** Where a Redis listens; `tls` comes from the scheme `rediss`. */
-export interface RedisAddress {
-  host: string;
-  port: number;
-  tls: boolean;
-  databaseIndex: number;
-}
-
 /** What a variable is for; `credential` marks those without which a part of the service stays switched off. */
 interface VariableMeta {
   description: string;
@@ -38,7 +22,7 @@ export function yesOrNo() {
   return z.stringbool({ truthy: ["true"], falsy: ["false"], error: "expected true or false" });
 }
 
-function parseUrl(value: string): URL | undefined {
+export function parseUrl(value: string): URL | undefined {
   try {
     const url = new URL(value);
     // So that decoding them later cannot fail.
@@ -48,52 +32,6 @@ function parseUrl(value: string): URL | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Secrets reach the process as mounted files: a URL is configuration, and may be printed. */
-export const databaseUrl = z.string().transform((value, context): DatabaseAddress => {
-  const url = parseUrl(value);
-  const database = url ? decodeURIComponent(url.pathname.slice(1)) : "";
-  if (
-    !url ||
-    !["postgres:", "postgresql:"].includes(url.protocol) ||
-    !url.hostname ||
-    !url.username ||
-    url.password ||
-    url.search ||
-    !/^[^/]+$/.test(database)
-  ) {
-    context.addIssue("expected postgres://user@host:port/database, the password in DATABASE_PASSWORD_FILE");
-    return z.NEVER;
-  }
-  const user = decodeURIComponent(url.username);
-  return { host: url.hostname, port: Number(url.port || 5432), user, database };
-});
-
-export function redisUrl(passwordVariable: string) {
-  return z.string().transform((value, context): RedisAddress => {
-    const url = parseUrl(value);
-    if (
-      !url ||
-      !["redis:", "rediss:"].includes(url.protocol) ||
-      !url.hostname ||
-      url.username ||
-      url.password ||
-      url.search ||
-      !/^\/?\d{0,2}$/.test(url.pathname)
-    ) {
-      context.addIssue(
-        `expected redis://host:port or rediss://host:port, the password in ${passwordVariable}`,
-      );
-      return z.NEVER;
-    }
-    return {
-      host: url.hostname,
-      port: Number(url.port || 6379),
-      tls: url.protocol === "rediss:",
-      databaseIndex: Number(url.pathname.slice(1)),
-    };
-  });
 }
 
 export function readOrUndefined(path: string): string | undefined {

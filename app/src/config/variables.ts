@@ -2,16 +2,15 @@ import { z } from "zod";
 import { parseFieldKeyFile, parseKeyFile } from "../auth/keyFile.ts";
 import { authVariables } from "./authVariables.ts";
 import { chatVariables } from "./chatVariables.ts";
+import { caFile, databaseUrl, redisUrl, sentinels } from "./connections.ts";
 import {
   collectorUrl,
   credential,
-  databaseUrl,
   described,
   keyFile,
   originList,
   proxyList,
   ratio,
-  redisUrl,
   secretFile,
   wholeNumber,
   yesOrNo,
@@ -56,6 +55,11 @@ export const variables = {
     "/run/secrets/groundwork/database-password",
     "File with the Postgres password, read again for every new connection",
   ),
+  DATABASE_CA_FILE: described(caFile.optional(), {
+    description:
+      "File with the authority that must have signed Postgres' certificate; without it the connection is not encrypted",
+    example: "/run/secrets/groundwork/database-ca.crt",
+  }),
   DATABASE_POOL_SIZE: described(wholeNumber(1, 200).default(10), {
     description: "Postgres connections kept open",
   }),
@@ -78,6 +82,11 @@ export const variables = {
     "/run/secrets/groundwork/redis-cache-password",
     "File with the cache's password, read again for every new connection",
   ),
+  REDIS_CACHE_CA_FILE: described(caFile.optional(), {
+    description:
+      "File with the authority that must have signed the cache's certificate, where its URL is rediss://",
+    example: "/run/secrets/groundwork/redis-cache-ca.crt",
+  }),
   CACHE_TTL_SECONDS: described(wholeNumber(1, 86400).default(60), {
     description: "Seconds a document stays in the cache",
   }),
@@ -91,6 +100,16 @@ export const variables = {
     "/run/secrets/groundwork/redis-queue-password",
     "File with the queue's password, read again for every new connection",
   ),
+  REDIS_QUEUE_SENTINELS: described(sentinels.optional(), {
+    description:
+      'Sentinels that name the queue\'s primary (host:port, comma-separated; they call it "queue", and take its user and password); without them it is the server in REDIS_QUEUE_URL',
+    example: "redis-queue-0:26379,redis-queue-1:26379",
+  }),
+  REDIS_QUEUE_CA_FILE: described(caFile.optional(), {
+    description:
+      "File with the authority that must have signed the queue's certificate, where its URL is rediss://",
+    example: "/run/secrets/groundwork/redis-queue-ca.crt",
+  }),
   JWT_KEYS_FILE: credential(
     keyFile(parseKeyFile),
     "/run/secrets/groundwork/jwt-keys.json",

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Pool, type PoolConfig } from "pg";
 import type { Logger } from "pino";
@@ -5,11 +6,11 @@ import type { DatabaseConfig } from "../config/config.ts";
 import { observeQueries, type QueryDone } from "./observedQueries.ts";
 
 /**
- * How to connect. The password is a function: pg calls it for every new connection, so that a rotated password is
+ * How to connect; with a CA, only to a server whose certificate it signed and bears the name. The password is a function: pg calls it for every new connection, so that a rotated password is
  * picked up without a restart.
  */
 export function connectionOptions(config: DatabaseConfig, applicationName: string) {
-  const { host, port, user, database, passwordFile } = config;
+  const { host, port, user, database, passwordFile, caFile } = config;
   return {
     host,
     port,
@@ -17,6 +18,7 @@ export function connectionOptions(config: DatabaseConfig, applicationName: strin
     database,
     application_name: applicationName,
     keepAlive: true,
+    ...(caFile !== undefined && { ssl: { ca: readFileSync(caFile, "utf8") } }),
     ...(passwordFile !== undefined && { password: () => readPassword(passwordFile) }),
   } satisfies PoolConfig;
 }
