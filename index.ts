@@ -41,7 +41,9 @@ const secrets =
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
 const { tlsBundle, ageIdentity } = config;
+const keyFile = (key: pulumi.Output<string>) => pulumi.jsonStringify({ active: "1", keys: { "1": key } });
 const signingKey = new random.RandomBytes("jwt-signing-key", { length: 48 }).base64;
+const fieldKey = new random.RandomBytes("field-key", { length: 32 }).base64;
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
@@ -62,7 +64,8 @@ const app = new WebApp(
     redisQueue,
     redisCache,
     secrets,
-    signingKeys: secrets.keep("jwt-keys", pulumi.jsonStringify({ active: "1", keys: { "1": signingKey } })),
+    signingKeys: secrets.keep("jwt-keys", keyFile(signingKey)),
+    fieldKeys: secrets.keep("field-keys", keyFile(fieldKey)),
   },
   guarded,
 );

@@ -59,6 +59,8 @@ export interface WebAppArgs {
   readonly secrets: SecretStore;
   /** Keys that access tokens are signed with: `{"active": kid, "keys": {kid: base64}}`. */
   readonly signingKeys: StoredSecret;
+  /** Keys that sensitive columns are encrypted with; the same shape, 32 bytes each. */
+  readonly fieldKeys: StoredSecret;
 }
 
 const name = "app";
@@ -88,6 +90,7 @@ export class WebApp extends pulumi.ComponentResource {
         "redis-cache-password": args.redisCache.password,
         "redis-queue-password": args.redisQueue.password,
         "jwt-keys.json": args.signingKeys,
+        "field-keys.json": args.fieldKeys,
       },
     });
     const temporary = scratch("tmp", "/tmp");
@@ -125,6 +128,7 @@ export class WebApp extends pulumi.ComponentResource {
                     REDIS_QUEUE_URL: redisUrl(args.redisQueue.endpoint),
                     REDIS_QUEUE_PASSWORD_FILE: `${secretsPath}/redis-queue-password`,
                     JWT_KEYS_FILE: `${secretsPath}/jwt-keys.json`,
+                    FIELD_KEYS_FILE: `${secretsPath}/field-keys.json`,
                     SHUTDOWN_DELAY_SECONDS: String(shutdownDelaySeconds),
                   }),
                   ports: [
@@ -162,11 +166,7 @@ export class WebApp extends pulumi.ComponentResource {
     });
 
     this.endpoint = { host: serviceHost(http, namespace), port: 80 };
-    this.metrics = {
-      job: name,
-      host: serviceHost(metrics, namespace),
-      port: metricsPort,
-    };
+    this.metrics = { job: name, host: serviceHost(metrics, namespace), port: metricsPort };
     this.registerOutputs({ endpoint: this.endpoint });
   }
 

@@ -29,6 +29,7 @@ const app = (image: string): Promise<Registered[]> =>
       redisQueue: { endpoint: endpoint("redis-queue", 6379), password: secrets.generate("queue") },
       secrets,
       signingKeys: secrets.keep("jwt", "{}"),
+      fieldKeys: secrets.keep("fields", "{}"),
     });
   });
 
