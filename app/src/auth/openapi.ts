@@ -5,6 +5,8 @@ import { meView, refreshInput, sessionView, signInInput, tokensView } from "./sc
 const json = <T>(schema: T) => ({ content: { "application/json": { schema } } });
 const noContent = { "204": { description: "Done" } };
 
+const refused = { "401": { description: "Tenant, user and password do not belong together" } };
+
 export const paths: ZodOpenApiPathsObject = {
   "/api/v2/auth/sign-in": {
     post: {
@@ -13,7 +15,7 @@ export const paths: ZodOpenApiPathsObject = {
         "Answers 401 alike for an unknown tenant or user and a wrong password, 429 after ten failures in 15 minutes.",
       security: [],
       requestBody: json(signInInput),
-      responses: { "200": { description: "Tokens", ...json(tokensView) } },
+      responses: { "200": { description: "Tokens", ...json(tokensView) }, ...refused },
     },
   },
   "/api/v2/auth/refresh": {
@@ -23,7 +25,10 @@ export const paths: ZodOpenApiPathsObject = {
         "A refresh token is good for one use. When one comes a second time, all of its sign-in end.",
       security: [],
       requestBody: json(refreshInput),
-      responses: { "200": { description: "Tokens", ...json(tokensView) } },
+      responses: {
+        "200": { description: "Tokens", ...json(tokensView) },
+        "401": { description: "The refresh token is unknown, used, expired or revoked" },
+      },
     },
   },
   "/api/v2/auth/sign-out": {
@@ -40,7 +45,11 @@ export const paths: ZodOpenApiPathsObject = {
       description: "Answers 404 unless the operators have switched it on.",
       security: [],
       requestBody: json(signInInput),
-      responses: { "200": { description: "The session; its cookie is set", ...json(sessionView) } },
+      responses: {
+        "200": { description: "The session; its cookie is set", ...json(sessionView) },
+        ...refused,
+        "404": { description: "Not switched on" },
+      },
     },
     delete: { summary: "End the session of the cookie", responses: noContent },
   },
