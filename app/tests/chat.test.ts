@@ -110,7 +110,7 @@ describe("an answer", () => {
     expect(events.at(-1)).toMatchObject({ type: "error", data: { status: 503 } });
   });
 
-  it("knows what the session said before, and nothing of chat.other sessions", async () => {
+  it("knows what the session said before, and nothing of other sessions", async () => {
     const [start] = await chat.askWhole("My name is Ada");
     const sessionId = String(start?.data["sessionId"]);
     await chat.askWhole("What is my name?", { sessionId });
@@ -150,7 +150,7 @@ describe("feedback", () => {
     expect(await service.metricsText()).toContain('app_feedback_total{value="down"} 1');
   });
 
-  it("is not to be given on another's answer, nor chat.other than 1 or -1", async () => {
+  it("is not to be given on another's answer, nor other than 1 or -1", async () => {
     const [start] = await chat.askWhole();
     const path = `/api/v2/chat/${String(start?.data["answerId"])}/feedback`;
     const foreign = await chat.foreignToken();

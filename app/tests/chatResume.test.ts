@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import { type ChatHarness, startChat } from "./support/chat.ts";
 import { eventually } from "./support/processes.ts";
-import { type FakeProvider, hangs, saysSlowly } from "./support/provider.ts";
+import { type FakeProvider, saysSlowly } from "./support/provider.ts";
 import type { TestService } from "./support/service.ts";
 import { textOf } from "./support/stream.ts";
 
@@ -46,7 +46,7 @@ describe("a reader who is cut off", () => {
   });
 
   it("and does not come back: the provider's work is stopped", async () => {
-    provider.next.push(hangs);
+    provider.next.push(saysSlowly(200, ...Array<string>(20).fill("x")));
     const stream = await chat.ask();
     await stream.next();
     await eventually(() => {

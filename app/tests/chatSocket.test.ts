@@ -3,7 +3,7 @@ import { SignJWT } from "jose";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import { newDatabase } from "./support/postgres.ts";
 import { eventually } from "./support/processes.ts";
-import { FakeProvider, hangs, says, saysSlowly } from "./support/provider.ts";
+import { FakeProvider, says, saysSlowly } from "./support/provider.ts";
 import {
   jwt,
   newTenant,
@@ -138,7 +138,7 @@ describe("chat over a WebSocket", () => {
   });
 
   it("cancels: the provider's work is stopped at once, and the next question answered", async () => {
-    provider.next.push(hangs);
+    provider.next.push(saysSlowly(200, ...Array<string>(20).fill("x")));
     const client = authorized();
     await client.send(question());
     await eventually(() => {

@@ -7,6 +7,9 @@ import type { Principal } from "../auth/tokens.ts";
 const turn = z.object({ sessionId: z.uuid(), question: z.string(), answer: z.string() });
 export type Turn = z.infer<typeof turn>;
 
+/** Characters of an answer: what goes with every later question, and lies in a Redis that never evicts, is bounded. */
+const longestRemembered = 8000;
+
 /**
  * What a user's conversations said last, in the Redis that never evicts. Without it, each question stands alone: a
  * failure is logged and treated as an empty memory.
@@ -41,8 +44,9 @@ export class Sessions {
     }
   }
 
-  async remember(principal: Principal, said: Turn): Promise<void> {
+  async remember(principal: Principal, { sessionId, question, answer }: Turn): Promise<void> {
     const key = sessionKey(principal);
+    const said: Turn = { sessionId, question, answer: answer.slice(0, longestRemembered) };
     try {
       await this.#redis
         ?.multi()
