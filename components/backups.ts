@@ -38,6 +38,10 @@ export interface BackupsArgs {
   readonly timeZone: string;
   /** Cron expression of the dumps kept under `dumps/hourly/`. */
   readonly hourly: string;
+  /** Cron expression of those under `dumps/daily/`. */
+  readonly daily: string;
+  /** Cron expression of those under `dumps/weekly/`. */
+  readonly weekly: string;
   /** Cron expression at which the newest backup is restored and compared; daily or more often. */
   readonly verification: string;
   /** Scratch volume of the jobs, MiB: room for a dump and its restored copy. */
@@ -106,6 +110,8 @@ export class Backups extends pulumi.ComponentResource {
     });
     const series = [
       { kind: "hourly", cron: args.hourly, startingDeadlineSeconds: 600, activeDeadlineSeconds: 2_700 },
+      { kind: "daily", cron: args.daily, startingDeadlineSeconds: 3_600, activeDeadlineSeconds: 10_800 },
+      { kind: "weekly", cron: args.weekly, startingDeadlineSeconds: 7_200, activeDeadlineSeconds: 10_800 },
     ];
     for (const { kind, ...schedule } of series) {
       this.cronJob(`backup-${kind}`, schedule, backup, { BACKUP_KIND: kind });

@@ -139,6 +139,8 @@ export const stackSchema = z.strictObject({
     .prefault({}),
   backups: z.strictObject({
     hourly: cron.default("7 * * * *").describe("when the hourly dump is made"),
+    daily: cron.default("0 3 * * *").describe("when the daily dump is made"),
+    weekly: cron.default("0 4 * * 0").describe("when the weekly dump is made"),
     verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
     timeZone: z
       .string()

@@ -38,6 +38,8 @@ function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
       ageIdentity: secrets.keep("age-identity", "AGE-SECRET-KEY-hush"),
       timeZone: "Asia/Tokyo",
       hourly: "7 * * * *",
+      daily: "0 3 * * *",
+      weekly: "0 4 * * 0",
       verification: "30 5 * * *",
       scratchMiB: 700,
       ...changes,
@@ -71,8 +73,19 @@ describe("Backups", () => {
     expect(at(cronJob, `${pod}.restartPolicy`)).toBe("Never");
   });
 
+  test("makes a daily and a weekly dump beside the hourly one", async () => {
+    const all = await backups();
+    const schedules = ["daily", "weekly"].map((kind) =>
+      at(named(all, ":CronJob", `backup-${kind}`), "spec.schedule"),
+    );
+    expect(schedules).toEqual(["0 3 * * *", "0 4 * * 0"]);
+  });
+
   test("keeps the series in a folder of its own", async () => {
-    expect(environment(named(await backups(), ":CronJob", "backup-hourly"))["BACKUP_KIND"]).toBe("hourly");
+    const all = await backups();
+    for (const kind of ["hourly", "daily", "weekly"]) {
+      expect(environment(named(all, ":CronJob", `backup-${kind}`))["BACKUP_KIND"]).toBe(kind);
+    }
   });
 
   test("signs in as the backup role of the database that it was given", async () => {
@@ -150,6 +163,8 @@ describe("Backups", () => {
         ageIdentity: secrets.keep("age-identity", "hush"),
         timeZone: "UTC",
         hourly: "7 * * * *",
+        daily: "0 3 * * *",
+        weekly: "0 4 * * 0",
         verification: "30 5 * * *",
         scratchMiB: 700,
       }));
@@ -174,7 +189,7 @@ describe("Backups", () => {
       ...ofType(all, ":CronJob").map((cronJob) => at(cronJob, pod)),
       at(named(all, ":Deployment", "backup-exporter"), "spec.template.spec"),
     ];
-    expect(specs).toHaveLength(3);
+    expect(specs).toHaveLength(5);
     for (const spec of specs) {
       expect(spec).toMatchObject({
         automountServiceAccountToken: false,
