@@ -14,6 +14,8 @@ import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
 import { type Dependency, Readiness } from "./http/readiness.ts";
+import { JobRepository } from "./jobs/repository.ts";
+import { jobRoutes } from "./jobs/routes.ts";
 import { Metrics } from "./observability/metrics.ts";
 
 export interface Service {
@@ -52,7 +54,10 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   );
   const tokens = new Tokens(new KeyStore(config.jwt.keysFile, logger), config.jwt);
   const cache = new DocumentCache(cacheRedis, config.cacheTtlSeconds, metrics, logger);
-  const routes = [documentRoutes(new DocumentRepository(database), cache)];
+  const routes = [
+    documentRoutes(new DocumentRepository(database), cache),
+    jobRoutes(new JobRepository(database)),
+  ];
   const app = createApp({ config, logger, metrics, readiness, tokens, routes });
 
   const http = await listen(app, config.port);

@@ -10,9 +10,11 @@ import { documentRoutes } from "../src/documents/routes.ts";
 import { createApp } from "../src/http/app.ts";
 import { listen, type Listener } from "../src/http/listen.ts";
 import { Readiness } from "../src/http/readiness.ts";
+import { JobRepository } from "../src/jobs/repository.ts";
+import { jobRoutes } from "../src/jobs/routes.ts";
 import { Metrics } from "../src/observability/metrics.ts";
 import { silentLogger } from "./support/logs.ts";
-import { newDatabase } from "./support/postgres.ts";
+import { asSuperuser, newDatabase } from "./support/postgres.ts";
 import {
   call,
   newTenant,
@@ -44,7 +46,8 @@ async function appWith(extraRoutes: Router[]) {
   const repository = new DocumentRepository(new Database(undefined, silentLogger));
   const cache = new DocumentCache(undefined, 60, metrics, silentLogger);
   const readiness = new Readiness({}, silentLogger);
-  const routes = [documentRoutes(repository, cache), ...extraRoutes];
+  const jobs = jobRoutes(new JobRepository(new Database(undefined, silentLogger)));
+  const routes = [documentRoutes(repository, cache), jobs, ...extraRoutes];
   return { app: createApp({ config, logger: silentLogger, metrics, readiness, tokens, routes }), tokens };
 }
 
@@ -61,7 +64,13 @@ const expected: Record<string, { allowed: readonly string[]; success: number }> 
   "get /api/v1/documents/:id": { allowed: roles, success: 200 },
   "put /api/v1/documents/:id": { allowed: ["admin", "editor"], success: 200 },
   "delete /api/v1/documents/:id": { allowed: ["admin"], success: 204 },
+  "post /api/v2/jobs": { allowed: ["admin", "editor"], success: 202 },
+  "get /api/v2/jobs/:id": { allowed: roles, success: 200 },
+  "get /api/v2/admin/dead-letters": { allowed: ["admin"], success: 200 },
+  "post /api/v2/admin/dead-letters/:id/redrive": { allowed: ["admin"], success: 202 },
 };
+
+const jobBody = { kind: "generate", prompt: "Say hello" };
 
 describe("access to the routes", () => {
   let service: TestService;
@@ -91,20 +100,48 @@ describe("access to the routes", () => {
     return (body as { id: string }).id;
   }
 
+  async function newJob(state: "pending" | "dead"): Promise<string> {
+    const token = await service.token("editor", ours);
+    const { body } = await service.call("POST", "/api/v2/jobs", { token, body: jobBody });
+    const { id } = body as { id: string };
+    await asSuperuser(inject("postgres"), service.databaseConfig.database, (client) =>
+      client.query("update jobs set state = $2 where id = $1", [id, state]),
+    );
+    return id;
+  }
+
+  /** Something of our tenant that the route can be asked about, and a body that it takes. */
+  async function target(method: string, path: string): Promise<{ id?: string; body?: unknown }> {
+    switch (path) {
+      case "/api/v1/documents":
+      case "/api/v1/documents/:id":
+        return {
+          id: await newDocument(),
+          ...(["post", "put"].includes(method) && { body: { title: "new", content: "new" } }),
+        };
+      case "/api/v2/jobs":
+        return { body: jobBody };
+      case "/api/v2/jobs/:id":
+        return { id: await newJob("pending") };
+      case "/api/v2/admin/dead-letters/:id/redrive":
+        return { id: await newJob("dead") };
+      default:
+        return {};
+    }
+  }
+
   const cases = Object.keys(expected).flatMap((route) =>
     ["nobody", ...roles].map((caller) => [route, caller] as const),
   );
   it.each(cases)("%s is answered to %s as the matrix says", async (route, caller) => {
     const [method = "", path = ""] = route.split(" ");
-    const id = await newDocument();
+    const { id = "", body } = await target(method, path);
     const role = roles.find((known) => known === caller);
-    const writes = method === "post" || method === "put";
-    const request = (tenant: string | undefined) =>
-      (async () =>
-        service.call(method.toUpperCase(), path.replace(":id", id), {
-          ...(role && tenant !== undefined && { token: await service.token(role, tenant) }),
-          ...(writes && { body: { title: "new", content: "new" } }),
-        }))();
+    const request = async (tenant: string | undefined) =>
+      service.call(method.toUpperCase(), path.replace(":id", id), {
+        ...(role && tenant !== undefined && { token: await service.token(role, tenant) }),
+        ...(body !== undefined && { body }),
+      });
     const { allowed = [], success } = expected[route] ?? {};
 
     if (!allowed.includes(caller)) {

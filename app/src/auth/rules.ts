@@ -19,4 +19,8 @@ export const rules: readonly Rule[] = [
   { method: "get", path: "/api/v1/documents/:id", allow: ["admin", "editor", "viewer"] },
   { method: "put", path: "/api/v1/documents/:id", allow: ["admin", "editor"] },
   { method: "delete", path: "/api/v1/documents/:id", allow: ["admin"] },
+  { method: "post", path: "/api/v2/jobs", allow: ["admin", "editor"] },
+  { method: "get", path: "/api/v2/jobs/:id", allow: ["admin", "editor", "viewer"] },
+  { method: "get", path: "/api/v2/admin/dead-letters", allow: ["admin"] },
+  { method: "post", path: "/api/v2/admin/dead-letters/:id/redrive", allow: ["admin"] },
 ];

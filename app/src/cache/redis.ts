@@ -1,15 +1,25 @@
 import { readFileSync } from "node:fs";
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "pino";
 import type { RedisConfig } from "../config/config.ts";
 
+interface RedisClientOptions {
+  /** Commands may wait for work, and for Redis to be back: what BullMQ's workers need. */
+  blocking?: boolean;
+}
+
 /**
- * A client that fails at once while Redis is away instead of queueing, and reconnects for ever in the background. The
- * password is read again for every new connection.
+ * A client that, unless it is `blocking`, fails at once while Redis is away instead of queueing; it reconnects for ever
+ * in the background. The password is read again for every new connection, also by its duplicates.
  */
-export function createRedis(config: RedisConfig, name: string, logger: Logger): Redis {
+export function createRedis(
+  config: RedisConfig,
+  name: string,
+  logger: Logger,
+  { blocking = false }: RedisClientOptions = {},
+): Redis {
   const log = logger.child({ module: "redis" });
-  const redis: Redis = new Redis({
+  const redis = new Redis({
     host: config.host,
     port: config.port,
     db: config.databaseIndex,
@@ -18,12 +28,13 @@ export function createRedis(config: RedisConfig, name: string, logger: Logger): 
     connectionName: `groundwork-app-${name}`,
     keepAlive: 10_000,
     connectTimeout: 1000,
-    commandTimeout: 2000,
-    enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    retryStrategy: (attempt) => {
-      redis.options.password = readPassword(config);
+    ...(blocking
+      ? { maxRetriesPerRequest: null }
+      : { maxRetriesPerRequest: 0, commandTimeout: 2000, enableOfflineQueue: false }),
+    // Called on the options of the client itself: a duplicate has options of its own.
+    retryStrategy(this: RedisOptions, attempt: number) {
+      this.password = readPassword(config);
       return Math.min(100 * attempt, 1000);
     },
   });

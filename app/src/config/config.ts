@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type JobsConfig, toJobsConfig } from "./jobVariables.ts";
 import { type DatabaseAddress, type RedisAddress, type VariableName, variables } from "./variables.ts";
 
 export interface DatabaseConfig extends DatabaseAddress {
@@ -38,6 +39,7 @@ export interface Config {
   jwt: JwtConfig;
   /** Keys of the encrypted columns. */
   fieldKeysFile: string | undefined;
+  jobs: JobsConfig;
 }
 
 /** One variable that is missing or malformed. Never carries the value: it may be a secret. */
@@ -107,5 +109,6 @@ function toConfig(env: z.infer<typeof schema>): Config {
     queue: env.REDIS_QUEUE_URL && { ...env.REDIS_QUEUE_URL, passwordFile: env.REDIS_QUEUE_PASSWORD_FILE },
     jwt: { keysFile: env.JWT_KEYS_FILE, issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE },
     fieldKeysFile: env.FIELD_KEYS_FILE,
+    jobs: toJobsConfig(env),
   };
 }

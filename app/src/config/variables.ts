@@ -1,7 +1,8 @@
-import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { z } from "zod";
 import { parseKeyFile } from "../auth/keyFile.ts";
+import { jobVariables } from "./jobVariables.ts";
+import { readOrUndefined, secretFile, wholeNumber } from "./schemas.ts";
 
 /** Where a Postgres listens and who connects to which of its databases. */
 export interface DatabaseAddress {
@@ -24,15 +25,6 @@ interface VariableMeta {
   description: string;
   credential?: true;
   example?: string;
-}
-
-function wholeNumber(least: number, most: number) {
-  const message = `expected a whole number from ${least} to ${most}`;
-  return z
-    .string()
-    .regex(/^\d{1,9}$/, message)
-    .transform(Number)
-    .refine((value) => value >= least && value <= most, message);
 }
 
 function yesOrNo() {
@@ -96,21 +88,6 @@ function redisUrl(passwordVariable: string) {
     };
   });
 }
-
-function readOrUndefined(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
-const secretFile = z
-  .string()
-  .refine(
-    (path) => Boolean(readOrUndefined(path)?.trim()),
-    "expected the path of a readable file that is not empty",
-  );
 
 const keyFile = z.string().superRefine((path, context) => {
   const text = readOrUndefined(path);
@@ -236,6 +213,7 @@ export const variables = {
   JWT_AUDIENCE: described(z.string().default("groundwork-api"), {
     description: "Audience that tokens must name",
   }),
+  ...jobVariables,
 };
 
 export type VariableName = keyof typeof variables;

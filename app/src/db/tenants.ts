@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { Database } from "./database.ts";
 
-/** No tenant has it: for what must run before the tenant is known. */
-const noTenant = "00000000-0000-0000-0000-000000000000";
+/** No tenant has it: for what runs before the tenant is known, or for all of them. */
+export const noTenant = "00000000-0000-0000-0000-000000000000";
 
 /** The id of the tenant with this name, which is created if there is none. */
 export async function ensureTenant(database: Database, name: string): Promise<string> {
@@ -17,7 +17,8 @@ export async function ensureTenant(database: Database, name: string): Promise<st
   return (await findTenant(database, name)) ?? id;
 }
 
-async function findTenant(database: Database, name: string): Promise<string | null> {
+/** The id of the tenant with this name, or null. */
+export async function findTenant(database: Database, name: string): Promise<string | null> {
   return database.asTenant(
     noTenant,
     async (client) => {

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Redis as Client } from "ioredis";
 import type { RedisConfig } from "../../src/config/config.ts";
 import { eventually, freePort, type Running, start, stop } from "./processes.ts";
 
@@ -61,6 +62,16 @@ export class Redis {
   async stop(): Promise<void> {
     if (this.#running) {
       await stop(this.#running, "SIGKILL");
+    }
+  }
+
+  /** Loses everything, as an instance without its disk does. */
+  async flush(): Promise<void> {
+    const client = new Client({ port: this.config.port, host: "127.0.0.1", password: this.#password });
+    try {
+      await client.flushall();
+    } finally {
+      client.disconnect();
     }
   }
 
