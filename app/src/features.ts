@@ -19,7 +19,7 @@ import type { Tokens } from "./auth/tokens.ts";
 import { VerifiedTokens } from "./auth/verifiedTokens.ts";
 import { DocumentCache } from "./cache/documentCache.ts";
 import { type Chat, createChat } from "./chat/createChat.ts";
-import type { Config } from "./config/config.ts";
+import type { Config } from "./config/settings.ts";
 import { FieldCipher } from "./crypto/fieldCipher.ts";
 import type { Database } from "./db/database.ts";
 import { findTenant } from "./db/tenants.ts";
@@ -28,6 +28,8 @@ import { documentRoutes } from "./documents/routes.ts";
 import { docsRoutes } from "./http/docsRoutes.ts";
 import { RateLimits } from "./http/rateLimit.ts";
 import type { Dependency } from "./http/readiness.ts";
+import { JobRepository } from "./jobs/repository.ts";
+import { jobRoutes } from "./jobs/routes.ts";
 import type { Metrics } from "./observability/metrics.ts";
 import { createSpeech } from "./speech/speech.ts";
 import { speechRoutes } from "./speech/routes.ts";
@@ -97,6 +99,7 @@ export function createFeatures(foundations: Foundations): Features {
     userRoutes({ database, users, passwords, refreshTokens, sessions }),
     auditRoutes(database),
     chat.routes,
+    jobRoutes(new JobRepository(database)),
     speechRoutes(speech),
   ];
   const externalApis = {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { createRedis } from "./cache/redis.ts";
-import type { Config } from "./config/config.ts";
+import type { Config } from "./config/settings.ts";
 import { checkMigrations, checkPostgres } from "./db/check.ts";
 import { Database } from "./db/database.ts";
 import { createPool } from "./db/pool.ts";
@@ -11,6 +11,8 @@ import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
 import { type Dependency, Readiness } from "./http/readiness.ts";
+import { JobRepository } from "./jobs/repository.ts";
+import { jobRoutes } from "./jobs/routes.ts";
 import { Metrics } from "./observability/metrics.ts";
 
 export interface Service {

@@ -5,7 +5,7 @@ import { listen, type Listener } from "../src/http/listen.ts";
 import { appWithout } from "./support/app.ts";
 import { conforming } from "./support/conformance.ts";
 import { createUser, newUserBody, signIn, signInBody, switchFile, type TestUser } from "./support/users.ts";
-import { newDatabase } from "./support/postgres.ts";
+import { asSuperuser, newDatabase } from "./support/postgres.ts";
 import { call, newTenant, startTestService, type TestService } from "./support/service.ts";
 
 interface Layer {
@@ -61,7 +61,13 @@ const expected: Record<string, { allowed: readonly string[]; success: number }> 
   "get /api/v2/chat/:answerId/events": { allowed: roles, success: 200 },
   "post /api/v2/chat/:answerId/feedback": { allowed: roles, success: 204 },
   "post /api/v2/speech": { allowed: roles, success: 200 },
+  "post /api/v2/jobs": { allowed: ["admin", "editor"], success: 202 },
+  "get /api/v2/jobs/:id": { allowed: roles, success: 200 },
+  "get /api/v2/admin/dead-letters": { allowed: ["admin"], success: 200 },
+  "post /api/v2/admin/dead-letters/:id/redrive": { allowed: ["admin"], success: 202 },
 };
+
+const jobBody = { kind: "generate", prompt: "Say hello" };
 
 describe("access to the routes", () => {
   let service: TestService;
@@ -94,6 +100,16 @@ describe("access to the routes", () => {
 
   async function newUser(): Promise<TestUser> {
     return createUser(service, ours, "viewer");
+  }
+
+  async function newJob(state: "pending" | "dead"): Promise<string> {
+    const token = await service.token("editor", ours);
+    const { body } = await service.call("POST", "/api/v2/jobs", { token, body: jobBody });
+    const { id } = body as { id: string };
+    await asSuperuser(inject("postgres"), service.databaseConfig.database, (client) =>
+      client.query("update jobs set state = $2 where id = $1", [id, state]),
+    );
+    return id;
   }
 
   /** Something of our tenant that the route can be asked about, and a body that it takes. */
@@ -131,6 +147,12 @@ describe("access to the routes", () => {
         return { id: await newAnswer(role), body: { value: 1 } };
       case "/api/v2/speech":
         return { body: { text: "t" } };
+      case "/api/v2/jobs":
+        return { body: jobBody };
+      case "/api/v2/jobs/:id":
+        return { id: await newJob("pending") };
+      case "/api/v2/admin/dead-letters/:id/redrive":
+        return { id: await newJob("dead") };
       default:
         return {};
     }

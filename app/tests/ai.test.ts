@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createLanguageModel, type ServiceLanguageModel } from "../src/ai/createLanguageModel.ts";
 import type { ChatMessage, CompletionPart } from "../src/ai/languageModel.ts";
-import type { LanguageModelConfig } from "../src/config/config.ts";
+import type { LanguageModelConfig } from "../src/config/settings.ts";
 import { Unavailable } from "../src/http/problem.ts";
 import { Metrics } from "../src/observability/metrics.ts";
 import { silentLogger } from "./support/logs.ts";

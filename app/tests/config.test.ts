@@ -134,6 +134,15 @@ describe("the configuration", () => {
     ["TRACE_SAMPLE_RATIO", "1.1"],
     ["TRACE_SAMPLE_RATIO", "-0"],
     ["TRACE_SAMPLE_RATIO", "1e-3"],
+    ["FEEDS_FILE", "/dev/null"],
+    ["GENERATE_CONCURRENCY", "0"],
+    ["COLLECT_TIME_LIMIT_SECONDS", "1h"],
+    ["COLLECTION_SCHEDULE", "* * * * * *"],
+    ["COLLECTION_SCHEDULE", "60 * * * *"],
+    ["SUMMARIES_SCHEDULE", "*/0 * * * *"],
+    ["CLEAN_UP_SCHEDULE", "0 5-3 * * *"],
+    ["CLEAN_UP_SCHEDULE", "daily"],
+    ["SCHEDULE_TIME_ZONE", "Mars/Olympus"],
   ] as const)(
     "is refused for %s=%s even when nothing is required, without repeating the value",
     (name, value) => {
@@ -175,6 +184,24 @@ describe("the configuration", () => {
       oidc: { issuer: "https://issuer.example", audience: "api", tenantClaim: "tenant", roleClaim: "role" },
     });
     expect(readConfig({}).config).toMatchObject({ ldap: undefined, oidc: undefined });
+  });
+
+  it.each([
+    ["not JSON", "{"],
+    ["a feed that is no web address", '{"acme": ["file:///etc/passwd"]}'],
+    ["a feed with a password", '{"acme": ["https://me:hunter2@example.com/"]}'],
+    ["one feed where a list is expected", '{"acme": "https://example.com/"}'],
+  ])("is refused for a FEEDS_FILE with %s", async (_, text) => {
+    const FEEDS_FILE = join(await mkdtemp(join(tmpdir(), "feeds-")), "feeds.json");
+    await writeFile(FEEDS_FILE, text);
+    const { config, problems } = readConfig({ FEEDS_FILE });
+    expect(config).toBeUndefined();
+    expect(JSON.stringify(problems)).not.toContain("hunter2");
+  });
+
+  it("takes schedules with steps, ranges and lists", () => {
+    const { config } = readConfig({ COLLECTION_SCHEDULE: "*/15 8-18,22 1,15 * 1-5" });
+    expect(config?.jobs.schedules.collection).toBe("*/15 8-18,22 1,15 * 1-5");
   });
 
   it("lists malformed and missing variables together", () => {

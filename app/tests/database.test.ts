@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import type { PoolClient } from "pg";
 import { afterEach, beforeAll, describe, expect, inject, it } from "vitest";
-import type { DatabaseConfig } from "../src/config/config.ts";
+import type { DatabaseConfig } from "../src/config/settings.ts";
 import { Database } from "../src/db/database.ts";
 import { createPool } from "../src/db/pool.ts";
 import { ensureTenant } from "../src/db/tenants.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Directory } from "../src/auth/directory.ts";
-import type { LdapConfig } from "../src/config/config.ts";
+import type { LdapConfig } from "../src/config/settings.ts";
 import { silentLogger } from "./support/logs.ts";
 import { entries, groupRoles, password } from "./support/people.ts";
 import { LdapServer, people, reader, selfSigned } from "./support/slapd.ts";

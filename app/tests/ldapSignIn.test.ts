@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import type { LdapConfig } from "../src/config/config.ts";
+import type { LdapConfig } from "../src/config/settings.ts";
 import { entries, groupRoles, password } from "./support/people.ts";
 import { newDatabase } from "./support/postgres.ts";
 import { newTenant, startTestService, type TestService } from "./support/service.ts";

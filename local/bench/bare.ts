@@ -3,7 +3,7 @@
  * row-level security, no log. Reads PORT, BARE_DATABASE (JSON) and BARE_TENANT; `/cpu` answers with its CPU seconds.
  */
 import { createServer } from "node:http";
-import type { DatabaseConfig } from "../../app/src/config/config.ts";
+import type { DatabaseConfig } from "../../app/src/config/settings.ts";
 import { createPool } from "../../app/src/db/pool.ts";
 import { silentLogger } from "../../app/tests/support/logs.ts";
 

@@ -1,4 +1,4 @@
-import type { LanguageModelConfig } from "../config/config.ts";
+import type { LanguageModelConfig } from "../config/settings.ts";
 import type { ChatMessage } from "./languageModel.ts";
 
 /**

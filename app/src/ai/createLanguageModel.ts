@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { z } from "zod";
-import type { LanguageModelConfig } from "../config/config.ts";
+import type { LanguageModelConfig } from "../config/settings.ts";
 import { MountedFile } from "../files/mountedFile.ts";
 import { Unavailable } from "../http/problem.ts";
 import type { Metrics } from "../observability/metrics.ts";

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { SpanKind } from "@opentelemetry/api";
 import { circuitBreaker, CircuitState, ConsecutiveBreaker, handleWhen } from "cockatiel";
 import type { Logger } from "pino";
-import type { ProviderConfig } from "../config/config.ts";
+import type { ProviderConfig } from "../config/settings.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import { traced } from "../observability/tracing.ts";
 import { ApiKeys } from "./apiKeys.ts";

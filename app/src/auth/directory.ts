@@ -11,7 +11,7 @@ import {
   NoSuchObjectError,
 } from "ldapts";
 import type { Logger } from "pino";
-import type { LdapConfig } from "../config/config.ts";
+import type { LdapConfig } from "../config/settings.ts";
 import { within } from "../deadline.ts";
 import { Unavailable } from "../http/problem.ts";
 import { type Role, roles } from "./rules.ts";

@@ -1,6 +1,6 @@
 import { createRemoteJWKSet, errors, jwtVerify } from "jose";
 import { z } from "zod";
-import type { OidcConfig } from "../config/config.ts";
+import type { OidcConfig } from "../config/settings.ts";
 import { Unavailable } from "../http/problem.ts";
 import { roles } from "./rules.ts";
 import type { Principal } from "./tokens.ts";

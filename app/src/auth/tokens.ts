@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { decodeJwt, errors, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
-import type { JwtConfig } from "../config/config.ts";
+import type { JwtConfig } from "../config/settings.ts";
 import { Unavailable, unauthorized } from "../http/problem.ts";
 import type { KeyStore } from "./keyStore.ts";
 import type { OidcIssuer } from "./oidc.ts";

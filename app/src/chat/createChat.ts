@@ -5,7 +5,7 @@ import type { ServiceLanguageModel } from "../ai/createLanguageModel.ts";
 import type { Admission } from "../auth/guard.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import { Cache } from "../cache/cache.ts";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/settings.ts";
 import type { FieldCipher } from "../crypto/fieldCipher.ts";
 import type { Database } from "../db/database.ts";
 import type { Metrics } from "../observability/metrics.ts";

@@ -15,6 +15,7 @@ import {
   wholeNumber,
   yesOrNo,
 } from "./forms.ts";
+import { jobVariables } from "./jobVariables.ts";
 
 /** Every variable the service reads: its form, its default and what it is for. Nothing else reads the environment. */
 export const variables = {
@@ -137,6 +138,7 @@ export const variables = {
       "Share of new traces that is recorded, 0 to 1; whoever sends a traceparent has decided already",
   }),
   ...chatVariables,
+  ...jobVariables,
 };
 
 export type VariableName = keyof typeof variables;

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Pool, type PoolConfig } from "pg";
 import type { Logger } from "pino";
-import type { DatabaseConfig } from "../config/config.ts";
+import type { DatabaseConfig } from "../config/settings.ts";
 import { observeQueries, type QueryDone } from "./observedQueries.ts";
 
 /**

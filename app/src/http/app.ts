@@ -6,7 +6,7 @@ import type { Refusals } from "../auth/refusals.ts";
 import { type Rule, rules as allRules } from "../auth/rules.ts";
 import type { Sessions } from "../auth/sessions.ts";
 import type { Tokens } from "../auth/tokens.ts";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/settings.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import { readBodies } from "./body.ts";
 import { allowOrigins } from "./cors.ts";

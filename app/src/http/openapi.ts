@@ -13,6 +13,7 @@ import { paths as authPaths } from "../auth/openapi.ts";
 import { type Rule, rules as allRules } from "../auth/rules.ts";
 import { paths as chatPaths } from "../chat/openapi.ts";
 import { paths as documentPaths } from "../documents/openapi.ts";
+import { paths as jobPaths } from "../jobs/openapi.ts";
 import { paths as servicePaths } from "./openapiPaths.ts";
 
 /** What each feature says of its own routes. */

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
-import type { LimitsConfig } from "../config/config.ts";
+import type { LimitsConfig } from "../config/settings.ts";
 import type { Principal } from "../auth/tokens.ts";
 import { within } from "../deadline.ts";
 import { Problem } from "./problem.ts";

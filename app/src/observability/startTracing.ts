@@ -11,7 +11,7 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
-import type { TracingConfig } from "../config/config.ts";
+import type { TracingConfig } from "../config/settings.ts";
 import { within } from "../deadline.ts";
 
 export interface Tracing {

@@ -6,7 +6,7 @@ import { createClient } from "../ai/openai.ts";
 import { Provider } from "../ai/provider.ts";
 import { Cache } from "../cache/cache.ts";
 import { promptHash } from "../cache/promptHash.ts";
-import type { Config, SpeechConfig } from "../config/config.ts";
+import type { Config, SpeechConfig } from "../config/settings.ts";
 import type { Metrics } from "../observability/metrics.ts";
 
 const mostAudioBytes = 8 * 1024 * 1024;

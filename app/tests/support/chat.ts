@@ -1,4 +1,4 @@
-import type { Config } from "../../src/config/config.ts";
+import type { Config } from "../../src/config/settings.ts";
 import { newDatabase, type PostgresAddress } from "./postgres.ts";
 import { FakeProvider } from "./provider.ts";
 import type { Redis } from "./redis.ts";

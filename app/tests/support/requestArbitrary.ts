@@ -102,9 +102,7 @@ export function requestOf(document: OpenApiDocument): Arbitrary<GeneratedRequest
     methods.flatMap((method) => {
       const operation = item[method] as Operation | undefined;
       const weight = method !== "get" && hashesPasswords.test(template) ? 1 : 10;
-      return operation
-        ? [{ weight, arbitrary: operationOf(method, template, operation, components) }]
-        : [];
+      return operation ? [{ weight, arbitrary: operationOf(method, template, operation, components) }] : [];
     }),
   );
   const nowhere = { weight: 10, arbitrary: operationOf("get", "/api/{a}/{b}", {}, {}) };

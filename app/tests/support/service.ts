@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { KeyStore } from "../../src/auth/keyStore.ts";
 import type { Role } from "../../src/auth/rules.ts";
 import { Tokens } from "../../src/auth/tokens.ts";
-import type { Config, DatabaseConfig, RedisConfig } from "../../src/config/config.ts";
+import type { Config, DatabaseConfig, RedisConfig } from "../../src/config/settings.ts";
+import type { JobsConfig } from "../../src/config/jobVariables.ts";
 import { type Service, startService } from "../../src/service.ts";
 import { capturedLogger, silentLogger } from "./logs.ts";
 import { asSuperuser, databaseConfig, type PostgresAddress } from "./postgres.ts";
@@ -69,6 +70,22 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
       heartbeatSeconds: 15,
     },
     limits: { chatPerMinute: 1000, tenantPerMinute: 100_000 },
+    jobs: testJobs(),
+    ...overrides,
+  };
+}
+
+/** Retries at once, and a schedule that does not come round while a test runs. */
+export function testJobs(overrides: Partial<JobsConfig> = {}): JobsConfig {
+  const limits = { concurrency: 4, perTenant: 4, timeLimitSeconds: 10 };
+  return {
+    limits: { collect: limits, summarize: limits, generate: limits },
+    retries: 5,
+    backoffSeconds: 0,
+    feedsFile: undefined,
+    schedules: { collection: "0 0 1 1 *", summaries: "0 0 1 1 *", "clean-up": "0 0 1 1 *" },
+    timeZone: "Asia/Tokyo",
+    graceSeconds: 5,
     ...overrides,
   };
 }
