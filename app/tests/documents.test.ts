@@ -112,7 +112,7 @@ describe("a document", () => {
       ),
       { numRuns: 60 },
     );
-  });
+  }, 60_000);
 });
 
 describe("the list", () => {
