@@ -115,7 +115,7 @@ describe("a document", () => {
       ),
       { numRuns: 60 },
     );
-  });
+  }, 60_000);
 });
 
 describe("the list", () => {
