@@ -46,7 +46,8 @@ interface People {
 
 export interface Experience {
   readonly requests: number;
-  readonly failures: number;
+  /** How many of each status that is no success; 0 is no answer at all. */
+  readonly failures: ReadonlyMap<number, number>;
   readonly p95Ms: number;
 }
 
@@ -62,7 +63,7 @@ export async function people({ url, ca, clients, seconds, tokens }: People): Pro
     : new HttpAgent({ keepAlive: true });
   const end = Date.now() + seconds * 1000;
   const latencies: number[] = [];
-  let failures = 0;
+  const failures = new Map<number, number>();
 
   const ask = (method: string, path: string, headers: Record<string, string>, body?: string) =>
     new Promise<{ status: number; location: string }>((resolve) => {
@@ -107,7 +108,7 @@ export async function people({ url, ca, clients, seconds, tokens }: People): Pro
       const start = performance.now();
       const { status, location } = await ask(method, target, headers, body);
       latencies.push(performance.now() - start);
-      if (status < 200 || status > 299) failures++;
+      if (status < 200 || status > 299) failures.set(status, (failures.get(status) ?? 0) + 1);
       path = location || path;
       await sleep(100 + randomInt(200));
     }
