@@ -50,6 +50,7 @@ const commands: Readonly<Record<string, Command>> = {
   test: () => runTests("test"),
   "test-engine": () => runTests("engine"),
   "test-cluster": () => runTests("cluster"),
+  chaos: () => runTests("chaos"),
 };
 
 async function printEnvironment(): Promise<void> {
