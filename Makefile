@@ -5,6 +5,7 @@ STACK ?= dev
 GW := local/groundwork
 
 .PHONY: help up down clean test lint format test-engine test-cluster bench status url ca kubeconfig token env dev export logs \
+.PHONY: help up down clean test lint format test-engine test-cluster chaos status url ca kubeconfig token env dev export logs \
 	render preview open
 
 help: ## this list
@@ -24,6 +25,8 @@ test-cluster: ## against the running dev stack (`make up` first)
 	@$(GW) test-cluster
 bench: ## measures the app (and the dev stack, if it is up) into docs/benchmarks.md; about 5 minutes
 	@$(GW) bench
+chaos: ## faults under load, against `make up HA=1`: FAULT=name (default all) TIMES=n (default 1)
+	@$(GW) chaos
 format: ## Prettier over everything
 	@$(GW) exec npx prettier --write .
 status: ## one look at the health of every workload

@@ -22,6 +22,14 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      {
+        test: {
+          name: "chaos",
+          include: ["tests/chaos/**/*.test.ts"],
+          testTimeout: 1_800_000,
+          fileParallelism: false,
+        },
+      },
     ],
     coverage: {
       provider: "v8",

@@ -53,6 +53,7 @@ const commands: Readonly<Record<string, Command>> = {
   // Only it needs the app's packages.
   bench: async () => (await import("./bench/main.ts")).runBench(),
   "test-cluster": () => runTests("cluster"),
+  chaos: () => runTests("chaos"),
 };
 
 async function printEnvironment(): Promise<void> {

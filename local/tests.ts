@@ -10,6 +10,8 @@ import { say } from "./system.ts";
 import { tlsScanner } from "./tlsScanner.ts";
 import { baseUrl, configure, prepare, withKubeconfig } from "./up.ts";
 
+type Suite = "test" | "engine" | "cluster" | "chaos";
+
 interface Step {
   readonly title: string;
   readonly command: readonly string[];
@@ -18,7 +20,7 @@ interface Step {
 }
 
 /** Runs a suite; stops at the first step that fails, whose exit status it gives. */
-export async function runTests(suite: "test" | "engine" | "cluster"): Promise<number> {
+export async function runTests(suite: Suite): Promise<number> {
   for (const { title, command, directory = repository, env = process.env } of await stepsOf(suite)) {
     say(`\n${title}`);
     const started = Date.now();
@@ -29,7 +31,7 @@ export async function runTests(suite: "test" | "engine" | "cluster"): Promise<nu
   return 0;
 }
 
-async function stepsOf(suite: "test" | "engine" | "cluster"): Promise<Step[]> {
+async function stepsOf(suite: Suite): Promise<Step[]> {
   if (suite === "test") {
     const env = { ...process.env, PATH: `${await testTools()}${delimiter}${process.env["PATH"] ?? ""}` };
     return [
@@ -55,7 +57,7 @@ async function stepsOf(suite: "test" | "engine" | "cluster"): Promise<Step[]> {
     EDGE_CA: caPath(),
     TLS_SCANNER_PYTHON: await tlsScanner(),
   };
-  return [{ title: "cluster tests", command: vitest("cluster", "--project", "cluster"), env }];
+  return [{ title: `${suite} tests`, command: vitest(suite, "--project", suite), env }];
 }
 
 /** With `TEST_REPORTS` set, also writes the counts there, for `.ci/run` to add up. */

@@ -36,7 +36,8 @@ describe("a killed pod comes back:", () => {
   beforeEach(async () => {
     client = new Client();
     editor = await token("editor", tenant);
-    document = await createDocument(client, tenant);
+    // The pods of the test before have just come back.
+    document = await waitFor("a document", 30, () => createDocument(client, tenant));
     path = `/api/v1/documents/${document.id}`;
   });
 

@@ -1,5 +1,5 @@
 /** What the tests of the running stack share: clients of the edge, kubectl, tokens, jobs, and patience. */
-import type { V1Job, V1Pod, V1PodList } from "@kubernetes/client-node";
+import type { V1Endpoints, V1Job, V1Pod, V1PodList } from "@kubernetes/client-node";
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -112,6 +112,11 @@ export function token(role: "admin" | "editor" | "viewer", tenant: string): Prom
   return known;
 }
 
+/** The command line of kubectl with these arguments, for a process of one's own. */
+export function kubectlCommand(...args: readonly string[]): [string, string[]] {
+  return [kubectlPath, [...cluster, ...args]];
+}
+
 /** Runs kubectl and gives what it printed; an error carries what it said. */
 export function kubectl(...args: readonly string[]): Promise<string> {
   return kubectlWith("", ...args);
@@ -158,13 +163,12 @@ export function workloadOf({ metadata }: V1Pod): string {
   return metadata?.labels?.["app.kubernetes.io/name"] ?? "";
 }
 
-/** Name of the database pod that leads at this moment. */
+/** Name of the database pod that holds the leader's lock; a pod that is cut off may still bear its label. */
 export async function postgresPrimary(): Promise<string> {
-  const selector = "--selector=app.kubernetes.io/name=postgres,groundwork.dev/postgres-role=primary";
-  const { items } = (await get("pods", "--namespace=data", selector)) as V1PodList;
-  const [name] = items.map(({ metadata }) => metadata?.name ?? "");
-  if (name === undefined || items.length !== 1) throw new Error(`${items.length} pods say that they lead`);
-  return name;
+  const { metadata } = (await get("endpoints", "--namespace=data", "postgres")) as V1Endpoints;
+  const leader = metadata?.annotations?.["leader"];
+  if (leader === undefined) throw new Error("No database pod holds the leader's lock");
+  return leader;
 }
 
 /** UIDs of a workload's pods that are ready to serve. */

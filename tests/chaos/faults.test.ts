@@ -1,0 +1,44 @@
+import { expect, test } from "vitest";
+import { primaryKilled, primaryPartitioned } from "./postgres.ts";
+import { queuePrimaryKilled } from "./redis.ts";
+import type { Outcome } from "./writes.ts";
+
+interface Fault {
+  readonly make: () => Promise<Outcome>;
+  /** Writes are acknowledged again within this, seconds. */
+  readonly limitSeconds: number;
+  /** Whether what was acknowledged must be there afterwards. */
+  readonly keepsWrites: boolean;
+}
+
+const faults: Readonly<Record<string, Fault>> = {
+  "postgres-primary-killed": { make: primaryKilled, limitSeconds: 15, keepsWrites: true },
+  "postgres-primary-partitioned": { make: primaryPartitioned, limitSeconds: 30, keepsWrites: true },
+  // Redis replicates asynchronously: jobs are kept by the outbox in Postgres, not by the queue.
+  "redis-primary-killed": { make: queuePrimaryKilled, limitSeconds: 15, keepsWrites: false },
+};
+
+const wanted = process.env["FAULT"] ?? "";
+const names = wanted === "" ? Object.keys(faults) : [wanted];
+const times = Number(process.env["TIMES"] ?? "1");
+
+test.each(names)("%s: writes go on, and none is lost", async (name) => {
+  const fault = faults[name];
+  if (!fault)
+    throw new Error(`FAULT is "${name}" and may be ${Object.keys(faults).join(", ")}, or none for all`);
+  const outcomes: Outcome[] = [];
+  for (let run = 1; run <= times; run += 1) {
+    const outcome = await fault.make();
+    outcomes.push(outcome);
+    process.stdout.write(
+      `${name} ${run}/${times}: no acknowledged write for ${outcome.pauseSeconds.toFixed(1)} s (limit ${fault.limitSeconds} s); ` +
+        `${outcome.acknowledged} acknowledged, ${outcome.failed} refused, ${outcome.lost} lost, ${outcome.doubled} doubled\n`,
+    );
+  }
+  for (const outcome of outcomes) {
+    expect(outcome.acknowledged).toBeGreaterThan(20);
+    expect(outcome.pauseSeconds).toBeLessThanOrEqual(fault.limitSeconds);
+    expect(outcome.doubled).toBe(0);
+    if (fault.keepsWrites) expect(outcome.lost).toBe(0);
+  }
+});

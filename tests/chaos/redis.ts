@@ -1,0 +1,95 @@
+import { spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect } from "vitest";
+import { z } from "zod";
+import { kubectl, kubectlCommand, waitFor } from "../cluster/support.ts";
+import { kill } from "./node.ts";
+import { longestPause } from "./pause.ts";
+import type { Outcome } from "./writes.ts";
+
+const list = "chaos";
+
+/** Runs in the app's pod: its own client of the queue appends numbers, one line for each that is acknowledged. */
+const program = `
+const { createRedis } = await import("/app/dist/cache/redis.js");
+const { readConfig } = await import("/app/dist/config/config.js");
+const { default: pino } = await import("/app/node_modules/pino/pino.js");
+const client = createRedis(readConfig(process.env).config.queue, "chaos", pino({ level: "silent" }));
+process.stdin.on("data", async () => {
+  console.log(JSON.stringify({ stored: await client.lrange("${list}", 0, -1) }));
+  await client.del("${list}");
+  process.exit();
+}).unref();
+for (let number = 0; ; number += 1) {
+  const answer = await client.rpush("${list}", number).then(() => "acknowledged", () => "failed");
+  console.log(JSON.stringify({ [answer]: number, at: Date.now() }));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+}`;
+
+const line = z.union([
+  z.object({ acknowledged: z.number(), at: z.number() }),
+  z.object({ failed: z.number(), at: z.number() }),
+  z.object({ stored: z.array(z.string()) }),
+]);
+
+/** The pod of the queue's primary is killed by SIGKILL. */
+export async function queuePrimaryKilled(): Promise<Outcome> {
+  await healthy();
+  const [command, args] = kubectlCommand("exec", "--stdin", "--namespace=app", "deploy/app", "--", "node");
+  const client = spawn(command, [...args, "--input-type=module", "--eval", program]);
+  let out = "";
+  let said = "";
+  client.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
+  client.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  const closed = new Promise((resolve) => client.on("close", resolve));
+  await sleep(4000);
+  const killed = Date.now();
+  await kill("data", await primary());
+  await sleep(20_000);
+  const ended = Date.now();
+  client.stdin.end("enough\n");
+  await Promise.race([closed, sleep(10_000)]);
+  client.kill();
+  const lines = out
+    .split("\n")
+    .filter((text) => text.startsWith("{"))
+    .map((text) => line.parse(JSON.parse(text)));
+  const stored = lines.flatMap((found) => ("stored" in found ? found.stored : []));
+  const acknowledged = lines.flatMap((found) => ("acknowledged" in found ? [found] : []));
+  if (acknowledged.length === 0) throw new Error(`The queue's client did not work: ${said}`);
+  return {
+    acknowledged: acknowledged.length,
+    failed: lines.filter((found) => "failed" in found).length,
+    lost: acknowledged.filter((found) => !stored.includes(String(found.acknowledged))).length,
+    doubled: stored.length - new Set(stored).size,
+    pauseSeconds: longestPause(
+      acknowledged.map(({ at }) => at),
+      killed,
+      ended,
+    ),
+  };
+}
+
+/** Asks a Sentinel; the name of the primary's pod. */
+async function primary(): Promise<string> {
+  const answer = await inMember(1, "-p 26379 --user app sentinel get-master-addr-by-name queue", "app");
+  return answer.split(".")[0] ?? "";
+}
+
+async function healthy(): Promise<void> {
+  await waitFor("every member of the queue in step", 90, async () => {
+    const known = await inMember(0, "-p 26379 --user app info sentinel", "app");
+    expect(known).toMatch(/status=ok,.*slaves=2,sentinels=3/);
+    const number = Number((await primary()).split("-").at(-1));
+    const replication = await inMember(number, "--user monitoring info replication", "monitoring");
+    expect(replication.match(/state=online/g)).toHaveLength(2);
+  });
+}
+
+function inMember(number: number, command: string, user: string): Promise<string> {
+  const secrets = "/run/secrets/groundwork";
+  const login = `REDISCLI_AUTH=$(cat ${secrets}/${user}-password)`;
+  const script = `${login} redis-cli --tls --cacert ${secrets}/ca.crt ${command}`;
+  const pod = `redis-queue-${number}`;
+  return kubectl("exec", "--namespace=data", pod, "--container=redis", "--", "/bin/sh", "-c", script);
+}
