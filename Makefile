@@ -4,8 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK ?= dev
 GW := local/groundwork
 
-.PHONY: help up down clean test lint format test-engine test-cluster bench status url ca kubeconfig token env dev export logs \
-.PHONY: help up down clean test lint format test-engine test-cluster chaos status url ca kubeconfig token env dev export logs \
+.PHONY: help up down clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open
 
 help: ## this list

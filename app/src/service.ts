@@ -11,8 +11,6 @@ import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
 import { type Dependency, Readiness } from "./http/readiness.ts";
-import { JobRepository } from "./jobs/repository.ts";
-import { jobRoutes } from "./jobs/routes.ts";
 import { Metrics } from "./observability/metrics.ts";
 
 export interface Service {

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import type { ChatMessage, LanguageModel } from "../src/ai/languageModel.ts";
-import { stubModel } from "../src/ai/stub.ts";
+import { stubCompletion } from "../src/ai/stub.ts";
 import type { Batch } from "../src/config/jobVariables.ts";
 import { FeedServer, JobsBench, rss } from "./support/jobs.ts";
 import { eventually } from "./support/processes.ts";
@@ -74,10 +74,12 @@ describe("the scheduled batches", () => {
   it("have each new item summarised once", async () => {
     const asked: string[] = [];
     const model: LanguageModel = {
-      ...stubModel,
-      complete: (messages: readonly ChatMessage[], options) => {
+      complete: (messages: readonly ChatMessage[]) => {
         asked.push(messages.at(-1)?.content.split("\n")[0] ?? "");
-        return stubModel.complete(messages, options);
+        return Promise.resolve(stubCompletion(messages, false));
+      },
+      stream: () => {
+        throw new Error("batches do not stream");
       },
     };
     const theirs = await newTenant(bench.postgres, bench.name);

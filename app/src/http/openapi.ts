@@ -23,6 +23,7 @@ const features: readonly ZodOpenApiPathsObject[] = [
   auditPaths,
   documentPaths,
   chatPaths,
+  jobPaths,
 ];
 
 export type OpenApiDocument = ReturnType<typeof createDocument>;
