@@ -18,11 +18,13 @@ export const paths: ZodOpenApiPathsObject = {
   "/api/v2/jobs": {
     post: {
       summary: "Ask for work that takes long",
-      description:
-        "The same Idempotency-Key is answered with the same job; with another prompt it is refused (422).",
+      description: "The same Idempotency-Key is answered with the same job.",
       requestParams: { header: jobHeaders },
       requestBody: { required: true, content: json(jobInput) },
-      responses: accepted,
+      responses: {
+        ...accepted,
+        "422": { description: "The Idempotency-Key was used for another prompt" },
+      },
     },
   },
   "/api/v2/jobs/{id}": {
