@@ -18,6 +18,7 @@ import { Redis } from "./components/redis";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
 import { WebApp } from "./components/webApp";
+import { Workers } from "./components/workers";
 
 const config = loadConfig();
 const image = requireImage(config.images);
@@ -27,11 +28,8 @@ const retainData = config.environment === "production";
 const { context, apiServerCidrs } = config.cluster;
 const provider = clusterProvider(context);
 const { names: namespaces } = new StackNamespaces("namespaces", { provider });
-const network = new NetworkPolicies(
-  "network",
-  { namespaces, workloads, flows, apiServerCidrs },
-  { provider },
-);
+const closed = { namespaces, workloads, flows, apiServerCidrs };
+const network = new NetworkPolicies("network", closed, { provider });
 const guarded = { provider, dependsOn: [network] };
 
 // Azure, where the stack has it: the vault, the backup storage, and the identity that pods reach both with.
@@ -40,32 +38,30 @@ const secrets =
   config.secrets.store === "keyVault" && azure
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
-const { tlsBundle, ageIdentity } = config;
+const ca = secrets.keep("internal-ca", config.internalCa);
+const tls = (name: string, pem?: pulumi.Output<string>) => ({ bundle: secrets.keep(name, pem), ca });
+const keyFile = (key: pulumi.Output<string>) => pulumi.jsonStringify({ active: "1", keys: { "1": key } });
 const signingKey = new random.RandomBytes("jwt-signing-key", { length: 48 }).base64;
+const fieldKey = new random.RandomBytes("field-key", { length: 32 }).base64;
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
-const postgres = new Postgres("postgres", { ...data, ...config.postgres, image: image("postgres") }, guarded);
-const redis = { ...data, image: image("redis") };
+const member = { ...data, separateNodes: retainData, exporterImage: image("exporters") };
+const server = { image: image("postgres"), certificate: tls("postgres-tls", config.postgresTls) };
+const postgres = new Postgres("postgres", { ...member, ...config.postgres, ...server }, guarded);
+const redis = { ...member, image: image("redis"), certificate: tls("redis-tls", config.redisTls) };
 const redisQueue = new Redis("redis-queue", { ...redis, ...config.redis.queue, purpose: "queue" }, guarded);
 const redisCache = new Redis("redis-cache", { ...redis, ...config.redis.cache, purpose: "cache" }, guarded);
 
-// The app.
-const app = new WebApp(
-  "app",
-  {
-    ...config.app,
-    namespace: namespaces.app,
-    image: image("app"),
-    environment: config.environment,
-    database: postgres,
-    redisQueue,
-    redisCache,
-    secrets,
-    signingKeys: secrets.keep("jwt-keys", pulumi.jsonStringify({ active: "1", keys: { "1": signingKey } })),
-  },
-  guarded,
-);
+// The app, and the workers that do its jobs: two processes of one image, after the schema was brought to what it needs.
+const { environment, app: appSettings } = config;
+const stores = { database: postgres, redisQueue, redisCache, secrets };
+const common = { ...stores, namespace: namespaces.app, image: image("app"), environment };
+const signingKeys = secrets.keep("jwt-keys", keyFile(signingKey));
+const keyed = { ...common, fieldKeys: secrets.keep("field-keys", keyFile(fieldKey)) };
+const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
+const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel };
+const workers = new Workers("workers", jobs, { provider, dependsOn: [network, app] });
 
 // The edge.
 const edge = new NginxIngress(
@@ -76,7 +72,7 @@ const edge = new NginxIngress(
     image: image("nginx"),
     upstreams: { apiV1: app.endpoint, apiV2: app.endpoint, app: app.endpoint },
     secrets,
-    tlsBundle: tlsBundle ? secrets.keep("edge-tls", tlsBundle) : { name: "edge-tls" },
+    tlsBundle: secrets.keep("edge-tls", config.tlsBundle),
   },
   guarded,
 );
@@ -90,9 +86,9 @@ const backups = new Backups(
     ...data,
     ...config.backups,
     image: image("postgres"),
-    database: { endpoint: postgres.endpoint, name: postgres.database, user: postgres.backupUser },
+    database: postgres,
     store: blobStore,
-    ageIdentity: ageIdentity ? secrets.keep("age-identity", ageIdentity) : { name: "age-identity" },
+    ageIdentity: secrets.keep("age-identity", config.ageIdentity),
   },
   guarded,
 );
@@ -104,7 +100,14 @@ new Monitoring(
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [app.metrics, postgres.metrics, backups.metrics],
+    targets: [
+      app.metrics,
+      workers.metrics,
+      ...postgres.metrics,
+      redisQueue.metrics,
+      redisCache.metrics,
+      backups.metrics,
+    ],
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },
     ...(grafana && { grafana: { image: image("grafana") } }),

@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
@@ -68,7 +66,7 @@ const drainSeconds = 55;
 
 /**
  * The only door from outside: nginx with TLS, rate limits, security headers, request and trace ids. Pods roll one by one
- * and finish what they were serving, so that no request is dropped by a rollout.
+ * and finish what they were serving, so that no request is dropped by a rollout; a new certificate is served without one.
  */
 export class NginxIngress extends pulumi.ComponentResource {
   /** Base URL, by the first host. */
@@ -81,7 +79,8 @@ export class NginxIngress extends pulumi.ComponentResource {
     const metadata = { name, namespace, labels: labels(name, "edge") };
     const publicPort = service.type === "NodePort" ? service.httpsPort : 443;
 
-    const files = edgeFiles({ ...args, publicPort, certificateFile: `${secretsPath}/tls.pem` });
+    const certificateFile = `${secretsPath}/tls.pem`;
+    const files = edgeFiles({ ...args, publicPort, certificateFile });
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
     const secrets = args.secrets.mount(name, { namespace, files: { "tls.pem": args.tlsBundle } });
     const temporary = scratch("tmp", "/tmp", 512);
@@ -97,15 +96,7 @@ export class NginxIngress extends pulumi.ComponentResource {
           strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
           selector: { matchLabels: selector(name) },
           template: {
-            metadata: {
-              labels: metadata.labels,
-              annotations: pulumi
-                .all([files.apply(checksumAnnotation), certificateAnnotation(args.tlsBundle)])
-                .apply(([filesChecksum, certificateChecksum]) => ({
-                  ...filesChecksum,
-                  ...certificateChecksum,
-                })),
-            },
+            metadata: { labels: metadata.labels, annotations: files.apply(checksumAnnotation) },
             spec: {
               ...restrictedPod,
               terminationGracePeriodSeconds: leaveDelaySeconds + drainSeconds,
@@ -115,7 +106,7 @@ export class NginxIngress extends pulumi.ComponentResource {
                   ...restrictedContainer,
                   name: "nginx",
                   image: args.image,
-                  command: ["nginx", "-e", "stderr", "-c", `${filesPath}/nginx.conf`, "-g", "daemon off;"],
+                  command: ["/bin/sh", `${filesPath}/start.sh`, certificateFile],
                   ports: [
                     { name: "https", containerPort: 8443 },
                     { name: "http", containerPort: 8080 },
@@ -160,14 +151,6 @@ export class NginxIngress extends pulumi.ComponentResource {
  * send it, and a pod's `stopSignal` is not yet in every cluster that we support.
  */
 const drainCommand = `sleep ${leaveDelaySeconds}; kill -QUIT "$(cat /tmp/nginx.pid)"; while [ -e /tmp/nginx.pid ]; do sleep 1; done`;
-
-/** nginx reads the certificate at start only: a new one rolls the pods. A hash of a private key gives nothing of it away. */
-function certificateAnnotation({ value }: StoredSecret): pulumi.Output<Record<string, string>> {
-  const annotation = (pem: string): Record<string, string> => ({
-    "groundwork.dev/certificate-checksum": createHash("sha256").update(pem).digest("hex").slice(0, 16),
-  });
-  return value ? pulumi.unsecret(value.apply(annotation)) : pulumi.output<Record<string, string>>({});
-}
 
 function serviceAnnotations(service: EdgeService): { annotations?: Record<string, string> } {
   return service.type === "LoadBalancer" && service.annotations ? { annotations: service.annotations } : {};

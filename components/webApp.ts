@@ -3,6 +3,15 @@ import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import {
+  commonEnvironment,
+  databaseEnvironment,
+  databaseFiles,
+  environment,
+  redisEnvironment,
+  redisFiles,
+  type AppBindings,
+} from "./appConnections";
 import { allowOneEviction } from "./disruption";
 import {
   labels,
@@ -15,48 +24,22 @@ import {
   serviceHost,
   spread,
 } from "./podDefaults";
-import type { DatabaseUser } from "./postgres";
-import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
+import { secretsVolume, type StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
 
-/** The database as the app and its migrations see it. */
-export interface DatabaseBinding {
-  readonly endpoint: Endpoint;
-  readonly database: string;
-  /** The app itself signs in as this role. */
-  readonly appUser: DatabaseUser;
-  /** Migrations sign in as this role. */
-  readonly owner: DatabaseUser;
-}
-
-/** A Redis instance as the app sees it. */
-export interface RedisBinding {
-  readonly endpoint: Endpoint;
-  readonly password: StoredSecret;
-}
-
-export interface WebAppArgs {
+export interface WebAppArgs extends AppBindings {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** The app's image (`app/Dockerfile`). */
   readonly image: string;
-  /** `ENVIRONMENT` of the app. */
-  readonly environment: "development" | "production";
   /** Pods that serve requests. */
   readonly replicas: number;
   /** CPU and memory of each pod. */
   readonly resources: Resources;
-  /** Least severe level that is logged. */
-  readonly logLevel: string;
   /** Database connections that each pod keeps open. */
   readonly poolSize: number;
   /** Connections that a pod may open beyond that. */
   readonly poolOverflow: number;
-  readonly database: DatabaseBinding;
-  readonly redisCache: RedisBinding;
-  readonly redisQueue: RedisBinding;
-  /** Mounts the passwords. */
-  readonly secrets: SecretStore;
   /** Keys that access tokens are signed with: `{"active": kid, "keys": {kid: base64}}`. */
   readonly signingKeys: StoredSecret;
 }
@@ -84,10 +67,10 @@ export class WebApp extends pulumi.ComponentResource {
     const secrets = args.secrets.mount(name, {
       namespace,
       files: {
-        "database-password": args.database.appUser.password,
-        "redis-cache-password": args.redisCache.password,
-        "redis-queue-password": args.redisQueue.password,
+        ...databaseFiles(args.database, args.database.appUser),
+        ...redisFiles(args),
         "jwt-keys.json": args.signingKeys,
+        "field-keys.json": args.fieldKeys,
       },
     });
     const temporary = scratch("tmp", "/tmp");
@@ -120,11 +103,9 @@ export class WebApp extends pulumi.ComponentResource {
                     REQUIRE_CREDENTIALS: "true",
                     DATABASE_POOL_SIZE: String(args.poolSize),
                     DATABASE_POOL_OVERFLOW: String(args.poolOverflow),
-                    REDIS_CACHE_URL: redisUrl(args.redisCache.endpoint),
-                    REDIS_CACHE_PASSWORD_FILE: `${secretsPath}/redis-cache-password`,
-                    REDIS_QUEUE_URL: redisUrl(args.redisQueue.endpoint),
-                    REDIS_QUEUE_PASSWORD_FILE: `${secretsPath}/redis-queue-password`,
+                    ...redisEnvironment(args),
                     JWT_KEYS_FILE: `${secretsPath}/jwt-keys.json`,
+                    FIELD_KEYS_FILE: `${secretsPath}/field-keys.json`,
                     SHUTDOWN_DELAY_SECONDS: String(shutdownDelaySeconds),
                   }),
                   ports: [
@@ -162,11 +143,7 @@ export class WebApp extends pulumi.ComponentResource {
     });
 
     this.endpoint = { host: serviceHost(http, namespace), port: 80 };
-    this.metrics = {
-      job: name,
-      host: serviceHost(metrics, namespace),
-      port: metricsPort,
-    };
+    this.metrics = { job: name, host: serviceHost(metrics, namespace), port: metricsPort };
     this.registerOutputs({ endpoint: this.endpoint });
   }
 
@@ -176,7 +153,7 @@ export class WebApp extends pulumi.ComponentResource {
     const jobName = `${migrateName}-${createHash("sha256").update(args.image).digest("hex").slice(0, 10)}`;
     const volume = args.secrets.mount(migrateName, {
       namespace,
-      files: { "database-password": args.database.owner.password },
+      files: databaseFiles(args.database, args.database.owner),
     });
     const jobLabels = labels(migrateName, "migration");
     const temporary = scratch("tmp", "/tmp");
@@ -217,28 +194,6 @@ export class WebApp extends pulumi.ComponentResource {
       { parent: this, customTimeouts: { create: "4m" } },
     );
   }
-}
-
-type Variables = Record<string, pulumi.Input<string>>;
-
-function environment(variables: Variables): k8s.types.input.core.v1.EnvVar[] {
-  return Object.entries(variables).map(([key, value]) => ({ name: key, value }));
-}
-
-function commonEnvironment(args: Pick<WebAppArgs, "environment" | "logLevel">): Variables {
-  return { ENVIRONMENT: args.environment, LOG_LEVEL: args.logLevel };
-}
-
-function databaseEnvironment(binding: DatabaseBinding, user: DatabaseUser): Variables {
-  const { host, port } = binding.endpoint;
-  return {
-    DATABASE_URL: pulumi.interpolate`postgres://${user.role}@${host}:${port}/${binding.database}`,
-    DATABASE_PASSWORD_FILE: `${secretsPath}/database-password`,
-  };
-}
-
-function redisUrl({ host, port }: Endpoint): pulumi.Output<string> {
-  return pulumi.interpolate`redis://${host}:${port}`;
 }
 
 function probe(path: string): k8s.types.input.core.v1.Probe {

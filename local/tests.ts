@@ -7,6 +7,7 @@ import { testTools } from "./debian.ts";
 import { caPath } from "./identity.ts";
 import { repository } from "./stack.ts";
 import { say } from "./system.ts";
+import { tlsScanner } from "./tlsScanner.ts";
 import { baseUrl, configure, prepare, withKubeconfig } from "./up.ts";
 
 interface Step {
@@ -52,6 +53,7 @@ async function stepsOf(suite: "test" | "engine" | "cluster"): Promise<Step[]> {
     KUBE_CONTEXT: cluster.context,
     EDGE_URL: baseUrl,
     EDGE_CA: caPath(),
+    TLS_SCANNER_PYTHON: await tlsScanner(),
   };
   return [{ title: "cluster tests", command: vitest("cluster", "--project", "cluster"), env }];
 }

@@ -88,6 +88,8 @@ create table retention_rules (
 );
 insert into retention_rules (table_name, age_column, days, condition) values
   ('audit_events', 'at', 365, 'true'),
+  ('refresh_tokens', 'expires_at', 1, 'true'),
+  ('chat_answers', 'created_at', 90, 'true'),
   ('items', 'seen_at', 90, 'true'),
   ('jobs', 'finished_at', 30, 'state = ''done'''),
   ('jobs', 'finished_at', 90, 'state = ''dead''');

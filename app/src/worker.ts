@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadConfigOrExit } from "./config/load.ts";
-import { createLogger } from "./observability/logger.ts";
+import { createProcessLogger } from "./observability/logger.ts";
+import { startTracing } from "./observability/startTracing.ts";
 import { startWorker } from "./workerService.ts";
 
-const logger = createLogger("info");
+const logger = createProcessLogger(process.env);
 const log = logger.child({ module: "worker" });
 /** For what does not let go by itself, beyond the time that jobs are given. */
 const lastResortSeconds = 8;
@@ -29,12 +30,14 @@ if (!config.database || !config.queue) {
   log.fatal("DATABASE_URL and REDIS_QUEUE_URL must be set: without them there are no jobs");
   process.exit(1);
 }
+const tracing = startTracing(config.tracing, "groundwork-worker");
 const service = await startWorker(config, logger);
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   // A second signal finds no handler and ends the process at once.
   process.once(signal, () => {
     const lastResort = sleep((config.jobs.graceSeconds + lastResortSeconds) * 1000);
-    void Promise.race([service.stop(), lastResort]).then(() => process.exit(0));
+    const stopped = service.stop().then(() => tracing.stop());
+    void Promise.race([stopped, lastResort]).then(() => process.exit(0));
   });
 }

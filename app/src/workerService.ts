@@ -1,8 +1,8 @@
 import { Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
+import { createLanguageModel } from "./ai/createLanguageModel.ts";
 import type { LanguageModel } from "./ai/languageModel.ts";
-import { stubModel } from "./ai/stub.ts";
 import { createRedis } from "./cache/redis.ts";
 import type { Config } from "./config/config.ts";
 import { batches as batchNames } from "./config/jobVariables.ts";
@@ -52,7 +52,7 @@ export async function startWorker(
   config: Config,
   logger: Logger,
   {
-    model = stubModel,
+    model: givenModel,
     handlers = {},
     relayEveryMs = 250,
     maintainEveryMs = 5000,
@@ -65,7 +65,10 @@ export async function startWorker(
   }
   const metrics = new Metrics();
   const jobMetrics = new JobMetrics(metrics.registry);
-  const database = new Database(createPool(config.database, logger), logger);
+  const model = givenModel ?? createLanguageModel(config.ai, metrics, logger);
+  const queryDone = metrics.queryDone.bind(metrics);
+  const pool = createPool(config.database, logger, undefined, queryDone);
+  const database = new Database(pool, logger);
   metrics.watchPool(() => database.use());
   const probePool = createPool(config.database, logger, { min: 1, max: 2 });
   const redis = createRedis(config.queue, "queue", logger);

@@ -22,7 +22,8 @@ export const tenants = ["cluster-tests-1", "cluster-tests-2"] as const;
 const cluster = ["--kubeconfig", environment("KUBECONFIG"), "--context", environment("KUBE_CONTEXT")];
 const kubectlPath = await kubectlProgram();
 
-function environment(name: string): string {
+/** A variable that `make test-cluster` sets. */
+export function environment(name: string): string {
   const value = process.env[name];
   if (!value) throw new Error(`${name} is not set; \`make test-cluster\` sets it`);
   return value;
@@ -155,6 +156,15 @@ export function nameOf({ metadata }: V1Pod): string {
 /** Name of a workload that a pod belongs to. */
 export function workloadOf({ metadata }: V1Pod): string {
   return metadata?.labels?.["app.kubernetes.io/name"] ?? "";
+}
+
+/** Name of the database pod that leads at this moment. */
+export async function postgresPrimary(): Promise<string> {
+  const selector = "--selector=app.kubernetes.io/name=postgres,groundwork.dev/postgres-role=primary";
+  const { items } = (await get("pods", "--namespace=data", selector)) as V1PodList;
+  const [name] = items.map(({ metadata }) => metadata?.name ?? "");
+  if (name === undefined || items.length !== 1) throw new Error(`${items.length} pods say that they lead`);
+  return name;
 }
 
 /** UIDs of a workload's pods that are ready to serve. */

@@ -1,16 +1,17 @@
-import type { ChatMessage, Completion, LanguageModel } from "./languageModel.ts";
+import type { ChatMessage, Completion } from "./languageModel.ts";
 
-/** A model that makes no request: the same question always has the same short answer. */
-export const stubModel: LanguageModel = {
-  complete: (messages) => Promise.resolve(answer(messages)),
-  async *stream(messages) {
-    const done = await Promise.resolve(answer(messages));
-    yield { delta: done.text };
-    yield { done };
-  },
-};
+export const stubModel = "stub";
 
-function answer(messages: readonly ChatMessage[]): Completion {
-  const asked = messages.findLast(({ role }) => role === "user")?.content ?? "";
-  return { text: `Stub answer to: ${asked.slice(0, 200).toWellFormed()}`, model: "stub", degraded: false };
+/** The built-in answer: the same for the same question, so that tests and demonstrations can rely on it. */
+export function stubCompletion(messages: readonly ChatMessage[], degraded: boolean): Completion {
+  const question = messages.findLast(({ role }) => role === "user")?.content ?? "";
+  const text = degraded
+    ? "The language model cannot be reached at the moment. Please ask again later."
+    : `This is the built-in answer; no language model is configured. You asked: ${question}`;
+  return { text, model: stubModel, degraded };
+}
+
+/** A text in pieces of about a word each, as a model would give it. */
+export function pieces(text: string): string[] {
+  return text.match(/\s*\S{1,40}|\s+$/gu) ?? [];
 }

@@ -1,7 +1,12 @@
 import { randomUUID } from "node:crypto";
+import { z } from "zod";
 import type { Database } from "./database.ts";
 
-/** No tenant has it: for what runs before the tenant is known, or for all of them. */
+export const tenantName = z
+  .string()
+  .regex(/^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,62}$/u, "expected 1 to 63 letters, digits, spaces, dots, dashes");
+
+/** No tenant has it: for what must run before the tenant is known. */
 export const noTenant = "00000000-0000-0000-0000-000000000000";
 
 /** The id of the tenant with this name, which is created if there is none. */
@@ -17,7 +22,6 @@ export async function ensureTenant(database: Database, name: string): Promise<st
   return (await findTenant(database, name)) ?? id;
 }
 
-/** The id of the tenant with this name, or null. */
 export async function findTenant(database: Database, name: string): Promise<string | null> {
   return database.asTenant(
     noTenant,

@@ -22,7 +22,7 @@ export const paths: ZodOpenApiPathsObject = {
         "The same Idempotency-Key is answered with the same job; with another prompt it is refused (422).",
       requestParams: { header: jobHeaders },
       requestBody: { required: true, content: json(jobInput) },
-      responses: accepted,
+      responses: { ...accepted, "422": { description: "The key was used for another prompt" } },
     },
   },
   "/api/v2/jobs/{id}": {
