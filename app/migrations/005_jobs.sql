@@ -77,6 +77,9 @@ create table batch_runs (
   last_failure_at timestamptz(3)
 );
 
+-- So that one that never runs is missed too: its age counts from here.
+insert into batch_runs (batch, last_success_at) values ('collection', now()), ('summaries', now()), ('clean-up', now());
+
 -- How long rows are kept: one line per table, here or in a later migration. It belongs to the owner, so that the app's role can have old rows
 -- cleaned up, audit rows too, but has no say in what is old.
 create table retention_rules (

@@ -19,6 +19,7 @@ let bench: JobsBench;
 let server: FeedServer;
 beforeAll(async () => {
   bench = await JobsBench.create(inject("postgres"));
+  await bench.clear();
   server = await FeedServer.create((_request, response) => response.end(rss("a", "b", "c")));
 });
 afterEach(() => bench.clear());
@@ -36,6 +37,16 @@ async function newItem(guid: string, tenant = bench.tenant): Promise<string> {
 }
 
 describe("the scheduled batches", () => {
+  it("that never run are missed from the migration on", async () => {
+    const fresh = await JobsBench.create(inject("postgres"));
+    const worker = await fresh.worker();
+    await eventually(async () => {
+      const at = await worker.metric('app_batch_last_success_timestamp_seconds{batch="clean-up"}');
+      expect(at).toBeGreaterThan(Date.now() / 1000 - 120);
+    });
+    await fresh.remove();
+  });
+
   it("run once at each time, however many workers there are, and say when they last succeeded", async () => {
     const feedsFile = await bench.feedsFile(server.url);
     const before = Date.now() / 1000;
