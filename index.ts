@@ -18,6 +18,7 @@ import { Redis } from "./components/redis";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
 import { WebApp } from "./components/webApp";
+import { Workers } from "./components/workers";
 
 const config = loadConfig();
 const image = requireImage(config.images);
@@ -52,23 +53,15 @@ const redis = { ...member, image: image("redis"), certificate: tls("redis-tls", 
 const redisQueue = new Redis("redis-queue", { ...redis, ...config.redis.queue, purpose: "queue" }, guarded);
 const redisCache = new Redis("redis-cache", { ...redis, ...config.redis.cache, purpose: "cache" }, guarded);
 
-// The app.
-const app = new WebApp(
-  "app",
-  {
-    ...config.app,
-    namespace: namespaces.app,
-    image: image("app"),
-    environment: config.environment,
-    database: postgres,
-    redisQueue,
-    redisCache,
-    secrets,
-    signingKeys: secrets.keep("jwt-keys", keyFile(signingKey)),
-    fieldKeys: secrets.keep("field-keys", keyFile(fieldKey)),
-  },
-  guarded,
-);
+// The app, and the workers that do its jobs: two processes of one image, after the schema was brought to what it needs.
+const { environment, app: appSettings } = config;
+const stores = { database: postgres, redisQueue, redisCache, secrets };
+const common = { ...stores, namespace: namespaces.app, image: image("app"), environment };
+const signingKeys = secrets.keep("jwt-keys", keyFile(signingKey));
+const keyed = { ...common, fieldKeys: secrets.keep("field-keys", keyFile(fieldKey)) };
+const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
+const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel };
+const workers = new Workers("workers", jobs, { provider, dependsOn: [network, app] });
 
 // The edge.
 const edge = new NginxIngress(
@@ -107,7 +100,14 @@ new Monitoring(
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [app.metrics, ...postgres.metrics, redisQueue.metrics, redisCache.metrics, backups.metrics],
+    targets: [
+      app.metrics,
+      workers.metrics,
+      ...postgres.metrics,
+      redisQueue.metrics,
+      redisCache.metrics,
+      backups.metrics,
+    ],
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },
     ...(grafana && { grafana: { image: image("grafana") } }),

@@ -1,5 +1,6 @@
 import type { SecretValues, StackValues } from "./configSchema";
 import { hasDigest, imageNames, imageReference, type ImageName } from "./images";
+import { workerConnections } from "./workers";
 
 /** Connections of each app pod that only its probes use, so that a busy pool does not look like a dead database. */
 const probeConnections = 2;
@@ -22,15 +23,15 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
   ];
 }
 
-function connectionProblems({ app, postgres }: Sections): string[] {
-  if (!app || !postgres) return [];
+function connectionProblems({ app, workers, postgres }: Sections): string[] {
+  if (!app || !workers || !postgres) return [];
   const ofPod = app.poolSize + app.poolOverflow + probeConnections;
-  const needed = app.replicas * ofPod + reservedConnections;
+  const needed = app.replicas * ofPod + workers.replicas * workerConnections + reservedConnections;
   if (needed <= postgres.maxConnections) return [];
   return [
     `groundwork:postgres.maxConnections: ${postgres.maxConnections} is too few for ${app.replicas} app pods with ` +
-      `${app.poolSize} + ${app.poolOverflow} + ${probeConnections} connections each and ${reservedConnections} in ` +
-      `reserve; raise it to ${needed} or lower groundwork:app.poolSize`,
+      `${app.poolSize} + ${app.poolOverflow} + ${probeConnections} connections each, ${workers.replicas} workers with ` +
+      `${workerConnections} and ${reservedConnections} in reserve; raise it to ${needed} or lower groundwork:app.poolSize`,
   ];
 }
 
@@ -89,7 +90,7 @@ const secretNames: Record<keyof SecretValues, true> = {
   ageIdentity: true,
 };
 
-function productionProblems({ environment, app, edge, postgres, redis }: Sections): string[] {
+function productionProblems({ environment, app, workers, edge, postgres, redis }: Sections): string[] {
   if (environment !== "production") return [];
   const atLeast = (key: string, value: number | undefined, least: number): string[] =>
     value === undefined || value >= least
@@ -97,6 +98,7 @@ function productionProblems({ environment, app, edge, postgres, redis }: Section
       : [`groundwork:${key}: production needs at least ${least} (found ${value})`];
   return [
     ...atLeast("app.replicas", app?.replicas, 2),
+    ...atLeast("workers.replicas", workers?.replicas, 2),
     ...atLeast("edge.replicas", edge?.replicas, 2),
     ...atLeast("postgres.members", postgres?.members, 3),
     ...atLeast("redis.queue.members", redis?.queue.members, 3),

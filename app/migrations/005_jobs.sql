@@ -77,6 +77,9 @@ create table batch_runs (
   last_failure_at timestamptz(3)
 );
 
+-- So that one that never runs is missed too: its age counts from here.
+insert into batch_runs (batch, last_success_at) values ('collection', now()), ('summaries', now()), ('clean-up', now());
+
 -- How long rows are kept: one line per table, here or in a later migration. It belongs to the owner, so that the app's role can have old rows
 -- cleaned up, audit rows too, but has no say in what is old.
 create table retention_rules (
@@ -88,6 +91,8 @@ create table retention_rules (
 );
 insert into retention_rules (table_name, age_column, days, condition) values
   ('audit_events', 'at', 365, 'true'),
+  ('refresh_tokens', 'expires_at', 1, 'true'),
+  ('chat_answers', 'created_at', 90, 'true'),
   ('items', 'seen_at', 90, 'true'),
   ('jobs', 'finished_at', 30, 'state = ''done'''),
   ('jobs', 'finished_at', 90, 'state = ''dead''');

@@ -1,8 +1,8 @@
 import { Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
-import type { LanguageModel } from "./ai/languageModel.ts";
 import { createLanguageModel } from "./ai/createLanguageModel.ts";
+import type { LanguageModel } from "./ai/languageModel.ts";
 import { createRedis } from "./cache/redis.ts";
 import type { Config } from "./config/settings.ts";
 import { batches as batchNames } from "./config/jobVariables.ts";
@@ -53,7 +53,7 @@ export async function startWorker(
   config: Config,
   logger: Logger,
   {
-    model,
+    model: givenModel,
     handlers = {},
     relayEveryMs = 250,
     maintainEveryMs = 5000,
@@ -65,9 +65,11 @@ export async function startWorker(
     throw new Error("DATABASE_URL and REDIS_QUEUE_URL must be set: without them there are no jobs");
   }
   const metrics = new Metrics();
-  const languageModel = model ?? createLanguageModel(config.ai, metrics, logger);
   const jobMetrics = new JobMetrics(metrics.registry);
-  const database = new Database(createPool(config.database, logger), logger);
+  const model = givenModel ?? createLanguageModel(config.ai, metrics, logger);
+  const queryDone = metrics.queryDone.bind(metrics);
+  const pool = createPool(config.database, logger, undefined, queryDone);
+  const database = new Database(pool, logger);
   metrics.watchPool(() => database.use());
   const probePool = createPool(config.database, logger, { min: 1, max: 2 });
   const redis = createRedis(config.queue, "queue", logger);
@@ -91,8 +93,8 @@ export async function startWorker(
     slots: new TenantSlots(redis),
     handlers: {
       collect: collect(database, config.jobs.feedsFile, jobMetrics),
-      summarize: summarize(database, languageModel, jobMetrics),
-      generate: generate(languageModel),
+      summarize: summarize(database, model, jobMetrics),
+      generate: generate(model),
       ...handlers,
     },
     metrics: jobMetrics,

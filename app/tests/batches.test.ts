@@ -1,6 +1,5 @@
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import type { ChatMessage, LanguageModel } from "../src/ai/languageModel.ts";
-import { stubCompletion } from "../src/ai/stub.ts";
 import type { Batch } from "../src/config/jobVariables.ts";
 import { FeedServer, JobsBench, rss } from "./support/jobs.ts";
 import { eventually } from "./support/processes.ts";
@@ -13,10 +12,14 @@ const schedules = (due: Partial<Record<Batch, string>>) => ({
 /** Cron with seconds, which the configuration does not accept: tests cannot wait for the minute. */
 const everySecond = "* * * * * *";
 
+// Workers share the machine with every other test.
+vi.setConfig({ testTimeout: 60_000 });
+
 let bench: JobsBench;
 let server: FeedServer;
 beforeAll(async () => {
   bench = await JobsBench.create(inject("postgres"));
+  await bench.clear();
   server = await FeedServer.create((_request, response) => response.end(rss("a", "b", "c")));
 });
 afterEach(() => bench.clear());
@@ -34,6 +37,16 @@ async function newItem(guid: string, tenant = bench.tenant): Promise<string> {
 }
 
 describe("the scheduled batches", () => {
+  it("that never run are missed from the migration on", async () => {
+    const fresh = await JobsBench.create(inject("postgres"));
+    const worker = await fresh.worker();
+    await eventually(async () => {
+      const at = await worker.metric('app_batch_last_success_timestamp_seconds{batch="clean-up"}');
+      expect(at).toBeGreaterThan(Date.now() / 1000 - 120);
+    });
+    await fresh.remove();
+  });
+
   it("run once at each time, however many workers there are, and say when they last succeeded", async () => {
     const feedsFile = await bench.feedsFile(server.url);
     const before = Date.now() / 1000;
@@ -76,10 +89,10 @@ describe("the scheduled batches", () => {
     const model: LanguageModel = {
       complete: (messages: readonly ChatMessage[]) => {
         asked.push(messages.at(-1)?.content.split("\n")[0] ?? "");
-        return Promise.resolve(stubCompletion(messages, false));
+        return Promise.resolve({ text: "In short.", model: "test", degraded: false });
       },
       stream: () => {
-        throw new Error("batches do not stream");
+        throw new Error("a job takes the answer whole");
       },
     };
     const theirs = await newTenant(bench.postgres, bench.name);

@@ -1,8 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { FeedServer, JobsBench, rss } from "./support/jobs.ts";
 import { eventually } from "./support/processes.ts";
 import { newTenant } from "./support/service.ts";
+
+// Workers share the machine with every other test.
+vi.setConfig({ testTimeout: 60_000 });
 
 let bench: JobsBench;
 let server: FeedServer;

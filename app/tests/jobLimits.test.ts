@@ -1,13 +1,16 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { createRedis } from "../src/cache/redis.ts";
 import { TenantSlots } from "../src/jobs/tenantSlots.ts";
 import { JobsBench } from "./support/jobs.ts";
 import { silentLogger } from "./support/logs.ts";
 import { eventually } from "./support/processes.ts";
 import { newTenant } from "./support/service.ts";
+
+// Workers share the machine with every other test.
+vi.setConfig({ testTimeout: 60_000 });
 
 let bench: JobsBench;
 let other: string;

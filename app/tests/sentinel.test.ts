@@ -70,10 +70,10 @@ it("the queue's client follows the Sentinels to another primary, by itself", asy
     await new Promise((resolve) => setTimeout(resolve, 2000));
     if (primary) await stop(primary, "SIGKILL");
     await expect
-      .poll(() => client.set("after", "1").catch(() => "away"), { timeout: 15_000, interval: 200 })
+      .poll(() => client.set("after", "1").catch(() => "away"), { timeout: 30_000, interval: 200 })
       .toBe("OK");
     expect(await client.get("before")).toBe("1");
   } finally {
     client.disconnect();
   }
-}, 40_000);
+}, 60_000);

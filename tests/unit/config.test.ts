@@ -33,6 +33,7 @@ const production = {
   ),
   "groundwork:backups": development["groundwork:backups"],
   "groundwork:app": '{"replicas":3}',
+  "groundwork:workers": '{"replicas":2}',
   "groundwork:edge": '{"replicas":2}',
   "groundwork:postgres": '{"members":3,"maxConnections":200}',
   "groundwork:redis": '{"queue":{"members":3}}',
@@ -92,7 +93,7 @@ describe("the stack's configuration", () => {
 
   test("refuses more app connections than the database accepts, and says how many it needs", () => {
     const found = problems({ ...development, "groundwork:app": '{"replicas":4}' });
-    expect(found).toEqual([expect.stringMatching(/maxConnections: 100 is too few .* raise it to 138/)]);
+    expect(found).toEqual([expect.stringMatching(/maxConnections: 100 is too few .* raise it to 155/)]);
   });
 
   test("asks for the images that have no upstream", () => {
@@ -108,6 +109,11 @@ describe("the stack's configuration", () => {
       "production runs images by digest",
     ],
     ["one app pod", { "groundwork:app": '{"replicas":1}' }, "app.replicas: production needs at least 2"],
+    [
+      "one worker",
+      { "groundwork:workers": '{"replicas":1}' },
+      "workers.replicas: production needs at least 2",
+    ],
     [
       "one database member",
       { "groundwork:postgres": '{"members":1,"maxConnections":200}' },

@@ -297,10 +297,14 @@ const rules = yamlFiles("prometheus/rules").flatMap((path) =>
 const alerts = rules.flatMap(({ alert, ...rest }) => (alert === undefined ? [] : [{ alert, ...rest }]));
 
 describe("alert rules", () => {
-  test.each(yamlFiles("prometheus/tests"))("fire when they should and only then: %s", (path) => {
-    const { passed, output } = runTool("promtool", ["test", "rules", path]);
-    expect(passed, output).toBe(true);
-  }, 30_000);
+  test.each(yamlFiles("prometheus/tests"))(
+    "fire when they should and only then: %s",
+    (path) => {
+      const { passed, output } = runTool("promtool", ["test", "rules", path]);
+      expect(passed, output).toBe(true);
+    },
+    30_000,
+  );
 
   test.each(alerts)("$alert is tested both firing and not firing", ({ alert }) => {
     const cases = yamlFiles("prometheus/tests").flatMap((path) => {

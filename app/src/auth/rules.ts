@@ -51,7 +51,7 @@ export const rules: readonly Rule[] = [
   { method: "get", path: "/api/v2/chat/:answerId/events", allow: ["admin", "editor", "viewer"] },
   { method: "post", path: "/api/v2/chat/:answerId/feedback", allow: ["admin", "editor", "viewer"] },
   { method: "post", path: "/api/v2/speech", allow: ["admin", "editor", "viewer"], limit: "chat" },
-  { method: "post", path: "/api/v2/jobs", allow: ["admin", "editor"] },
+  { method: "post", path: "/api/v2/jobs", allow: ["admin", "editor"], limit: "chat" },
   { method: "get", path: "/api/v2/jobs/:id", allow: ["admin", "editor", "viewer"] },
   { method: "get", path: "/api/v2/admin/dead-letters", allow: ["admin"] },
   { method: "post", path: "/api/v2/admin/dead-letters/:id/redrive", allow: ["admin"] },

@@ -50,7 +50,7 @@ export function createRedis(
   { blocking = false }: RedisClientOptions = {},
 ): Redis {
   const log = logger.child({ module: "redis" });
-  const redis = new Redis({
+  const redis: Redis = new Redis({
     ...connectionOptions(config),
     connectionName: `groundwork-app-${name}`,
     keepAlive: 10_000,

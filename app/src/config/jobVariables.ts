@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { JobKind } from "../jobs/job.ts";
 import { readFeeds } from "../jobs/feeds.ts";
-import { wholeNumber } from "./forms.ts";
+import { described, optional, wholeNumber } from "./forms.ts";
 
 export interface QueueLimits {
   /** Jobs of this kind that run at once, in all workers together. */
@@ -77,30 +77,25 @@ const feedsFile = z.string().superRefine((path, context) => {
 });
 
 function concurrency(kind: JobKind, fallback: number) {
-  return wholeNumber(1, 100)
-    .default(fallback)
-    .meta({ description: `Jobs of the queue ${kind} that run at once, in all workers together` });
+  return described(wholeNumber(1, 100).default(fallback), {
+    description: `Jobs of the queue ${kind} that run at once, in all workers together`,
+  });
 }
 
 function perTenant(kind: JobKind, fallback: number) {
-  return wholeNumber(1, 100)
-    .default(fallback)
-    .meta({ description: `Jobs of the queue ${kind} that run at once for one tenant` });
+  return described(wholeNumber(1, 100).default(fallback), {
+    description: `Jobs of the queue ${kind} that run at once for one tenant`,
+  });
 }
 
 function timeLimit(kind: JobKind, fallback: number) {
-  return wholeNumber(1, 3600)
-    .default(fallback)
-    .meta({ description: `Seconds after which a job of the queue ${kind} is given up` });
+  return described(wholeNumber(1, 3600).default(fallback), {
+    description: `Seconds after which a job of the queue ${kind} is given up`,
+  });
 }
 
 function schedule(fallback: string, description: string) {
-  return cron.default(fallback).meta({ description });
-}
-
-/** For `.env.sample`; zod declares a field of this name for OpenAPI only, and deprecated. */
-function example(value: string): Record<string, string> {
-  return { example: value };
+  return described(cron.default(fallback), { description });
 }
 
 /** What the worker reads beside the rest. */
@@ -114,23 +109,24 @@ export const jobVariables = {
   GENERATE_CONCURRENCY: concurrency("generate", 8),
   GENERATE_CONCURRENCY_PER_TENANT: perTenant("generate", 2),
   GENERATE_TIME_LIMIT_SECONDS: timeLimit("generate", 120),
-  JOB_RETRIES: wholeNumber(0, 20).default(5).meta({
+  JOB_RETRIES: described(wholeNumber(0, 20).default(5), {
     description: "Attempts after the first before a job becomes a dead letter",
   }),
-  JOB_BACKOFF_SECONDS: wholeNumber(0, 300).default(2).meta({
+  JOB_BACKOFF_SECONDS: described(wholeNumber(0, 300).default(2), {
     description: "Seconds before a failed job's second attempt, doubled for every further one",
   }),
-  FEEDS_FILE: feedsFile.optional().meta({
-    ...example("/etc/groundwork/feeds.json"),
-    description: "File with each tenant's feeds, read at every collection; without it none are collected",
-  }),
+  FEEDS_FILE: optional(
+    feedsFile,
+    "/etc/groundwork/feeds.json",
+    "File with each tenant's feeds, read at every collection; without it none are collected",
+  ),
   COLLECTION_SCHEDULE: schedule("*/15 * * * *", "When feeds are collected (cron)"),
   SUMMARIES_SCHEDULE: schedule("*/5 * * * *", "When items without a summary are looked for (cron)"),
   CLEAN_UP_SCHEDULE: schedule("30 2 * * *", "When rows past their age are deleted (cron)"),
-  SCHEDULE_TIME_ZONE: timeZone.default("Asia/Tokyo").meta({
+  SCHEDULE_TIME_ZONE: described(timeZone.default("Asia/Tokyo"), {
     description: "Time zone of the schedules",
   }),
-  WORKER_GRACE_SECONDS: wholeNumber(0, 600).default(20).meta({
+  WORKER_GRACE_SECONDS: described(wholeNumber(0, 600).default(20), {
     description: "Seconds that a stopping worker goes on with the jobs it has before it hands them back",
   }),
 };

@@ -57,8 +57,9 @@ async function fill(client: Client, table: string): Promise<void> {
   const { rows: columns } = await client.query<Column>(
     `select attname as name, format_type(atttypid, null) as type,
        (select array[confrelid::regclass::text, (select attname from pg_attribute r
-          where r.attrelid = confrelid and r.attnum = confkey[1])]
-        from pg_constraint where conrelid = a.attrelid and contype = 'f' and conkey = array[a.attnum] limit 1) as refers,
+          where r.attrelid = confrelid and r.attnum = confkey[array_position(conkey, a.attnum)])]
+        from pg_constraint where conrelid = a.attrelid and contype = 'f' and a.attnum = any(conkey)
+        order by cardinality(conkey) limit 1) as refers,
        (select (regexp_match(pg_get_constraintdef(oid), 'ARRAY\\[''([^'']*)'''))[1] from pg_constraint
         where conrelid = a.attrelid and contype = 'c' and conkey = array[a.attnum] limit 1) as allowed
      from pg_attribute a

@@ -67,7 +67,7 @@ export class JobsBench {
   }
 
   async worker(options: WorkerOptions = {}, jobs: Partial<JobsConfig> = {}): Promise<TestWorker> {
-    const database = await databaseConfig(this.postgres, this.name);
+    const database = { ...(await databaseConfig(this.postgres, this.name)), acquireTimeoutSeconds: 10 };
     const queue: RedisConfig = this.redis.config;
     const config = testConfig({ database, queue, jobs: testJobs(jobs) });
     const { logger, entries } = capturedLogger();
@@ -134,6 +134,18 @@ export class JobsBench {
     });
   }
 
+  /** All in one transaction. */
+  prompts(texts: readonly string[]): Promise<string[]> {
+    return this.database.asTenant(this.tenant, async (client) => {
+      const ids: string[] = [];
+      for (const prompt of texts) {
+        const { id } = await enqueue(client, { kind: "generate", payload: { prompt }, subject: "tester" });
+        ids.push(id);
+      }
+      return ids;
+    });
+  }
+
   prompt(text: string, tenant = this.tenant): Promise<string> {
     return this.enqueue({ kind: "generate", payload: { prompt: text } }, tenant);
   }
@@ -154,7 +166,7 @@ export class JobsBench {
   }
 
   /** Waits until the job is in the state. */
-  async until(id: string, state: JobAnswer["state"], timeoutMs = 15_000): Promise<void> {
+  async until(id: string, state: JobAnswer["state"], timeoutMs = 30_000): Promise<void> {
     await eventually(async () => {
       const job = await this.job(id);
       if (job.state !== state) {

@@ -21,6 +21,21 @@ export async function writeKeyFile(ids: string[] = ["k1"], path?: string): Promi
   return file;
 }
 
+/** Retries at once, and a schedule that does not come round while a test runs. */
+export function testJobs(overrides: Partial<JobsConfig> = {}): JobsConfig {
+  const limits = { concurrency: 4, perTenant: 4, timeLimitSeconds: 10 };
+  return {
+    limits: { collect: limits, summarize: limits, generate: limits },
+    retries: 5,
+    backoffSeconds: 0,
+    feedsFile: undefined,
+    schedules: { collection: "0 0 1 1 *", summaries: "0 0 1 1 *", "clean-up": "0 0 1 1 *" },
+    timeZone: "Asia/Tokyo",
+    graceSeconds: 5,
+    ...overrides,
+  };
+}
+
 export function testConfig(overrides: Partial<Config> = {}): Config {
   return {
     environment: "test",
@@ -71,21 +86,6 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     },
     limits: { chatPerMinute: 1000, tenantPerMinute: 100_000 },
     jobs: testJobs(),
-    ...overrides,
-  };
-}
-
-/** Retries at once, and a schedule that does not come round while a test runs. */
-export function testJobs(overrides: Partial<JobsConfig> = {}): JobsConfig {
-  const limits = { concurrency: 4, perTenant: 4, timeLimitSeconds: 10 };
-  return {
-    limits: { collect: limits, summarize: limits, generate: limits },
-    retries: 5,
-    backoffSeconds: 0,
-    feedsFile: undefined,
-    schedules: { collection: "0 0 1 1 *", summaries: "0 0 1 1 *", "clean-up": "0 0 1 1 *" },
-    timeZone: "Asia/Tokyo",
-    graceSeconds: 5,
     ...overrides,
   };
 }
