@@ -41,9 +41,8 @@ const secrets =
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
 const { tlsBundle, ageIdentity } = config;
-const keyFile = (key: pulumi.Output<string>) => pulumi.jsonStringify({ active: "1", keys: { "1": key } });
-const signingKey = new random.RandomBytes("jwt-signing-key", { length: 48 }).base64;
-const fieldKey = new random.RandomBytes("field-key", { length: 32 }).base64;
+const keyFile = (name: string, length: number) =>
+  pulumi.jsonStringify({ active: "1", keys: { "1": new random.RandomBytes(name, { length }).base64 } });
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
@@ -64,8 +63,8 @@ const app = new WebApp(
     redisQueue,
     redisCache,
     secrets,
-    signingKeys: secrets.keep("jwt-keys", keyFile(signingKey)),
-    fieldKeys: secrets.keep("field-keys", keyFile(fieldKey)),
+    signingKeys: secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48)),
+    fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)),
   },
   guarded,
 );
@@ -77,6 +76,7 @@ const edge = new NginxIngress(
     ...config.edge,
     namespace: namespaces.edge,
     image: image("nginx"),
+    exporterImage: image("nginx-exporter"),
     upstreams: { apiV1: app.endpoint, apiV2: app.endpoint, app: app.endpoint },
     secrets,
     tlsBundle: tlsBundle ? secrets.keep("edge-tls", tlsBundle) : { name: "edge-tls" },
@@ -107,7 +107,8 @@ new Monitoring(
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [app.metrics, postgres.metrics, backups.metrics],
+    targets: [edge.metrics, app.metrics, postgres.metrics, backups.metrics],
+    blackbox: { image: image("blackbox"), edge: edge.probed },
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },
     ...(grafana && { grafana: { image: image("grafana") } }),

@@ -36,7 +36,10 @@ test("Prometheus reaches everything that it scrapes", async () => {
     expect(targets.filter(({ health }) => health !== "up")).toEqual([]);
     const jobs = new Set(targets.map(({ labels }) => labels.job));
     expect([...jobs]).toEqual(
-      expect.arrayContaining(["app", "postgres", "backup", "prometheus", "alertmanager"]),
+      expect.arrayContaining([
+        ...["edge", "app", "postgres", "backup", "prometheus", "alertmanager"],
+        ...["probe", "kubelet", "cadvisor"],
+      ]),
     );
   });
 });

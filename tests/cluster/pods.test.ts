@@ -113,13 +113,13 @@ describe("every container of the stack", () => {
   });
 });
 
-test("no pod but Patroni's has a token for the API server", async () => {
+test("no pods but Patroni's and Prometheus' have a token for the API server", async () => {
   const holders = (await stackPods()).filter(({ spec }) =>
     spec?.volumes?.some(({ projected }) =>
       projected?.sources?.some(({ serviceAccountToken }) => serviceAccountToken),
     ),
   );
-  expect([...new Set(holders.map(workloadOf))]).toEqual(["postgres"]);
+  expect([...new Set(holders.map(workloadOf))].sort()).toEqual(["postgres", "prometheus"]);
 });
 
 test("no password stands in any object but the Secrets", async () => {
