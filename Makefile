@@ -4,13 +4,13 @@ MAKEFLAGS += --no-print-directory
 STACK ?= dev
 GW := local/groundwork
 
-.PHONY: help up down clean test lint format test-engine test-cluster status url ca kubeconfig token env dev export logs \
+.PHONY: help up down clean test lint format test-engine test-cluster bench status url ca kubeconfig token env dev export logs \
 	render preview open
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: ## the dev stack, running on a real Kubernetes on this machine
+up: ## the dev stack, on a real Kubernetes on this machine; HA=1: three members of Postgres and of the queue
 	@$(GW) up
 down: ## destroys the dev stack; the node and the caches stay
 	@$(GW) down
@@ -22,6 +22,8 @@ test-engine: ## the real Pulumi engine: up, preview, no change, update, destroy
 	@$(GW) test-engine
 test-cluster: ## against the running dev stack (`make up` first)
 	@$(GW) test-cluster
+bench: ## measures the app (and the dev stack, if it is up) into docs/benchmarks.md; about 5 minutes
+	@$(GW) bench
 format: ## Prettier over everything
 	@$(GW) exec npx prettier --write .
 status: ## one look at the health of every workload

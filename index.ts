@@ -27,11 +27,8 @@ const retainData = config.environment === "production";
 const { context, apiServerCidrs } = config.cluster;
 const provider = clusterProvider(context);
 const { names: namespaces } = new StackNamespaces("namespaces", { provider });
-const network = new NetworkPolicies(
-  "network",
-  { namespaces, workloads, flows, apiServerCidrs },
-  { provider },
-);
+const closed = { namespaces, workloads, flows, apiServerCidrs };
+const network = new NetworkPolicies("network", closed, { provider });
 const guarded = { provider, dependsOn: [network] };
 
 // Azure, where the stack has it: the vault, the backup storage, and the identity that pods reach both with.
@@ -40,14 +37,17 @@ const secrets =
   config.secrets.store === "keyVault" && azure
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
-const { tlsBundle, ageIdentity } = config;
+const ca = secrets.keep("internal-ca", config.internalCa);
+const tls = (name: string, pem?: pulumi.Output<string>) => ({ bundle: secrets.keep(name, pem), ca });
 const keyFile = (name: string, length: number) =>
   pulumi.jsonStringify({ active: "1", keys: { "1": new random.RandomBytes(name, { length }).base64 } });
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
-const postgres = new Postgres("postgres", { ...data, ...config.postgres, image: image("postgres") }, guarded);
-const redis = { ...data, image: image("redis") };
+const member = { ...data, separateNodes: retainData, exporterImage: image("exporters") };
+const server = { image: image("postgres"), certificate: tls("postgres-tls", config.postgresTls) };
+const postgres = new Postgres("postgres", { ...member, ...config.postgres, ...server }, guarded);
+const redis = { ...member, image: image("redis"), certificate: tls("redis-tls", config.redisTls) };
 const redisQueue = new Redis("redis-queue", { ...redis, ...config.redis.queue, purpose: "queue" }, guarded);
 const redisCache = new Redis("redis-cache", { ...redis, ...config.redis.cache, purpose: "cache" }, guarded);
 
@@ -79,7 +79,7 @@ const edge = new NginxIngress(
     exporterImage: image("nginx-exporter"),
     upstreams: { apiV1: app.endpoint, apiV2: app.endpoint, app: app.endpoint },
     secrets,
-    tlsBundle: tlsBundle ? secrets.keep("edge-tls", tlsBundle) : { name: "edge-tls" },
+    tlsBundle: secrets.keep("edge-tls", config.tlsBundle),
   },
   guarded,
 );
@@ -93,9 +93,9 @@ const backups = new Backups(
     ...data,
     ...config.backups,
     image: image("postgres"),
-    database: { endpoint: postgres.endpoint, name: postgres.database, user: postgres.backupUser },
+    database: postgres,
     store: blobStore,
-    ageIdentity: ageIdentity ? secrets.keep("age-identity", ageIdentity) : { name: "age-identity" },
+    ageIdentity: secrets.keep("age-identity", config.ageIdentity),
   },
   guarded,
 );
@@ -107,7 +107,10 @@ new Monitoring(
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [edge.metrics, app.metrics, postgres.metrics, backups.metrics],
+    targets: [
+      ...[edge.metrics, app.metrics, backups.metrics],
+      ...[...postgres.metrics, redisQueue.metrics, redisCache.metrics],
+    ],
     blackbox: { image: image("blackbox"), edge: edge.probed },
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },

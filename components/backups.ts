@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { programPods, type ProgramPods } from "./backupPods";
 import type { BlobStore } from "./blobStore";
 import { checksumAnnotation, manifestFiles } from "./manifests";
-import { labels, selector, serviceHost } from "./podDefaults";
+import { labels, secretsPath, selector, serviceHost } from "./podDefaults";
 import type { DatabaseUser } from "./postgres";
 import type { SecretStore, StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
@@ -13,9 +13,11 @@ import type { Endpoint, MetricsTarget, Resources } from "./types";
 export interface DumpedDatabase {
   readonly endpoint: Endpoint;
   /** Name of the database. */
-  readonly name: string;
+  readonly database: string;
   /** Role that reads it; it must bypass row-level security. */
-  readonly user: DatabaseUser;
+  readonly backupUser: DatabaseUser;
+  /** Authority that its certificate must be signed by. */
+  readonly ca: StoredSecret;
 }
 
 export interface BackupsArgs {
@@ -36,6 +38,10 @@ export interface BackupsArgs {
   readonly timeZone: string;
   /** Cron expression of the dumps kept under `dumps/hourly/`. */
   readonly hourly: string;
+  /** Cron expression of those under `dumps/daily/`. */
+  readonly daily: string;
+  /** Cron expression of those under `dumps/weekly/`. */
+  readonly weekly: string;
   /** Cron expression at which the newest backup is restored and compared; daily or more often. */
   readonly verification: string;
   /** Scratch volume of the jobs, MiB: room for a dump and its restored copy. */
@@ -90,18 +96,22 @@ export class Backups extends pulumi.ComponentResource {
       script: "backup.py",
       resources: args.backupResources ?? { cpuMillis: 100, memoryMiB: 128 },
       scratchMiB,
-      files: { "database-password": database.user.password },
+      files: { "database-password": database.backupUser.password, "database-ca.crt": database.ca },
       env: {
         PGHOST: database.endpoint.host,
         PGPORT: String(database.endpoint.port),
-        PGDATABASE: database.name,
-        PGUSER: database.user.role,
+        PGDATABASE: database.database,
+        PGUSER: database.backupUser.role,
+        PGSSLMODE: "verify-full",
+        PGSSLROOTCERT: `${secretsPath}/database-ca.crt`,
         AGE_RECIPIENT: args.ageRecipient,
         MIGRATIONS_TABLE: migrationsTable,
       },
     });
     const series = [
       { kind: "hourly", cron: args.hourly, startingDeadlineSeconds: 600, activeDeadlineSeconds: 2_700 },
+      { kind: "daily", cron: args.daily, startingDeadlineSeconds: 3_600, activeDeadlineSeconds: 10_800 },
+      { kind: "weekly", cron: args.weekly, startingDeadlineSeconds: 7_200, activeDeadlineSeconds: 10_800 },
     ];
     for (const { kind, ...schedule } of series) {
       this.cronJob(`backup-${kind}`, schedule, backup, { BACKUP_KIND: kind });

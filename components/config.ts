@@ -8,6 +8,12 @@ import { secretSchema, stackSchema, type SecretValues, type StackValues } from "
 export type StackConfig = StackValues & {
   /** Certificate chain and key of the edge as one PEM file; absent when the vault holds it. */
   readonly tlsBundle?: pulumi.Output<string>;
+  /** Authority of the certificates inside the cluster; absent, like the two below, when the vault holds it. */
+  readonly internalCa?: pulumi.Output<string>;
+  /** Postgres' certificate and key. */
+  readonly postgresTls?: pulumi.Output<string>;
+  /** Certificate and key of both Redis. */
+  readonly redisTls?: pulumi.Output<string>;
   /** Key that restore verification decrypts dumps with. */
   readonly ageIdentity?: pulumi.Output<string>;
 };
@@ -24,11 +30,8 @@ export function loadConfig(): StackConfig {
       `Pulumi.${pulumi.getStack()}.yaml has ${problems.length} mistake(s); nothing was changed:\n${list}`,
     );
   }
-  return {
-    ...values,
-    ...(secrets.tlsBundle && { tlsBundle: pulumi.secret(secrets.tlsBundle) }),
-    ...(secrets.ageIdentity && { ageIdentity: pulumi.secret(secrets.ageIdentity) }),
-  };
+  const given = Object.entries(secrets).map(([key, value]) => [key, pulumi.secret(value)] as const);
+  return { ...values, ...Object.fromEntries(given) };
 }
 
 /** The keys that the engine decrypted, as the language host names them; the SDK exports no call for it. */

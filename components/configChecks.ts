@@ -81,9 +81,15 @@ function secretProblems(
 }
 
 /** What a stack without a vault must be given. */
-const secretNames: Record<keyof SecretValues, true> = { tlsBundle: true, ageIdentity: true };
+const secretNames: Record<keyof SecretValues, true> = {
+  tlsBundle: true,
+  internalCa: true,
+  postgresTls: true,
+  redisTls: true,
+  ageIdentity: true,
+};
 
-function productionProblems({ environment, app, edge, postgres }: Sections): string[] {
+function productionProblems({ environment, app, edge, postgres, redis }: Sections): string[] {
   if (environment !== "production") return [];
   const atLeast = (key: string, value: number | undefined, least: number): string[] =>
     value === undefined || value >= least
@@ -93,5 +99,6 @@ function productionProblems({ environment, app, edge, postgres }: Sections): str
     ...atLeast("app.replicas", app?.replicas, 2),
     ...atLeast("edge.replicas", edge?.replicas, 2),
     ...atLeast("postgres.members", postgres?.members, 3),
+    ...atLeast("redis.queue.members", redis?.queue.members, 3),
   ];
 }

@@ -64,7 +64,16 @@ export const stackSchema = z.strictObject({
     .strictObject({
       queue: z
         .strictObject({
-          storageGiB: z.int().min(1).max(1_024).default(1).describe("volume of the append-only file, GiB"),
+          members: z
+            .union([z.literal(1), z.literal(3), z.literal(5)])
+            .default(1)
+            .describe("servers; from three on, Sentinel moves the primary"),
+          storageGiB: z
+            .int()
+            .min(1)
+            .max(1_024)
+            .default(1)
+            .describe("volume of each member's append-only file, GiB"),
           resources: resources(50, 96),
         })
         .prefault({}),
@@ -130,6 +139,8 @@ export const stackSchema = z.strictObject({
     .prefault({}),
   backups: z.strictObject({
     hourly: cron.default("7 * * * *").describe("when the hourly dump is made"),
+    daily: cron.default("0 3 * * *").describe("when the daily dump is made"),
+    weekly: cron.default("0 4 * * 0").describe("when the weekly dump is made"),
     verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
     timeZone: z
       .string()
@@ -167,15 +178,22 @@ export const stackSchema = z.strictObject({
     .describe("Azure settings; only for secrets.store: keyVault"),
 });
 
+const bundle = z
+  .string()
+  .regex(
+    /-----BEGIN CERTIFICATE-----[\s\S]*-----BEGIN (EC |RSA )?PRIVATE KEY-----/,
+    "must be PEM: certificate chain, then key",
+  );
+
 /** Keys that must be set with `--secret`: they are encrypted in the stack file and in the state. */
 export const secretSchema = z.strictObject({
-  tlsBundle: z
+  tlsBundle: bundle.optional(),
+  internalCa: z
     .string()
-    .regex(
-      /-----BEGIN CERTIFICATE-----[\s\S]*-----BEGIN (EC |RSA )?PRIVATE KEY-----/,
-      "must be PEM: certificate chain, then key",
-    )
+    .regex(/-----BEGIN CERTIFICATE-----/, "must be the PEM of a certificate")
     .optional(),
+  postgresTls: bundle.optional(),
+  redisTls: bundle.optional(),
   ageIdentity: z
     .string()
     .regex(/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/, "must be an age identity (AGE-SECRET-KEY-1…)")

@@ -10,6 +10,7 @@ export const imageNames = [
   "blackbox",
   "grafana",
   "azurite",
+  "exporters",
 ] as const;
 
 export type ImageName = (typeof imageNames)[number];
@@ -17,7 +18,7 @@ export type ImageName = (typeof imageNames)[number];
 /** References of the images to run; every name that is not in the map takes its upstream default. */
 export type ImageMap = Readonly<Partial<Record<ImageName, string>>>;
 
-/** Upstream images, fixed to their content; `app` and `postgres` are built from this repository and have none. */
+/** Upstream images, fixed to their content; `app`, `postgres` and `exporters` are built from this repository and have none. */
 const upstream: ImageMap = {
   redis:
     "docker.io/library/redis:8.2.1-alpine@sha256:987c376c727652f99625c7d205a1cba3cb2c53b92b0b62aade2bd48ee1593232",

@@ -188,6 +188,8 @@ function certificatesOf(pem: string): string {
 
 /** Tells Prometheus what nginx counts: connections and requests. */
 function exporter(image: string): k8s.types.input.core.v1.Container {
+  // Not /metrics, which asks nginx: while that drains, the exporter is no reason to restart anything.
+  const answers = { httpGet: { path: "/", port: "metrics" }, timeoutSeconds: 3 };
   return {
     ...restrictedContainer,
     name: "exporter",
@@ -199,6 +201,8 @@ function exporter(image: string): k8s.types.input.core.v1.Container {
     ],
     ports: [{ name: "metrics", containerPort: metricsPort }],
     resources: resources({ cpuMillis: 10, memoryMiB: 32 }),
+    readinessProbe: { ...answers, periodSeconds: 10 },
+    livenessProbe: { ...answers, periodSeconds: 20, failureThreshold: 6 },
   };
 }
 

@@ -80,21 +80,24 @@ export function patroniAccess(
   return account;
 }
 
-/** Patroni configuration that follows from the arguments. */
+/** Patroni configuration that follows from the arguments, as files. */
 export function patroniSettings(args: {
   readonly members: number;
   readonly resources: Resources;
   readonly maxConnections: number;
-}): string {
-  return stringify({
-    bootstrap: {
-      dcs: {
-        // With one member there is nobody to wait for.
-        synchronous_mode: args.members > 1 ? "quorum" : "off",
-        synchronous_mode_strict: args.members > 1,
-        postgresql: { parameters: { max_connections: args.maxConnections } },
-      },
-    },
-    postgresql: { parameters: memorySettings(args.resources.memoryMiB, args.maxConnections) },
-  });
+}): Record<"settings.yml" | "cluster.yml", string> {
+  // What all members share. With one member there is nobody to wait for; with more, no write is acknowledged that only
+  // one has, even when the others are away.
+  const cluster = {
+    synchronous_mode: args.members > 1 ? "quorum" : "off",
+    synchronous_mode_strict: args.members > 1,
+    postgresql: { parameters: { max_connections: args.maxConnections } },
+  };
+  return {
+    "settings.yml": stringify({
+      bootstrap: { dcs: cluster },
+      postgresql: { parameters: memorySettings(args.resources.memoryMiB, args.maxConnections) },
+    }),
+    "cluster.yml": stringify(cluster),
+  };
 }

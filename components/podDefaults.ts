@@ -76,6 +76,16 @@ export function spread(name: string): k8s.types.input.core.v1.TopologySpreadCons
   }));
 }
 
+/** Keeps a workload's pods off each other's nodes: always, or only where there is another node to take. */
+export function apart(name: string, always: boolean): k8s.types.input.core.v1.Affinity {
+  const term = { topologyKey: "kubernetes.io/hostname", labelSelector: { matchLabels: selector(name) } };
+  return {
+    podAntiAffinity: always
+      ? { requiredDuringSchedulingIgnoredDuringExecution: [term] }
+      : { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm: term }] },
+  };
+}
+
 /** DNS name of a Service from any namespace. */
 export function serviceHost(
   service: pulumi.Input<string>,

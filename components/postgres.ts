@@ -1,10 +1,13 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { certificateAnnotation, type ServerCertificate } from "./certificates";
 import { allowOneEviction } from "./disruption";
+import { postgresExporter, postgresExporterPort } from "./exporters";
 import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import {
+  apart,
   resources,
   restrictedContainer,
   restrictedPod,
@@ -28,8 +31,12 @@ export interface PostgresArgs {
   readonly namespace: pulumi.Output<string>;
   /** Image with PostgreSQL 17 and Patroni (`images/postgres`). */
   readonly image: string;
+  /** Image with the exporter (`images/exporters`). */
+  readonly exporterImage: string;
   /** Patroni members; 3 or more fail over by themselves. */
   readonly members: number;
+  /** Refuses to start two members on one node, rather than only avoiding it. */
+  readonly separateNodes: boolean;
   /** Volume of each member, GiB. */
   readonly storageGiB: number;
   /** CPU and memory of each member; the server's settings follow from the memory. */
@@ -38,6 +45,8 @@ export interface PostgresArgs {
   readonly maxConnections: number;
   /** Keeps the volumes when the stack is destroyed. */
   readonly retainData: boolean;
+  /** Names: `postgres.data…`, `*.postgres-members.data…` and `localhost`. */
+  readonly certificate: ServerCertificate;
   /** Keeps the roles' passwords. */
   readonly secrets: SecretStore;
 }
@@ -60,7 +69,10 @@ export class Postgres extends pulumi.ComponentResource {
   readonly appUser: DatabaseUser;
   /** Reads everything for dumps. */
   readonly backupUser: DatabaseUser;
-  readonly metrics: MetricsTarget;
+  /** Authority that signed the servers' certificate; unencrypted connections are refused. */
+  readonly ca: StoredSecret;
+  /** Patroni's figures, and those of every server. */
+  readonly metrics: readonly MetricsTarget[];
 
   constructor(resourceName: string, args: PostgresArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:data:Postgres", resourceName, {}, opts);
@@ -73,12 +85,15 @@ export class Postgres extends pulumi.ComponentResource {
     this.owner = user("app_owner");
     this.appUser = user("app_user");
     this.backupUser = user("app_backup");
+    this.ca = args.certificate.ca;
 
     const config = manifestFiles("patroni");
-    const settings = { "settings.yml": patroniSettings(args) };
+    const settings = patroniSettings(args);
     const volume = secrets.mount(name, {
       namespace,
       files: {
+        "tls.pem": args.certificate.bundle,
+        "ca.crt": args.certificate.ca,
         "replication-password": secrets.generate("postgres-replication-password"),
         "rewind-password": secrets.generate("postgres-rewind-password"),
         "owner-password": this.owner.password,
@@ -98,6 +113,10 @@ export class Postgres extends pulumi.ComponentResource {
       patroni: configMap("patroni", config),
       "patroni-settings": configMap("settings", settings),
     };
+    const annotations = certificateAnnotation(args.certificate).apply((certificate) => ({
+      ...checksumAnnotation({ ...config, ...settings }),
+      ...certificate,
+    }));
     const services = patroniServices(this, namespace);
     const access = patroniAccess(this, namespace);
     const runtime = scratch("run", "/run/patroni");
@@ -117,7 +136,7 @@ export class Postgres extends pulumi.ComponentResource {
           },
           selector: { matchLabels: selector(name) },
           template: {
-            metadata: { labels: metadataLabels, annotations: checksumAnnotation({ ...config, ...settings }) },
+            metadata: { labels: metadataLabels, annotations },
             spec: {
               ...restrictedPod,
               // Patroni keeps its leader lock and its own pod's role through the API.
@@ -126,6 +145,7 @@ export class Postgres extends pulumi.ComponentResource {
               // Patroni hands the lead over before it stops; a fast shutdown of the server follows.
               terminationGracePeriodSeconds: 60,
               topologySpreadConstraints: spread(name),
+              affinity: apart(name, args.separateNodes),
               containers: [
                 {
                   ...restrictedContainer,
@@ -157,6 +177,7 @@ export class Postgres extends pulumi.ComponentResource {
                     temporary.mount,
                   ],
                 },
+                postgresExporter(args.exporterImage, this.database),
               ],
               volumes: [
                 volume,
@@ -188,7 +209,11 @@ export class Postgres extends pulumi.ComponentResource {
     // Whoever asks for the primary's address waits until there is one.
     const primary = pulumi.all([host(services.primary), members.id]).apply(([address]) => address);
     this.endpoint = { host: primary, port: 5432 };
-    this.metrics = { job: name, host: host(services.members), port: 8008 };
+    const everyMember = host(services.members);
+    this.metrics = [
+      { job: name, host: everyMember, port: 8008 },
+      { job: "postgres-exporter", host: everyMember, port: postgresExporterPort },
+    ];
     this.registerOutputs({ endpoint: this.endpoint });
   }
 }

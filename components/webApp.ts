@@ -3,6 +3,15 @@ import { createHash } from "node:crypto";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import {
+  databaseEnvironment,
+  databaseFiles,
+  redisEnvironment,
+  redisFiles,
+  type DatabaseBinding,
+  type RedisBinding,
+  type Variables,
+} from "./appConnections";
 import { allowOneEviction } from "./disruption";
 import {
   labels,
@@ -15,25 +24,8 @@ import {
   serviceHost,
   spread,
 } from "./podDefaults";
-import type { DatabaseUser } from "./postgres";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
-
-/** The database as the app and its migrations see it. */
-export interface DatabaseBinding {
-  readonly endpoint: Endpoint;
-  readonly database: string;
-  /** The app itself signs in as this role. */
-  readonly appUser: DatabaseUser;
-  /** Migrations sign in as this role. */
-  readonly owner: DatabaseUser;
-}
-
-/** A Redis instance as the app sees it. */
-export interface RedisBinding {
-  readonly endpoint: Endpoint;
-  readonly password: StoredSecret;
-}
 
 export interface WebAppArgs {
   /** Namespace to run in. */
@@ -86,9 +78,8 @@ export class WebApp extends pulumi.ComponentResource {
     const secrets = args.secrets.mount(name, {
       namespace,
       files: {
-        "database-password": args.database.appUser.password,
-        "redis-cache-password": args.redisCache.password,
-        "redis-queue-password": args.redisQueue.password,
+        ...databaseFiles(args.database, args.database.appUser),
+        ...redisFiles(args),
         "jwt-keys.json": args.signingKeys,
         "field-keys.json": args.fieldKeys,
       },
@@ -123,10 +114,7 @@ export class WebApp extends pulumi.ComponentResource {
                     REQUIRE_CREDENTIALS: "true",
                     DATABASE_POOL_SIZE: String(args.poolSize),
                     DATABASE_POOL_OVERFLOW: String(args.poolOverflow),
-                    REDIS_CACHE_URL: redisUrl(args.redisCache.endpoint),
-                    REDIS_CACHE_PASSWORD_FILE: `${secretsPath}/redis-cache-password`,
-                    REDIS_QUEUE_URL: redisUrl(args.redisQueue.endpoint),
-                    REDIS_QUEUE_PASSWORD_FILE: `${secretsPath}/redis-queue-password`,
+                    ...redisEnvironment(args),
                     JWT_KEYS_FILE: `${secretsPath}/jwt-keys.json`,
                     FIELD_KEYS_FILE: `${secretsPath}/field-keys.json`,
                     SHUTDOWN_DELAY_SECONDS: String(shutdownDelaySeconds),
@@ -176,7 +164,7 @@ export class WebApp extends pulumi.ComponentResource {
     const jobName = `${migrateName}-${createHash("sha256").update(args.image).digest("hex").slice(0, 10)}`;
     const volume = args.secrets.mount(migrateName, {
       namespace,
-      files: { "database-password": args.database.owner.password },
+      files: databaseFiles(args.database, args.database.owner),
     });
     const jobLabels = labels(migrateName, "migration");
     const temporary = scratch("tmp", "/tmp");
@@ -219,26 +207,12 @@ export class WebApp extends pulumi.ComponentResource {
   }
 }
 
-type Variables = Record<string, pulumi.Input<string>>;
-
 function environment(variables: Variables): k8s.types.input.core.v1.EnvVar[] {
   return Object.entries(variables).map(([key, value]) => ({ name: key, value }));
 }
 
 function commonEnvironment(args: Pick<WebAppArgs, "environment" | "logLevel">): Variables {
   return { ENVIRONMENT: args.environment, LOG_LEVEL: args.logLevel };
-}
-
-function databaseEnvironment(binding: DatabaseBinding, user: DatabaseUser): Variables {
-  const { host, port } = binding.endpoint;
-  return {
-    DATABASE_URL: pulumi.interpolate`postgres://${user.role}@${host}:${port}/${binding.database}`,
-    DATABASE_PASSWORD_FILE: `${secretsPath}/database-password`,
-  };
-}
-
-function redisUrl({ host, port }: Endpoint): pulumi.Output<string> {
-  return pulumi.interpolate`redis://${host}:${port}`;
 }
 
 function probe(path: string): k8s.types.input.core.v1.Probe {

@@ -1,5 +1,6 @@
 /** What the dev stack is given as secret configuration: a CA with the edge's certificate, and a key for backups. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { authorityExtensions, isCurrent, makeCertificate, signedBy } from "./certificates.ts";
@@ -8,7 +9,8 @@ import { cacheDirectory, readIfPresent } from "./system.ts";
 const caDays = 3650;
 const certificateDays = 365;
 
-function inIdentity(file: string): string {
+/** Path of one of this machine's keys or certificates. */
+export function inIdentity(file: string): string {
   return join(cacheDirectory(), "identity", file);
 }
 
@@ -17,30 +19,44 @@ export function caPath(): string {
   return inIdentity("ca.crt");
 }
 
-/** The edge's certificate chain and key as one PEM; made once, renewed when its end is near or a host is added. */
-export async function edgeCertificate(hosts: readonly string[]): Promise<string> {
+/** The edge's certificate chain and key as one PEM. */
+export function edgeCertificate(hosts: readonly string[]): Promise<string> {
+  const names = [...hosts.map((host) => `DNS:${host}`), "IP:127.0.0.1"];
+  return serverCertificate({ ca: "ca", authority: "Groundwork development CA", name: "edge", names });
+}
+
+interface Server {
+  /** Name of the authority's files. */
+  readonly ca: string;
+  /** What the authority is called. */
+  readonly authority: string;
+  /** Name of the server's files. */
+  readonly name: string;
+  /** Subject alternative names; the first is the subject too. */
+  readonly names: readonly string[];
+}
+
+/** Certificate and key as one PEM; made once, renewed when its end is near, a name is added or the authority is new. */
+export async function serverCertificate({ ca, authority, name, names }: Server): Promise<string> {
   const directory = inIdentity("");
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const now = new Date();
-  if (!isCurrent(await readIfPresent(caPath()), now)) {
-    const subject = "/CN=Groundwork development CA";
-    await makeCertificate({ directory, name: "ca", subject, days: caDays, extra: authorityExtensions });
-    // What the old CA signed is worth nothing now.
-    await writeFile(inIdentity("edge.names"), "");
+  if (!isCurrent(await readIfPresent(inIdentity(`${ca}.crt`)), now)) {
+    const subject = `/CN=${authority}`;
+    await makeCertificate({ directory, name: ca, subject, days: caDays, extra: authorityExtensions });
   }
-  const names = [...hosts.map((host) => `DNS:${host}`), "IP:127.0.0.1"];
-  const signed = (await readIfPresent(inIdentity("edge.names"))) === names.join(",");
-  if (!signed || !isCurrent(await readIfPresent(inIdentity("edge.crt")), now)) {
-    const extra = signedBy(inIdentity("ca"), "serverAuth", names);
-    const subject = `/CN=${hosts[0] ?? "localhost"}`;
-    await makeCertificate({ directory, name: "edge", subject, days: certificateDays, extra });
-    await writeFile(inIdentity("edge.names"), names.join(","));
+  const authorityPem = await readFile(inIdentity(`${ca}.crt`), "utf8");
+  // What an older authority signed is worth nothing.
+  const wanted = `${names.join(",")} ${createHash("sha256").update(authorityPem).digest("hex")}`;
+  const signed = (await readIfPresent(inIdentity(`${name}.names`))) === wanted;
+  if (!signed || !isCurrent(await readIfPresent(inIdentity(`${name}.crt`)), now)) {
+    const extra = signedBy(inIdentity(ca), "serverAuth", names);
+    const subject = `/CN=${names[0]?.replace("DNS:", "") ?? "localhost"}`;
+    await makeCertificate({ directory, name, subject, days: certificateDays, extra });
+    await writeFile(inIdentity(`${name}.names`), wanted);
   }
-  const [certificate, key] = await Promise.all([
-    readIfPresent(inIdentity("edge.crt")),
-    readIfPresent(inIdentity("edge.key")),
-  ]);
-  return `${certificate ?? ""}${key ?? ""}`;
+  const parts = ["crt", "key"].map((type) => readFile(inIdentity(`${name}.${type}`), "utf8"));
+  return (await Promise.all(parts)).join("");
 }
 
 /** The age key pair that dumps of the dev stack are encrypted with; made once. */

@@ -13,12 +13,21 @@ type Values = Record<string, unknown>;
 
 /** What a stack that was never brought up lacks; each passes the configuration's checks. */
 const placeholders = {
-  "groundwork:images": { app: "<images.app>", postgres: "<images.postgres>" },
+  "groundwork:images": {
+    app: "<images.app>",
+    postgres: "<images.postgres>",
+    exporters: "<images.exporters>",
+  },
   "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
   "groundwork:tlsBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
+  "groundwork:postgresTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:redisTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
-const secretKeys = ["groundwork:tlsBundle", "groundwork:ageIdentity"];
+const secretKeys = ["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"].map(
+  (key) => `groundwork:${key}`,
+);
 
 async function main(stack: string): Promise<void> {
   const file = async (directory: string): Promise<Values> =>

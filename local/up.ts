@@ -5,6 +5,7 @@ import { currentCluster, ensureCluster, loadImages, removeCluster, type Cluster 
 import { preparedEngine, prepareEngine } from "./engine.ts";
 import { buildGoTool } from "./gotools.ts";
 import { backupKey, caPath, edgeCertificate } from "./identity.ts";
+import { internalCertificates } from "./internalCertificates.ts";
 import { ensureImages, removeImages, type LocalImages } from "./images.ts";
 import { withLock } from "./lock.ts";
 import { recover } from "./recover.ts";
@@ -14,6 +15,7 @@ import {
   projectDirectory,
   pulumi,
   pulumiOutput,
+  repository,
   requireStack,
   type Engine,
 } from "./stack.ts";
@@ -69,6 +71,16 @@ export function wrapperDirectory(): string {
   return join(cacheDirectory(), "engine", "bin");
 }
 
+/** `make up HA=1`: what production has several of, on this one node. */
+function highAvailability(): Record<string, object> {
+  if (process.env["HA"] !== "1") return {};
+  return {
+    "groundwork:app": { replicas: 2 },
+    "groundwork:postgres": { members: 3 },
+    "groundwork:redis": { queue: { members: 3 } },
+  };
+}
+
 /** Writes what only this machine knows into its copy of the dev stack's file. */
 export async function configure({ engine, cluster, images }: World): Promise<void> {
   const key = await backupKey();
@@ -81,8 +93,13 @@ export async function configure({ engine, cluster, images }: World): Promise<voi
       "groundwork:edge": { trustedProxies: cluster.loopbackSources },
       "groundwork:monitoring": { grafana: !("grafana" in images.missing) },
       "groundwork:backups": { ageRecipient: key.recipient },
+      ...highAvailability(),
     },
-    { "groundwork:tlsBundle": await edgeCertificate(["localhost"]), "groundwork:ageIdentity": key.identity },
+    {
+      "groundwork:tlsBundle": await edgeCertificate(["localhost"]),
+      ...(await internalCertificates()),
+      "groundwork:ageIdentity": key.identity,
+    },
   );
 }
 
@@ -151,13 +168,18 @@ export function clean(): Promise<void> {
   });
 }
 
-/** `make preview`: what an `up` would change. A stack of another cluster is compared with this machine's. */
+/**
+ * `make preview`: what an `up` would change, and whether the policy pack allows it. A stack of another cluster is compared
+ * with this machine's.
+ */
 export async function preview(name: string): Promise<number> {
   await requireStack(name);
   const world = withKubeconfig(await prepare());
   if (name === stack) await configure(world);
   else await prepareStack(world.engine, name, { "groundwork:cluster": { context: world.cluster.context } });
-  return pulumi(world.engine, ["preview", "--stack", name]);
+  const pack = join(repository, "policy");
+  const relaxed = name === stack ? ["--policy-pack-config", join(pack, "development.json")] : [];
+  return pulumi(world.engine, ["preview", "--stack", name, "--policy-pack", pack, ...relaxed]);
 }
 
 export function withKubeconfig<T extends { readonly engine: Engine; readonly cluster: Cluster }>(

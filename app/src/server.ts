@@ -1,8 +1,9 @@
 import { loadConfigOrExit } from "./config/load.ts";
-import { createLogger } from "./observability/logger.ts";
+import { createProcessLogger } from "./observability/logger.ts";
+import { startTracing } from "./observability/startTracing.ts";
 import { startService } from "./service.ts";
 
-const logger = createLogger("info");
+const logger = createProcessLogger(process.env);
 const log = logger.child({ module: "server" });
 
 for (const event of ["uncaughtException", "unhandledRejection"] as const) {
@@ -14,11 +15,15 @@ for (const event of ["uncaughtException", "unhandledRejection"] as const) {
 
 const config = loadConfigOrExit(process.env, logger);
 logger.level = config.logLevel;
+const tracing = startTracing(config.tracing, "groundwork-app");
 const service = await startService(config, logger);
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   // A second signal finds no handler and ends the process at once.
   process.once(signal, () => {
-    void service.stop().then(() => process.exit(0));
+    void service
+      .stop()
+      .then(() => tracing.stop())
+      .then(() => process.exit(0));
   });
 }

@@ -33,7 +33,8 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
     return this.keep(name, password.result);
   }
 
-  keep(name: string, value: pulumi.Input<string>): StoredSecret {
+  keep(name: string, value?: pulumi.Input<string>): StoredSecret {
+    if (value === undefined) return { name };
     const { resourceGroupName, vaultName } = this.args;
     const secretValue = pulumi.secret(value);
     new keyvault.Secret(

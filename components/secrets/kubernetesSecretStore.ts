@@ -17,7 +17,8 @@ export class KubernetesSecretStore extends pulumi.ComponentResource implements S
     return { name, value: password.result };
   }
 
-  keep(name: string, value: pulumi.Input<string>): StoredSecret {
+  keep(name: string, value?: pulumi.Input<string>): StoredSecret {
+    if (value === undefined) return { name };
     return { name, value: pulumi.secret(value) };
   }
 

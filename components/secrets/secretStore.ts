@@ -24,8 +24,8 @@ export interface SecretMountArgs {
 export interface SecretStore {
   /** Generates a password once and keeps it; letters and digits only, so that it needs no quoting anywhere. */
   generate(name: string, length?: number): StoredSecret;
-  /** Keeps a value that was made elsewhere. */
-  keep(name: string, value: pulumi.Input<string>): StoredSecret;
+  /** Keeps a value that was made elsewhere; without one, it names what somebody has put into the store already. */
+  keep(name: string, value?: pulumi.Input<string>): StoredSecret;
   /** A pod volume that holds one file per secret, for the workload `name`. */
   mount(name: string, args: SecretMountArgs): k8s.types.input.core.v1.Volume;
 }

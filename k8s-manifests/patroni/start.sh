@@ -7,8 +7,11 @@ secrets=/run/secrets/groundwork
 config=/run/patroni/config
 mkdir -p "$config" /var/lib/postgresql/data/main
 chmod 0700 /var/lib/postgresql/data/main
+cp "$secrets/tls.pem" /run/patroni/tls.pem
 cp /etc/groundwork/patroni/patroni.yml "$config/10-patroni.yml"
 cp /etc/groundwork/patroni-settings/settings.yml "$config/20-settings.yml"
+# Members reach each other by the names that their certificates bear.
+host=$POD_NAME.postgres-members.$POD_NAMESPACE.svc.cluster.local
 # Passwords are letters and digits, so they need no quoting.
 cat >"$config/30-member.yml" <<EOF
 name: $POD_NAME
@@ -18,16 +21,30 @@ kubernetes:
   namespace: $POD_NAMESPACE
   pod_ip: $POD_IP
 postgresql:
-  connect_address: $POD_IP:5432
+  connect_address: $host:5432
   authentication:
     superuser:
       username: postgres
     replication:
       username: replicator
       password: $(cat "$secrets/replication-password")
+      sslmode: verify-full
+      sslrootcert: $secrets/ca.crt
     rewind:
       username: rewinder
       password: $(cat "$secrets/rewind-password")
+      sslmode: verify-full
+      sslrootcert: $secrets/ca.crt
 EOF
+
+# A running cluster keeps what it was bootstrapped with; whichever member starts after a change brings it along.
+(
+  for _ in $(seq 150); do
+    sleep 2
+    patronictl -c "$config" edit-config --quiet --force --apply /etc/groundwork/patroni-settings/cluster.yml postgres \
+      >/dev/null 2>&1 && exit
+  done
+  echo "the cluster's settings could not be brought up to date" >&2
+) &
 
 exec patroni "$config"

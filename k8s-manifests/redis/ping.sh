@@ -1,6 +1,7 @@
 #!/bin/sh
-# Probe: succeeds when Redis answers a signed-in PING.
+# Probe: ping.sh PORT USER succeeds when Redis or Sentinel answers a signed-in PING.
 set -eu
-REDISCLI_AUTH=$(cat /run/secrets/groundwork/password)
+secrets=/run/secrets/groundwork
+REDISCLI_AUTH=$(cat "$secrets/$2-password")
 export REDISCLI_AUTH
-[ "$(redis-cli ping)" = PONG ]
+[ "$(redis-cli --tls --cacert "$secrets/ca.crt" --user "$2" -p "$1" ping)" = PONG ]

@@ -42,6 +42,7 @@ export interface ImageSource {
 /** Ours in every world: products of this repository. */
 const products: readonly ImageSource[] = [
   { name: "postgres", context: join(repository, "images", "postgres"), expectedSeconds: 100 },
+  { name: "exporters", context: join(repository, "images", "exporters"), expectedSeconds: 30 },
   {
     name: "app",
     context: join(repository, "app"),

@@ -69,3 +69,20 @@ test("alerts arrive at Alertmanager: the Watchdog is there, and kept alive", asy
     expect(alerts.filter(({ endsAt }) => Date.parse(endsAt) < Date.now())).toEqual([]);
   });
 });
+
+test("the database's and both Redis' own figures arrive, with lag and statements", async () => {
+  const valueShape = z.object({
+    data: z.object({ result: z.array(z.object({ value: z.tuple([z.number(), z.string()]) })) }),
+  });
+  const values = async (query: string) => {
+    const answer = await ask("prometheus", `/api/v1/query?query=${encodeURIComponent(query)}`);
+    return valueShape.parse(answer).data.result.map(({ value }) => Number(value[1]));
+  };
+  await waitFor("the exporters' figures", 60, async () => {
+    expect(await values("min(pg_up)")).toEqual([1]);
+    expect(await values("min(redis_up)")).toEqual([1]);
+    expect(await values("count(redis_up)")).not.toEqual([1]);
+    expect(await values("max(pg_replication_lag_seconds)")).toHaveLength(1);
+    expect(await values("count(pg_stat_statements_calls_total) > bool 0")).toEqual([1]);
+  });
+});

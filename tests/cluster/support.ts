@@ -158,6 +158,15 @@ export function workloadOf({ metadata }: V1Pod): string {
   return metadata?.labels?.["app.kubernetes.io/name"] ?? "";
 }
 
+/** Name of the database pod that leads at this moment. */
+export async function postgresPrimary(): Promise<string> {
+  const selector = "--selector=app.kubernetes.io/name=postgres,groundwork.dev/postgres-role=primary";
+  const { items } = (await get("pods", "--namespace=data", selector)) as V1PodList;
+  const [name] = items.map(({ metadata }) => metadata?.name ?? "");
+  if (name === undefined || items.length !== 1) throw new Error(`${items.length} pods say that they lead`);
+  return name;
+}
+
 /** UIDs of a workload's pods that are ready to serve. */
 export async function readyPods(workload: string): Promise<string[]> {
   const pods = (await stackPods()).filter((pod) => workloadOf(pod) === workload);

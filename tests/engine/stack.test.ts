@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { projectDirectory } from "../../local/stack.ts";
 import { core } from "./contract/cluster.ts";
 import { backupKey, edgeCertificate } from "../../local/identity.ts";
+import { internalCertificates } from "../../local/internalCertificates.ts";
 import { operations, succeeded, TestProject } from "./support.ts";
 
 const context = process.env["KUBE_CONTEXT"] ?? "";
@@ -41,6 +42,7 @@ describe("the dev stack", () => {
     project = await TestProject.ofRepository("dev", await machineSettings());
     identity = (await backupKey()).identity;
     await project.secret("groundwork:tlsBundle", await edgeCertificate(["localhost"]));
+    for (const [key, value] of Object.entries(await internalCertificates())) await project.secret(key, value);
     await project.secret("groundwork:ageIdentity", identity);
   });
   afterAll(async () => {

@@ -28,8 +28,9 @@ function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
       image: "postgres:1",
       database: {
         endpoint: { host: "postgres.data", port: 5432 },
-        name: "app",
-        user: { role: "app_backup", password: secrets.keep("app-backup-password", "hush-database") },
+        database: "app",
+        ca: secrets.keep("internal-ca", "pem"),
+        backupUser: { role: "app_backup", password: secrets.keep("app-backup-password", "hush-database") },
       },
       store: emulator,
       secrets,
@@ -37,6 +38,8 @@ function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
       ageIdentity: secrets.keep("age-identity", "AGE-SECRET-KEY-hush"),
       timeZone: "Asia/Tokyo",
       hourly: "7 * * * *",
+      daily: "0 3 * * *",
+      weekly: "0 4 * * 0",
       verification: "30 5 * * *",
       scratchMiB: 700,
       ...changes,
@@ -70,8 +73,19 @@ describe("Backups", () => {
     expect(at(cronJob, `${pod}.restartPolicy`)).toBe("Never");
   });
 
+  test("makes a daily and a weekly dump beside the hourly one", async () => {
+    const all = await backups();
+    const schedules = ["daily", "weekly"].map((kind) =>
+      at(named(all, ":CronJob", `backup-${kind}`), "spec.schedule"),
+    );
+    expect(schedules).toEqual(["0 3 * * *", "0 4 * * 0"]);
+  });
+
   test("keeps the series in a folder of its own", async () => {
-    expect(environment(named(await backups(), ":CronJob", "backup-hourly"))["BACKUP_KIND"]).toBe("hourly");
+    const all = await backups();
+    for (const kind of ["hourly", "daily", "weekly"]) {
+      expect(environment(named(all, ":CronJob", `backup-${kind}`))["BACKUP_KIND"]).toBe(kind);
+    }
   });
 
   test("signs in as the backup role of the database that it was given", async () => {
@@ -91,7 +105,7 @@ describe("Backups", () => {
       .filter(({ type }) => type.endsWith(":Secret"))
       .map((secret) => [secret.name, Object.keys(at(secret, "stringData") as object).sort()]);
     expect(Object.fromEntries(files)).toEqual({
-      "backup-secrets": ["azure-connection-string", "database-password"],
+      "backup-secrets": ["azure-connection-string", "database-ca.crt", "database-password"],
       "backup-verify-secrets": ["age-identity", "azure-connection-string"],
       "backup-exporter-secrets": ["azure-connection-string"],
     });
@@ -137,17 +151,20 @@ describe("Backups", () => {
     let metrics: Backups["metrics"] | undefined;
     const all = await register(() => {
       const secrets = new KubernetesSecretStore("secrets");
-      const user = { role: "app_backup", password: secrets.keep("password", "hush") };
+      const ca = secrets.keep("internal-ca", "pem");
+      const backupUser = { role: "app_backup", password: secrets.keep("password", "hush") };
       ({ metrics } = new Backups("backups", {
         namespace: pulumi.output("data"),
         image: "postgres:1",
-        database: { endpoint: { host: "postgres.data", port: 5432 }, name: "app", user },
+        database: { endpoint: { host: "postgres.data", port: 5432 }, database: "app", ca, backupUser },
         store: azure,
         secrets,
         ageRecipient: "age1recipient",
         ageIdentity: secrets.keep("age-identity", "hush"),
         timeZone: "UTC",
         hourly: "7 * * * *",
+        daily: "0 3 * * *",
+        weekly: "0 4 * * 0",
         verification: "30 5 * * *",
         scratchMiB: 700,
       }));
@@ -172,7 +189,7 @@ describe("Backups", () => {
       ...ofType(all, ":CronJob").map((cronJob) => at(cronJob, pod)),
       at(named(all, ":Deployment", "backup-exporter"), "spec.template.spec"),
     ];
-    expect(specs).toHaveLength(3);
+    expect(specs).toHaveLength(5);
     for (const spec of specs) {
       expect(spec).toMatchObject({
         automountServiceAccountToken: false,

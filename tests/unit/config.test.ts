@@ -9,24 +9,33 @@ const tls =
 const development = {
   "groundwork:environment": "development",
   "groundwork:cluster": '{"context":"kind"}',
-  "groundwork:images": '{"app":"app:1","postgres":"postgres:1"}',
+  "groundwork:images": '{"app":"app:1","postgres":"postgres:1","exporters":"exporters:1"}',
   "groundwork:backups": `{"ageRecipient":"age1${"q".repeat(58)}"}`,
   "groundwork:tlsBundle": tls,
+  "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
+  "groundwork:postgresTls": tls,
+  "groundwork:redisTls": tls,
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
-const secretKeys = new Set(["groundwork:tlsBundle", "groundwork:ageIdentity"]);
+const secretKeys = new Set(
+  ["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"].map((key) => `groundwork:${key}`),
+);
 const production = {
   "groundwork:environment": "production",
   "groundwork:cluster": '{"context":"aks"}',
   "groundwork:images": JSON.stringify(
     Object.fromEntries(
-      ["app", "postgres", "redis", "nginx", "prometheus", "alertmanager", "grafana"].map((i) => [i, digest]),
+      ["app", "postgres", "redis", "nginx", "prometheus", "alertmanager", "grafana", "exporters"].map((i) => [
+        i,
+        digest,
+      ]),
     ),
   ),
   "groundwork:backups": development["groundwork:backups"],
   "groundwork:app": '{"replicas":3}',
   "groundwork:edge": '{"replicas":2}',
   "groundwork:postgres": '{"members":3,"maxConnections":200}',
+  "groundwork:redis": '{"queue":{"members":3}}',
   "groundwork:secrets": '{"store":"keyVault"}',
   "groundwork:azure": `{"location":"japaneast","tenantId":"00000000-0000-0000-0000-000000000000","oidcIssuerUrl":"https://issuer.example.com/"}`,
 };

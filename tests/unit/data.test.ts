@@ -1,6 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
 
+import { manifestFiles } from "../../components/manifests";
 import { patroniSettings } from "../../components/patroni";
 import { Postgres } from "../../components/postgres";
 import { memorySettings } from "../../components/postgresSettings";
@@ -11,18 +13,25 @@ import { at, ofType, register, type Registered } from "./mocks";
 const namespace = pulumi.output("data");
 const resources = { cpuMillis: 100, memoryMiB: 1024 };
 
-function postgres(members: number, retainData = false): Promise<Registered[]> {
+function certificate(secrets: KubernetesSecretStore, pem = "chain and key") {
+  return { bundle: secrets.keep("tls", pem), ca: secrets.keep("internal-ca", "authority") };
+}
+
+function postgres(members: number, retainData = false, pem?: string): Promise<Registered[]> {
   return register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const image = "postgres:1";
     new Postgres("postgres", {
       namespace,
       image,
+      exporterImage: "exporters:1",
+      separateNodes: members > 1,
       members,
       storageGiB: 5,
       resources,
       maxConnections: 100,
       retainData,
+      certificate: certificate(secrets, pem),
       secrets,
     });
   });
@@ -59,6 +68,17 @@ describe("Postgres", () => {
     expect(rules.flatMap((rule) => rule.verbs)).not.toContain("*");
   });
 
+  test("shows the exporter its own password and no other", async () => {
+    const [set] = ofType(await postgres(1), ":StatefulSet");
+    const exporter = at(set, "spec.template.spec.containers.1") as {
+      volumeMounts: { name: string; subPath?: string }[];
+    };
+    const files = exporter.volumeMounts
+      .filter(({ name }) => name === "secrets")
+      .map(({ subPath }) => subPath);
+    expect(files).toEqual(["ca.crt", "monitoring-password"]);
+  });
+
   test("puts no password into the pod spec or a ConfigMap", async () => {
     const all = await postgres(1);
     const plain = all.filter(({ type }) => !type.endsWith(":Secret") && !type.startsWith("random:"));
@@ -66,11 +86,29 @@ describe("Postgres", () => {
     expect(JSON.stringify(ofType(all, ":Secret"))).toContain("generated-");
   });
 
+  test("takes encrypted connections only, from others in the cluster", () => {
+    const { postgresql } = parse(manifestFiles("patroni")["patroni.yml"] ?? "") as {
+      postgresql: { pg_hba: string[]; parameters: Record<string, string> };
+    };
+    expect(postgresql.parameters["ssl"]).toBe("on");
+    const remote = postgresql.pg_hba.map((line) => line.split(" ")).filter(([type]) => type !== "local");
+    const open = remote.filter(([type, , , , method]) => type !== "hostssl" && method !== "reject");
+    expect(remote.length).toBeGreaterThan(3);
+    expect(open).toEqual([]);
+  });
+
+  test("rolls its members when its certificate changes", async () => {
+    const annotations = async (pem: string) =>
+      at(ofType(await postgres(1, false, pem), ":StatefulSet")[0], "spec.template.metadata.annotations");
+    expect(await annotations("a")).toEqual(await annotations("a"));
+    expect(await annotations("a")).not.toEqual(await annotations("b"));
+  });
+
   test("waits for a quorum of replicas only where there are any", () => {
-    expect(patroniSettings({ members: 1, resources, maxConnections: 100 })).toContain(
+    expect(patroniSettings({ members: 1, resources, maxConnections: 100 })["cluster.yml"]).toContain(
       "synchronous_mode: off",
     );
-    expect(patroniSettings({ members: 3, resources, maxConnections: 100 })).toContain(
+    expect(patroniSettings({ members: 3, resources, maxConnections: 100 })["cluster.yml"]).toContain(
       "synchronous_mode: quorum",
     );
   });
@@ -87,17 +125,21 @@ describe("Postgres", () => {
 });
 
 describe("Redis", () => {
-  const redis = (purpose: "queue" | "cache", storageGiB?: number): Promise<Registered[]> =>
+  const redis = (purpose: "queue" | "cache", storageGiB?: number, members?: number): Promise<Registered[]> =>
     register(() => {
       const secrets = new KubernetesSecretStore("secrets");
       const storage = storageGiB === undefined ? {} : { storageGiB };
       new Redis(purpose, {
         namespace,
         image: "redis:1",
+        exporterImage: "exporters:1",
+        separateNodes: true,
+        ...(members !== undefined && { members }),
         purpose,
         ...storage,
         resources,
         retainData: false,
+        certificate: certificate(secrets),
         secrets,
       });
     });
@@ -106,6 +148,18 @@ describe("Redis", () => {
     const [set] = ofType(await redis("queue", 3), ":StatefulSet");
     expect(at(set, "spec.volumeClaimTemplates.0.spec.resources.requests.storage")).toBe("3Gi");
     expect(at(set, "spec.template.spec.containers.0.command")).toContain("queue");
+  });
+
+  test("with several members has a Sentinel beside each, names them all, and keeps members apart", async () => {
+    const all = await redis("queue", 1, 3);
+    const [set] = ofType(all, ":StatefulSet");
+    const containers = at(set, "spec.template.spec.containers") as { name: string }[];
+    expect(at(set, "spec.replicas")).toBe(3);
+    expect(containers.map(({ name }) => name)).toEqual(["redis", "sentinel", "exporter"]);
+    expect(
+      at(set, "spec.template.spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution"),
+    ).toHaveLength(1);
+    expect(ofType(all, ":PodDisruptionBudget")).toHaveLength(1);
   });
 
   test("as a cache keeps nothing, and gives data three quarters of its memory", async () => {

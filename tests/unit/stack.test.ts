@@ -16,11 +16,18 @@ interface PodSpec {
 
 /** What `local/` or a person adds to the committed development stack. */
 const added = {
-  "groundwork:images": { app: "app:1", postgres: "postgres:1" },
+  "groundwork:images": { app: "app:1", postgres: "postgres:1", exporters: "exporters:1" },
   "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
   "groundwork:tlsBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
+  "groundwork:postgresTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:redisTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
+
+const secretKeys = ["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"].map(
+  (key) => `groundwork:${key}`,
+);
 
 /** The whole program with a committed stack file. */
 async function stack(name: string, more: Record<string, unknown> = {}): Promise<Registered[]> {
@@ -32,7 +39,7 @@ async function stack(name: string, more: Record<string, unknown> = {}): Promise<
     typeof value === "string" ? value : JSON.stringify(value),
   ]);
   vi.resetModules();
-  vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", JSON.stringify(["groundwork:tlsBundle", "groundwork:ageIdentity"]));
+  vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", JSON.stringify(secretKeys));
   return register(() => {
     pulumi.runtime.setAllConfig(Object.fromEntries(settings));
     return import("../../index");
@@ -158,5 +165,5 @@ describe("production", () => {
 
 test("a stack file with mistakes registers nothing and lists them", async () => {
   const registered = stack("dev", { ...added, "groundwork:images": {}, "groundwork:app": { replicas: 0 } });
-  await expect(registered).rejects.toThrow(/3 mistake\(s\); nothing was changed[\s\S]*app\.replicas/);
+  await expect(registered).rejects.toThrow(/4 mistake\(s\); nothing was changed[\s\S]*app\.replicas/);
 });

@@ -9,6 +9,7 @@ const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.clus
 const app = (image: string): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
+    const ca = secrets.keep("internal-ca", "pem");
     const user = (role: string) => ({ role, password: secrets.generate(`${role}-password`) });
     new WebApp("app", {
       namespace: pulumi.output("app"),
@@ -24,9 +25,22 @@ const app = (image: string): Promise<Registered[]> =>
         database: "app",
         appUser: user("app_user"),
         owner: user("app_owner"),
+        ca,
       },
-      redisCache: { endpoint: endpoint("redis-cache", 6379), password: secrets.generate("cache") },
-      redisQueue: { endpoint: endpoint("redis-queue", 6379), password: secrets.generate("queue") },
+      redisCache: {
+        endpoint: endpoint("redis-cache", 6379),
+        sentinels: [],
+        user: "app",
+        password: secrets.generate("cache"),
+        ca,
+      },
+      redisQueue: {
+        endpoint: endpoint("redis-queue", 6379),
+        sentinels: [0, 1].map((n) => endpoint(`redis-queue-${n}`, 26379)),
+        user: "app",
+        password: secrets.generate("queue"),
+        ca,
+      },
       secrets,
       signingKeys: secrets.keep("jwt", "{}"),
       fieldKeys: secrets.keep("fields", "{}"),
@@ -57,9 +71,22 @@ describe("WebApp", () => {
 
   test("tells the app where everything is, with passwords as files only", () => {
     expect(variable("DATABASE_URL")).toBe("postgres://app_user@postgres.data.svc.cluster.local:5432/app");
-    expect(variable("REDIS_CACHE_URL")).toBe("redis://redis-cache.data.svc.cluster.local:6379");
+    expect(variable("REDIS_CACHE_URL")).toBe("rediss://app@redis-cache.data.svc.cluster.local:6379");
+    expect(variable("REDIS_QUEUE_SENTINELS")).toBe(
+      "redis-queue-0.data.svc.cluster.local:26379,redis-queue-1.data.svc.cluster.local:26379",
+    );
     expect(variable("DATABASE_PASSWORD_FILE")).toBe("/run/secrets/groundwork/database-password");
     expect(JSON.stringify(container)).not.toContain("generated-");
+  });
+
+  test("gives every connection the authority to check the server's certificate against", () => {
+    const mounted = ofType(resources, ":Secret").find(
+      (secret) => at(secret, "metadata.name") === "app-secrets",
+    );
+    for (const name of ["DATABASE_CA_FILE", "REDIS_CACHE_CA_FILE", "REDIS_QUEUE_CA_FILE"]) {
+      const file = variable(name)?.replace("/run/secrets/groundwork/", "") ?? "";
+      expect((at(mounted, "stringData") as Record<string, string>)[file], name).toBe("pem");
+    }
   });
 
   test("gives the owner's password to the migration and to nothing else", () => {

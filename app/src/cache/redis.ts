@@ -1,7 +1,38 @@
 import { readFileSync } from "node:fs";
-import { Redis } from "ioredis";
+import { SpanKind } from "@opentelemetry/api";
+import { Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "pino";
 import type { RedisConfig } from "../config/config.ts";
+import { isRecording, traced } from "../observability/tracing.ts";
+
+/** Where and as whom to connect; over TLS only to a server whose certificate bears the name, signed by the CA. */
+export function connectionOptions(config: RedisConfig) {
+  const { host, port, user, databaseIndex, tls, caFile, sentinels } = config;
+  const trust = caFile === undefined ? {} : { ca: readFileSync(caFile, "utf8") };
+  const identity = { ...(user !== undefined && { username: user }), password: readPassword(config) };
+  return {
+    ...(sentinels.length === 0 ? { host, port } : sentinelOptions(config, trust)),
+    db: databaseIndex,
+    ...(tls && { tls: trust }),
+    ...identity,
+  } satisfies RedisOptions;
+}
+
+/** Sentinels take the same user as the servers, and tell of a new primary before the old one is missed. */
+function sentinelOptions(config: RedisConfig, trust: { ca?: string }) {
+  const { sentinels, user, tls } = config;
+  const password = readPassword(config);
+  return {
+    sentinels,
+    name: "queue",
+    failoverDetector: true,
+    ...(user !== undefined && { sentinelUsername: user }),
+    ...(password !== undefined && { sentinelPassword: password }),
+    ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: trust }),
+    // Names of members that have just started may be missing for a moment.
+    sentinelRetryStrategy: (attempt: number) => Math.min(100 * attempt, 1000),
+  } satisfies RedisOptions;
+}
 
 /**
  * A client that fails at once while Redis is away instead of queueing, and reconnects for ever in the background. The
@@ -10,11 +41,7 @@ import type { RedisConfig } from "../config/config.ts";
 export function createRedis(config: RedisConfig, name: string, logger: Logger): Redis {
   const log = logger.child({ module: "redis" });
   const redis: Redis = new Redis({
-    host: config.host,
-    port: config.port,
-    db: config.databaseIndex,
-    ...(config.tls && { tls: {} }),
-    password: readPassword(config),
+    ...connectionOptions(config),
     connectionName: `groundwork-app-${name}`,
     keepAlive: 10_000,
     connectTimeout: 1000,
@@ -27,6 +54,7 @@ export function createRedis(config: RedisConfig, name: string, logger: Logger): 
       return Math.min(100 * attempt, 1000);
     },
   });
+  traceCommands(redis);
   let lost = false;
   redis.on("ready", () => {
     lost = false;
@@ -40,6 +68,19 @@ export function createRedis(config: RedisConfig, name: string, logger: Logger): 
     }
   });
   return redis;
+}
+
+/** A span for each command of a request that is being recorded. Every command passes here; keys are not told. */
+function traceCommands(redis: Redis): void {
+  const send = redis.sendCommand.bind(redis);
+  redis.sendCommand = (command, stream) => {
+    if (!isRecording()) {
+      return send(command, stream);
+    }
+    const name = command.name.toUpperCase();
+    const attributes = { "db.system.name": "redis", "db.operation.name": name };
+    return traced(name, { kind: SpanKind.CLIENT, attributes }, async () => await send(command, stream));
+  };
 }
 
 /** A file that is gone for a moment (being replaced) is no reason to fail: the next attempt reads it again. */

@@ -1,152 +1,20 @@
-import { readFileSync } from "node:fs";
-import { isIP } from "node:net";
 import { z } from "zod";
-import { parseKeyFile } from "../auth/keyFile.ts";
-
-/** Where a Postgres listens and who connects to which of its databases. */
-export interface DatabaseAddress {
-  host: string;
-  port: number;
-  user: string;
-  database: string;
-}
-
-/** Where a Redis listens; `tls` comes from the scheme `rediss`. */
-export interface RedisAddress {
-  host: string;
-  port: number;
-  tls: boolean;
-  databaseIndex: number;
-}
-
-/** What a variable is for; `credential` marks those without which a part of the service stays switched off. */
-interface VariableMeta {
-  description: string;
-  credential?: true;
-  example?: string;
-}
-
-function wholeNumber(least: number, most: number) {
-  const message = `expected a whole number from ${least} to ${most}`;
-  return z
-    .string()
-    .regex(/^\d{1,9}$/, message)
-    .transform(Number)
-    .refine((value) => value >= least && value <= most, message);
-}
-
-function yesOrNo() {
-  return z.stringbool({ truthy: ["true"], falsy: ["false"], error: "expected true or false" });
-}
-
-function parseUrl(value: string): URL | undefined {
-  try {
-    const url = new URL(value);
-    // So that decoding them later cannot fail.
-    decodeURIComponent(url.pathname);
-    decodeURIComponent(url.username);
-    return url;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Secrets reach the process as mounted files: a URL is configuration, and may be printed. */
-const databaseUrl = z.string().transform((value, context): DatabaseAddress => {
-  const url = parseUrl(value);
-  const database = url ? decodeURIComponent(url.pathname.slice(1)) : "";
-  if (
-    !url ||
-    !["postgres:", "postgresql:"].includes(url.protocol) ||
-    !url.hostname ||
-    !url.username ||
-    url.password ||
-    url.search ||
-    !/^[^/]+$/.test(database)
-  ) {
-    context.addIssue("expected postgres://user@host:port/database, the password in DATABASE_PASSWORD_FILE");
-    return z.NEVER;
-  }
-  const user = decodeURIComponent(url.username);
-  return { host: url.hostname, port: Number(url.port || 5432), user, database };
-});
-
-function redisUrl(passwordVariable: string) {
-  return z.string().transform((value, context): RedisAddress => {
-    const url = parseUrl(value);
-    if (
-      !url ||
-      !["redis:", "rediss:"].includes(url.protocol) ||
-      !url.hostname ||
-      url.username ||
-      url.password ||
-      url.search ||
-      !/^\/?\d{0,2}$/.test(url.pathname)
-    ) {
-      context.addIssue(
-        `expected redis://host:port or rediss://host:port, the password in ${passwordVariable}`,
-      );
-      return z.NEVER;
-    }
-    return {
-      host: url.hostname,
-      port: Number(url.port || 6379),
-      tls: url.protocol === "rediss:",
-      databaseIndex: Number(url.pathname.slice(1)),
-    };
-  });
-}
-
-function readOrUndefined(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
-const secretFile = z
-  .string()
-  .refine(
-    (path) => Boolean(readOrUndefined(path)?.trim()),
-    "expected the path of a readable file that is not empty",
-  );
-
-const keyFile = z.string().superRefine((path, context) => {
-  const text = readOrUndefined(path);
-  const keys = text === undefined ? "expected the path of a readable file" : parseKeyFile(text);
-  if (typeof keys === "string") {
-    context.addIssue(keys);
-  }
-});
-
-function isProxy(entry: string): boolean {
-  const [address = "", prefix, ...rest] = entry.split("/");
-  const family = isIP(address);
-  const bits = family === 6 ? 128 : 32;
-  return (
-    ["loopback", "linklocal", "uniquelocal"].includes(entry) ||
-    (family > 0 &&
-      rest.length === 0 &&
-      (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= bits)))
-  );
-}
-
-const proxyList = z
-  .string()
-  .transform((value) => value.split(",").map((entry) => entry.trim()))
-  .refine(
-    (entries) => entries.every(isProxy),
-    "expected addresses or ranges (10.0.0.0/8), loopback, linklocal or uniquelocal, comma-separated",
-  );
-
-function described<T extends z.ZodType>(schema: T, meta: VariableMeta): T {
-  return schema.meta({ ...meta });
-}
-
-function credential<T extends z.ZodType>(schema: T, example: string, description: string) {
-  return described(schema.optional(), { description, credential: true, example });
-}
+import { parseFieldKeyFile, parseKeyFile } from "../auth/keyFile.ts";
+import { authVariables } from "./authVariables.ts";
+import { chatVariables } from "./chatVariables.ts";
+import { caFile, databaseUrl, redisUrl, sentinels } from "./connections.ts";
+import {
+  collectorUrl,
+  credential,
+  described,
+  keyFile,
+  originList,
+  proxyList,
+  ratio,
+  secretFile,
+  wholeNumber,
+  yesOrNo,
+} from "./forms.ts";
 
 /** Every variable the service reads: its form, its default and what it is for. Nothing else reads the environment. */
 export const variables = {
@@ -187,6 +55,11 @@ export const variables = {
     "/run/secrets/groundwork/database-password",
     "File with the Postgres password, read again for every new connection",
   ),
+  DATABASE_CA_FILE: described(caFile.optional(), {
+    description:
+      "File with the authority that must have signed Postgres' certificate; without it the connection is not encrypted",
+    example: "/run/secrets/groundwork/database-ca.crt",
+  }),
   DATABASE_POOL_SIZE: described(wholeNumber(1, 200).default(10), {
     description: "Postgres connections kept open",
   }),
@@ -209,6 +82,11 @@ export const variables = {
     "/run/secrets/groundwork/redis-cache-password",
     "File with the cache's password, read again for every new connection",
   ),
+  REDIS_CACHE_CA_FILE: described(caFile.optional(), {
+    description:
+      "File with the authority that must have signed the cache's certificate, where its URL is rediss://",
+    example: "/run/secrets/groundwork/redis-cache-ca.crt",
+  }),
   CACHE_TTL_SECONDS: described(wholeNumber(1, 86400).default(60), {
     description: "Seconds a document stays in the cache",
   }),
@@ -222,13 +100,23 @@ export const variables = {
     "/run/secrets/groundwork/redis-queue-password",
     "File with the queue's password, read again for every new connection",
   ),
+  REDIS_QUEUE_SENTINELS: described(sentinels.optional(), {
+    description:
+      'Sentinels that name the queue\'s primary (host:port, comma-separated; they call it "queue", and take its user and password); without them it is the server in REDIS_QUEUE_URL',
+    example: "redis-queue-0:26379,redis-queue-1:26379",
+  }),
+  REDIS_QUEUE_CA_FILE: described(caFile.optional(), {
+    description:
+      "File with the authority that must have signed the queue's certificate, where its URL is rediss://",
+    example: "/run/secrets/groundwork/redis-queue-ca.crt",
+  }),
   JWT_KEYS_FILE: credential(
-    keyFile,
+    keyFile(parseKeyFile),
     "/run/secrets/groundwork/jwt-keys.json",
     "File with the keys that sign tokens, read again when it changes",
   ),
   FIELD_KEYS_FILE: credential(
-    keyFile,
+    keyFile(parseFieldKeyFile),
     "/run/secrets/groundwork/field-keys.json",
     "File with the 32-byte keys that encrypt sensitive columns, read again when it changes",
   ),
@@ -236,6 +124,19 @@ export const variables = {
   JWT_AUDIENCE: described(z.string().default("groundwork-api"), {
     description: "Audience that tokens must name",
   }),
+  ...authVariables,
+  CORS_ORIGINS: described(originList.default([]), {
+    description: "Origins whose pages may call the API from a browser (comma-separated); none by default",
+  }),
+  OTLP_TRACES_URL: described(collectorUrl.optional(), {
+    description: "Where spans are sent (OTLP over HTTP); without it none are recorded",
+    example: "http://localhost:4318/v1/traces",
+  }),
+  TRACE_SAMPLE_RATIO: described(ratio.default(0.1), {
+    description:
+      "Share of new traces that is recorded, 0 to 1; whoever sends a traceparent has decided already",
+  }),
+  ...chatVariables,
 };
 
 export type VariableName = keyof typeof variables;

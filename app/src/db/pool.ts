@@ -1,14 +1,16 @@
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Pool, type PoolConfig } from "pg";
 import type { Logger } from "pino";
 import type { DatabaseConfig } from "../config/config.ts";
+import { observeQueries, type QueryDone } from "./observedQueries.ts";
 
 /**
- * How to connect. The password is a function: pg calls it for every new connection, so that a rotated password is
+ * How to connect; with a CA, only to a server whose certificate it signed and bears the name. The password is a function: pg calls it for every new connection, so that a rotated password is
  * picked up without a restart.
  */
 export function connectionOptions(config: DatabaseConfig, applicationName: string) {
-  const { host, port, user, database, passwordFile } = config;
+  const { host, port, user, database, passwordFile, caFile } = config;
   return {
     host,
     port,
@@ -16,6 +18,7 @@ export function connectionOptions(config: DatabaseConfig, applicationName: strin
     database,
     application_name: applicationName,
     keepAlive: true,
+    ...(caFile !== undefined && { ssl: { ca: readFileSync(caFile, "utf8") } }),
     ...(passwordFile !== undefined && { password: () => readPassword(passwordFile) }),
   } satisfies PoolConfig;
 }
@@ -25,6 +28,7 @@ export function createPool(
   config: DatabaseConfig,
   logger: Logger,
   limits?: { min: number; max: number },
+  queryDone?: QueryDone,
 ): Pool {
   const log = logger.child({ module: "database" });
   const pool = new Pool({
@@ -44,6 +48,7 @@ export function createPool(
   // A connection may also break while a request holds it between two statements; unheard, that ends the process.
   pool.on("connect", (client) => {
     client.on("error", () => undefined);
+    observeQueries(client, queryDone);
   });
   return pool;
 }

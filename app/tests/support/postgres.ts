@@ -149,6 +149,7 @@ export async function databaseConfig(
     user,
     database,
     passwordFile,
+    caFile: undefined,
     poolSize: 2,
     poolOverflow: 3,
     acquireTimeoutSeconds: 1,

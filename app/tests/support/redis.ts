@@ -26,7 +26,16 @@ export class Redis {
   private constructor(directory: string, port: number) {
     this.#directory = directory;
     const passwordFile = join(directory, "password");
-    this.config = { host: "127.0.0.1", port, tls: false, databaseIndex: 0, passwordFile };
+    this.config = {
+      user: undefined,
+      host: "127.0.0.1",
+      port,
+      tls: false,
+      sentinels: [],
+      databaseIndex: 0,
+      passwordFile,
+      caFile: undefined,
+    };
   }
 
   static async create(): Promise<Redis> {

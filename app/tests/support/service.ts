@@ -35,6 +35,40 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     queue: undefined,
     jwt: { keysFile: undefined, ...jwt },
     fieldKeysFile: undefined,
+    fallbackSignInFile: undefined,
+    userSessionTtlSeconds: 3600,
+    ldap: undefined,
+    oidc: undefined,
+    corsOrigins: [],
+    tracing: { url: undefined, sampleRatio: 0 },
+    ai: {
+      url: undefined,
+      keysFile: undefined,
+      model: "large",
+      smallModel: "small",
+      smallModelCharacters: 400,
+      timeoutSeconds: 1,
+      maxRetries: 1,
+      deadlineSeconds: 5,
+      modeFile: undefined,
+    },
+    speech: {
+      url: undefined,
+      keysFile: undefined,
+      model: "voice",
+      timeoutSeconds: 1,
+      maxRetries: 1,
+      deadlineSeconds: 5,
+    },
+    chat: {
+      answerTtlSeconds: 60,
+      speechTtlSeconds: 60,
+      sessionTtlSeconds: 60,
+      sessionTurns: 10,
+      resumeSeconds: 5,
+      heartbeatSeconds: 15,
+    },
+    limits: { chatPerMinute: 1000, tenantPerMinute: 100_000 },
     ...overrides,
   };
 }
@@ -68,7 +102,7 @@ export async function startTestService(
   redis: RedisConfig | undefined,
   overrides: Partial<Config> = {},
 ): Promise<TestService> {
-  const keysFile = await writeKeyFile();
+  const keysFile = overrides.jwt?.keysFile ?? (await writeKeyFile());
   const database = await databaseConfig(postgres, databaseName);
   const config = testConfig({
     database,

@@ -1,0 +1,86 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import { secretsPath } from "./podDefaults";
+import type { DatabaseUser } from "./postgres";
+import type { StoredSecret } from "./secrets/secretStore";
+import type { Endpoint } from "./types";
+
+/** The database as the app and its migrations see it. */
+export interface DatabaseBinding {
+  readonly endpoint: Endpoint;
+  readonly database: string;
+  /** The app itself signs in as this role. */
+  readonly appUser: DatabaseUser;
+  /** Migrations sign in as this role. */
+  readonly owner: DatabaseUser;
+  /** Authority that its certificate must be signed by. */
+  readonly ca: StoredSecret;
+}
+
+/** A Redis instance as the app sees it. */
+export interface RedisBinding {
+  readonly endpoint: Endpoint;
+  /** Where the Sentinels answer that name the primary; empty: there is one server, at `endpoint`. */
+  readonly sentinels: readonly Endpoint[];
+  /** ACL user. */
+  readonly user: string;
+  readonly password: StoredSecret;
+  /** Authority that its certificate must be signed by. */
+  readonly ca: StoredSecret;
+}
+
+/** Both Redis. */
+export interface RedisBindings {
+  readonly redisCache: RedisBinding;
+  readonly redisQueue: RedisBinding;
+}
+
+export type Variables = Record<string, pulumi.Input<string>>;
+
+type Files = Record<string, StoredSecret>;
+
+/** The variables of the app's image by which a pod reaches the database as `user`. */
+export function databaseEnvironment({ endpoint, database }: DatabaseBinding, user: DatabaseUser): Variables {
+  const { host, port } = endpoint;
+  return {
+    DATABASE_URL: pulumi.interpolate`postgres://${user.role}@${host}:${port}/${database}`,
+    DATABASE_PASSWORD_FILE: `${secretsPath}/database-password`,
+    DATABASE_CA_FILE: `${secretsPath}/database-ca.crt`,
+  };
+}
+
+/** The secrets that these variables name. */
+export function databaseFiles({ ca }: DatabaseBinding, user: DatabaseUser): Files {
+  return { "database-password": user.password, "database-ca.crt": ca };
+}
+
+/** The variables by which a pod reaches both Redis. */
+export function redisEnvironment({ redisCache, redisQueue }: RedisBindings): Variables {
+  return {
+    REDIS_CACHE_URL: redisUrl(redisCache),
+    REDIS_CACHE_PASSWORD_FILE: `${secretsPath}/redis-cache-password`,
+    REDIS_CACHE_CA_FILE: `${secretsPath}/redis-cache-ca.crt`,
+    REDIS_QUEUE_URL: redisUrl(redisQueue),
+    ...(redisQueue.sentinels.length > 0 && {
+      REDIS_QUEUE_SENTINELS: pulumi
+        .all(redisQueue.sentinels.map(({ host, port }) => pulumi.interpolate`${host}:${port}`))
+        .apply((addresses) => addresses.join(",")),
+    }),
+    REDIS_QUEUE_PASSWORD_FILE: `${secretsPath}/redis-queue-password`,
+    REDIS_QUEUE_CA_FILE: `${secretsPath}/redis-queue-ca.crt`,
+  };
+}
+
+/** The secrets that these variables name. */
+export function redisFiles({ redisCache, redisQueue }: RedisBindings): Files {
+  return {
+    "redis-cache-password": redisCache.password,
+    "redis-cache-ca.crt": redisCache.ca,
+    "redis-queue-password": redisQueue.password,
+    "redis-queue-ca.crt": redisQueue.ca,
+  };
+}
+
+function redisUrl({ endpoint: { host, port }, user }: RedisBinding): pulumi.Output<string> {
+  return pulumi.interpolate`rediss://${user}@${host}:${port}`;
+}

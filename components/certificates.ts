@@ -1,0 +1,26 @@
+import { createHash } from "node:crypto";
+
+import * as pulumi from "@pulumi/pulumi";
+
+import type { StoredSecret } from "./secrets/secretStore";
+
+/** What a server inside the cluster proves its name with. */
+export interface ServerCertificate {
+  /** Certificate chain, then private key, as one PEM text. */
+  readonly bundle: StoredSecret;
+  /** PEM of the authority that signed it: whoever connects trusts this one and no other. */
+  readonly ca: StoredSecret;
+}
+
+/**
+ * Pod annotation that changes with a certificate, for servers that read it at start only. A hash of a private key gives
+ * nothing of it away. Empty when the store does not show the value: then whoever renews it restarts the pods.
+ */
+export function certificateAnnotation({
+  bundle: { value },
+}: ServerCertificate): pulumi.Output<Record<string, string>> {
+  const annotation = (pem: string): Record<string, string> => ({
+    "groundwork.dev/certificate-checksum": createHash("sha256").update(pem).digest("hex").slice(0, 16),
+  });
+  return value ? pulumi.unsecret(value.apply(annotation)) : pulumi.output<Record<string, string>>({});
+}

@@ -1,0 +1,35 @@
+import type * as k8s from "@pulumi/kubernetes";
+
+import { resources, restrictedContainer } from "./podDefaults";
+
+export const sentinelPort = 26379;
+
+/** Name under which the Sentinels know the primary; also in `k8s-manifests/redis/sentinel.sh`. */
+export const primaryName = "queue";
+
+/**
+ * Sentinel beside one member: it watches the primary and, with most of the others, names another when that one does not
+ * answer for three seconds.
+ */
+export function sentinel(
+  image: string,
+  env: k8s.types.input.core.v1.EnvVar[],
+  volumeMounts: k8s.types.input.core.v1.VolumeMount[],
+): k8s.types.input.core.v1.Container {
+  const ping = {
+    exec: { command: ["/bin/sh", "/etc/groundwork/redis/ping.sh", String(sentinelPort), "app"] },
+    timeoutSeconds: 5,
+  };
+  return {
+    ...restrictedContainer,
+    name: "sentinel",
+    image,
+    command: ["/bin/sh", "/etc/groundwork/redis/sentinel.sh"],
+    env,
+    ports: [{ name: "sentinel", containerPort: sentinelPort }],
+    resources: resources({ cpuMillis: 20, memoryMiB: 32 }),
+    startupProbe: { ...ping, periodSeconds: 2, failureThreshold: 60 },
+    livenessProbe: { ...ping, periodSeconds: 20, failureThreshold: 5 },
+    volumeMounts,
+  };
+}

@@ -1,0 +1,29 @@
+/** Certificates of the servers inside the dev stack's cluster, signed by an authority that nobody outside is asked to trust. */
+import { readFile } from "node:fs/promises";
+import { inIdentity, serverCertificate } from "./identity.ts";
+
+const authority = { ca: "internal-ca", authority: "Groundwork development internal CA" };
+
+/** The data tier's names: each Service's, each member's behind a headless one, and the pod's own for its probes. */
+function namesOf(services: readonly string[], headless: readonly string[]): string[] {
+  const domain = "data.svc.cluster.local";
+  return [
+    ...[...services, ...headless].map((service) => `DNS:${service}.${domain}`),
+    ...headless.map((service) => `DNS:*.${service}.${domain}`),
+    "DNS:localhost",
+  ];
+}
+
+/** The secret configuration keys that the data tier's certificates are given by. */
+export async function internalCertificates(): Promise<Record<string, string>> {
+  const postgres = namesOf(["postgres"], ["postgres-members"]);
+  const redis = namesOf(["redis-queue", "redis-cache"], ["redis-queue-members", "redis-cache-members"]);
+  // One after the other: the first makes the authority.
+  const postgresTls = await serverCertificate({ ...authority, name: "postgres", names: postgres });
+  const redisTls = await serverCertificate({ ...authority, name: "redis", names: redis });
+  return {
+    "groundwork:internalCa": await readFile(inIdentity(`${authority.ca}.crt`), "utf8"),
+    "groundwork:postgresTls": postgresTls,
+    "groundwork:redisTls": redisTls,
+  };
+}

@@ -1,0 +1,74 @@
+import { describe, expect, test } from "vitest";
+import { kubectl, postgresPrimary } from "./support.ts";
+
+const secrets = "/run/secrets/groundwork";
+
+function inPod(pod: string, script: string): Promise<string> {
+  return kubectl("exec", "--namespace=data", pod, "--", "/bin/sh", "-c", script);
+}
+
+/** Asks a database server from a database pod, as the app's role, by the options of a connection string. */
+async function ask(options: string): Promise<string> {
+  const connection = `port=5432 dbname=app user=app_user sslrootcert=${secrets}/ca.crt ${options}`;
+  const sql = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()";
+  return inPod(
+    await postgresPrimary(),
+    `PGPASSWORD=$(cat ${secrets}/app-password) psql -XAtc "${sql}" "${connection}" 2>&1`,
+  );
+}
+
+describe("Postgres", () => {
+  const host = "host=postgres.data.svc.cluster.local";
+
+  test("proves its name to whoever connects", async () => {
+    expect(await ask(`${host} sslmode=verify-full`)).toContain("t|TLSv1.3");
+  });
+
+  test("refuses an unencrypted connection", async () => {
+    await expect(ask(`${host} sslmode=disable`)).rejects.toThrow();
+    const said = await inPod(
+      await postgresPrimary(),
+      `psql -XAtc 'select 1' "${host} user=app_user sslmode=disable" 2>&1 || true`,
+    );
+    expect(said).toContain("no encryption");
+  });
+
+  test("is not believed by an address that its certificate does not bear", async () => {
+    const said = await inPod(
+      await postgresPrimary(),
+      `psql -XAtc 'select 1' "host=$POD_IP user=app_user sslmode=verify-full sslrootcert=${secrets}/ca.crt" 2>&1 || true`,
+    );
+    expect(said).toContain("does not match host name");
+  });
+
+  test("has no client from elsewhere whose connection is not encrypted", async () => {
+    const sql =
+      "select usename, ssl from pg_stat_activity join pg_stat_ssl using (pid) where client_addr is not null";
+    const rows = await inPod(await postgresPrimary(), `psql -XAt -h /run/patroni -U postgres -c "${sql}"`);
+    expect(rows).toContain("app_user|t");
+    expect(rows).not.toContain("|f");
+  });
+});
+
+describe.each(["redis-queue", "redis-cache"])("%s", (name) => {
+  const redis = (options: string) => inPod(`${name}-0`, `redis-cli ${options} 2>&1 || true`);
+  const tls = `--tls --cacert ${secrets}/ca.crt`;
+
+  test("has no unencrypted port", async () => {
+    expect(await redis("-p 6379 ping")).not.toContain("PONG");
+  });
+
+  test("lets nobody in without a name and a password", async () => {
+    expect(await redis(`${tls} ping`)).toContain("NOAUTH");
+    expect(await redis(`${tls} --user app --pass wrong ping`)).toContain("WRONGPASS");
+  });
+
+  test("lets the app work and not administer, and monitoring read figures and no data", async () => {
+    const as = (user: string, command: string) =>
+      redis(`${tls} --no-auth-warning --user ${user} --pass "$(cat ${secrets}/${user}-password)" ${command}`);
+    expect(await as("app", "exists cluster-tests")).toContain("0");
+    expect(await as("app", "config set maxmemory 1")).toContain("NOPERM");
+    expect(await as("monitoring", "info server")).toContain("redis_version");
+    expect(await as("monitoring", "get cluster-tests")).toContain("NOPERM");
+  });
+});
