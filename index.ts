@@ -24,10 +24,9 @@ const image = requireImage(config.images);
 const retainData = config.environment === "production";
 
 // The cluster: namespaces, closed but for the listed flows before any pod starts.
-const { context, apiServerCidrs } = config.cluster;
-const provider = clusterProvider(context);
+const provider = clusterProvider(config.cluster.context);
 const { names: namespaces } = new StackNamespaces("namespaces", { provider });
-const closed = { namespaces, workloads, flows, apiServerCidrs };
+const closed = { namespaces, workloads, flows, apiServerCidrs: config.cluster.apiServerCidrs };
 const network = new NetworkPolicies("network", closed, { provider });
 const guarded = { provider, dependsOn: [network] };
 
@@ -101,16 +100,14 @@ const backups = new Backups(
 );
 
 // The eyes.
+const scraped = [edge, app, redisQueue, redisCache, backups].map(({ metrics }) => metrics);
 const { grafana, retentionDays, storageGiB } = config.monitoring;
 new Monitoring(
   "monitoring",
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [
-      ...[edge.metrics, app.metrics, backups.metrics],
-      ...[...postgres.metrics, redisQueue.metrics, redisCache.metrics],
-    ],
+    targets: [...postgres.metrics, ...scraped],
     blackbox: { image: image("blackbox"), edge: edge.probed },
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },
