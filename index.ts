@@ -25,10 +25,9 @@ const image = requireImage(config.images);
 const retainData = config.environment === "production";
 
 // The cluster: namespaces, closed but for the listed flows before any pod starts.
-const { context, apiServerCidrs } = config.cluster;
-const provider = clusterProvider(context);
+const provider = clusterProvider(config.cluster.context);
 const { names: namespaces } = new StackNamespaces("namespaces", { provider });
-const closed = { namespaces, workloads, flows, apiServerCidrs };
+const closed = { namespaces, workloads, flows, apiServerCidrs: config.cluster.apiServerCidrs };
 const network = new NetworkPolicies("network", closed, { provider });
 const guarded = { provider, dependsOn: [network] };
 
@@ -40,9 +39,8 @@ const secrets =
     : new KubernetesSecretStore("secrets", { provider });
 const ca = secrets.keep("internal-ca", config.internalCa);
 const tls = (name: string, pem?: pulumi.Output<string>) => ({ bundle: secrets.keep(name, pem), ca });
-const keyFile = (key: pulumi.Output<string>) => pulumi.jsonStringify({ active: "1", keys: { "1": key } });
-const signingKey = new random.RandomBytes("jwt-signing-key", { length: 48 }).base64;
-const fieldKey = new random.RandomBytes("field-key", { length: 32 }).base64;
+const keyFile = (name: string, length: number) =>
+  pulumi.jsonStringify({ active: "1", keys: { "1": new random.RandomBytes(name, { length }).base64 } });
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
@@ -57,8 +55,8 @@ const redisCache = new Redis("redis-cache", { ...redis, ...config.redis.cache, p
 const { environment, app: appSettings } = config;
 const stores = { database: postgres, redisQueue, redisCache, secrets };
 const common = { ...stores, namespace: namespaces.app, image: image("app"), environment };
-const signingKeys = secrets.keep("jwt-keys", keyFile(signingKey));
-const keyed = { ...common, fieldKeys: secrets.keep("field-keys", keyFile(fieldKey)) };
+const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
+const keyed = { ...common, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
 const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
 const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel };
 const workers = new Workers("workers", jobs, { provider, dependsOn: [network, app] });
@@ -70,6 +68,7 @@ const edge = new NginxIngress(
     ...config.edge,
     namespace: namespaces.edge,
     image: image("nginx"),
+    exporterImage: image("nginx-exporter"),
     upstreams: { apiV1: app.endpoint, apiV2: app.endpoint, app: app.endpoint },
     secrets,
     tlsBundle: secrets.keep("edge-tls", config.tlsBundle),
@@ -94,20 +93,15 @@ const backups = new Backups(
 );
 
 // The eyes.
+const scraped = [edge, app, workers, redisQueue, redisCache, backups].map(({ metrics }) => metrics);
 const { grafana, retentionDays, storageGiB } = config.monitoring;
 new Monitoring(
   "monitoring",
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [
-      app.metrics,
-      workers.metrics,
-      ...postgres.metrics,
-      redisQueue.metrics,
-      redisCache.metrics,
-      backups.metrics,
-    ],
+    targets: [...postgres.metrics, ...scraped],
+    blackbox: { image: image("blackbox"), edge: edge.probed },
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },
     ...(grafana && { grafana: { image: image("grafana") } }),

@@ -15,6 +15,7 @@ export const workloads = {
   "backup-exporter": "data",
   prometheus: "monitoring",
   alertmanager: "monitoring",
+  blackbox: "monitoring",
   grafana: "monitoring",
 } as const satisfies Record<string, Workload>;
 
@@ -54,6 +55,13 @@ export const flows: readonly Flow<keyof typeof workloads>[] = [
   { from: "prometheus", to: "redis-cache", port: 9121 },
   { from: "prometheus", to: "backup-exporter", port: 9469 },
   { from: "prometheus", to: "alertmanager", port: 9093 },
+  { from: "prometheus", to: "edge", port: 9113 },
+  { from: "prometheus", to: "blackbox", port: 9115 },
+  { from: "blackbox", to: "edge", port: 8443 },
+  { from: "prometheus", to: "apiServer", port: 443 },
+  { from: "prometheus", to: "apiServer", port: 6443 },
+  // The kubelets, whose addresses nobody knows beforehand.
+  { from: "prometheus", to: "internet", port: 10250 },
   { from: "alertmanager", to: "internet", port: 443 },
   { from: "alertmanager", to: "internet", port: 587 },
   { from: "grafana", to: "prometheus", port: 9090 },

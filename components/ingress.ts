@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { allowOneEviction } from "./disruption";
+import type { ProbedEdge } from "./monitoring/blackbox";
 import { edgeFiles, type EdgeLimits } from "./ingressFiles";
 import { checksumAnnotation } from "./manifests";
 import {
@@ -12,10 +13,11 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceHost,
   spread,
 } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, Resources } from "./types";
+import type { Endpoint, MetricsTarget, Resources } from "./types";
 
 /** How clients outside the cluster reach the edge. */
 export type EdgeService =
@@ -37,6 +39,8 @@ export interface NginxIngressArgs {
   readonly namespace: pulumi.Output<string>;
   /** Image with nginx 1.26 or newer on its PATH, and a shell. */
   readonly image: string;
+  /** Image with nginx-prometheus-exporter 0.11 or newer on its PATH. */
+  readonly exporterImage: string;
   /** Pods of the edge; rate limits count in each pod by itself. */
   readonly replicas: number;
   /** CPU and memory of each pod. */
@@ -58,6 +62,8 @@ export interface NginxIngressArgs {
 }
 
 const name = "edge";
+const metricsName = "edge-metrics";
+const metricsPort = 9113;
 const filesPath = "/etc/groundwork/nginx";
 /** How long a stopping pod goes on accepting while the cluster learns that it is leaving. */
 const leaveDelaySeconds = 5;
@@ -71,6 +77,9 @@ const drainSeconds = 55;
 export class NginxIngress extends pulumi.ComponentResource {
   /** Base URL, by the first host. */
   readonly url: string;
+  /** How a client inside the cluster reaches it as users do. */
+  readonly probed: ProbedEdge;
+  readonly metrics: MetricsTarget;
 
   constructor(resourceName: string, args: NginxIngressArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:edge:NginxIngress", resourceName, {}, opts);
@@ -122,6 +131,7 @@ export class NginxIngress extends pulumi.ComponentResource {
                     temporary.mount,
                   ],
                 },
+                exporter(args.exporterImage),
               ],
               volumes: [
                 secrets,
@@ -135,11 +145,30 @@ export class NginxIngress extends pulumi.ComponentResource {
       { ...child, customTimeouts: { create: "3m", update: "6m" } },
     );
     allowOneEviction(this, metadata);
-    new k8s.core.v1.Service(
+    const reached = new k8s.core.v1.Service(
       name,
       { metadata: { ...metadata, ...serviceAnnotations(service) }, spec: serviceSpec(service) },
       { ...child, dependsOn: [deployment] },
     );
+    const scraped = new k8s.core.v1.Service(
+      metricsName,
+      {
+        metadata: { ...metadata, name: metricsName },
+        spec: {
+          clusterIP: "None",
+          selector: selector(name),
+          ports: [{ name: "metrics", port: metricsPort }],
+        },
+      },
+      { ...child, dependsOn: [deployment] },
+    );
+    this.probed = {
+      endpoint: { host: serviceHost(reached.metadata.name, namespace), port: 443 },
+      host: args.hosts[0] ?? "",
+      // A stack that is given its certificate trusts just that; where the vault has it, public authorities vouch for it.
+      ...(args.tlsBundle.value && { caPem: pulumi.unsecret(args.tlsBundle.value.apply(certificatesOf)) }),
+    };
+    this.metrics = { job: name, host: serviceHost(scraped.metadata.name, namespace), port: metricsPort };
 
     this.url = `https://${args.hosts[0] ?? ""}${publicPort === 443 ? "" : `:${publicPort}`}`;
     this.registerOutputs({ url: this.url });
@@ -151,6 +180,31 @@ export class NginxIngress extends pulumi.ComponentResource {
  * send it, and a pod's `stopSignal` is not yet in every cluster that we support.
  */
 const drainCommand = `sleep ${leaveDelaySeconds}; kill -QUIT "$(cat /tmp/nginx.pid)"; while [ -e /tmp/nginx.pid ]; do sleep 1; done`;
+
+/** The public part of a bundle: its certificates without the key. */
+function certificatesOf(pem: string): string {
+  return (pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? []).join("\n") + "\n";
+}
+
+/** Tells Prometheus what nginx counts: connections and requests. */
+function exporter(image: string): k8s.types.input.core.v1.Container {
+  // Not /metrics, which asks nginx: while that drains, the exporter is no reason to restart anything.
+  const answers = { httpGet: { path: "/", port: "metrics" }, timeoutSeconds: 3 };
+  return {
+    ...restrictedContainer,
+    name: "exporter",
+    image,
+    command: [
+      "nginx-prometheus-exporter",
+      "--nginx.scrape-uri=http://127.0.0.1:8081/stub_status",
+      `--web.listen-address=:${metricsPort}`,
+    ],
+    ports: [{ name: "metrics", containerPort: metricsPort }],
+    resources: resources({ cpuMillis: 10, memoryMiB: 32 }),
+    readinessProbe: { ...answers, periodSeconds: 10 },
+    livenessProbe: { ...answers, periodSeconds: 20, failureThreshold: 6 },
+  };
+}
 
 function serviceAnnotations(service: EdgeService): { annotations?: Record<string, string> } {
   return service.type === "LoadBalancer" && service.annotations ? { annotations: service.annotations } : {};

@@ -14,6 +14,7 @@ export const serviceAccounts = [
   "data:backup-verify",
   "data:backup-exporter",
   "monitoring:default",
+  "monitoring:prometheus",
 ];
 
 /** The stack's namespaces, each enforcing the `restricted` Pod Security Standard. */
