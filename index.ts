@@ -9,7 +9,7 @@ import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
 import { flows, workloads } from "./components/flows";
 import { requireImage } from "./components/images";
-import { NginxIngress } from "./components/ingress";
+import { NginxIngress, withAnnotations } from "./components/ingress";
 import { Monitoring } from "./components/monitoring/monitoring";
 import { StackNamespaces } from "./components/namespaces";
 import { NetworkPolicies } from "./components/networkPolicies";
@@ -23,9 +23,12 @@ const config = loadConfig();
 const image = requireImage(config.images);
 const retainData = config.environment === "production";
 
+// Azure, where the stack has it: vault, backup storage, identities, and the cluster unless there is one.
+const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure, hosts: config.edge.hosts });
+
 // The cluster: namespaces, closed but for the listed flows before any pod starts.
-const { context, apiServerCidrs } = config.cluster;
-const provider = clusterProvider(context);
+const { context = "", apiServerCidrs } = config.cluster;
+const provider = clusterProvider(azure?.cluster ?? { context });
 const { names: namespaces } = new StackNamespaces("namespaces", { provider });
 const network = new NetworkPolicies(
   "network",
@@ -34,8 +37,6 @@ const network = new NetworkPolicies(
 );
 const guarded = { provider, dependsOn: [network] };
 
-// Azure, where the stack has it: the vault, the backup storage, and the identity that pods reach both with.
-const azure = config.azure && new AzurePlatform("groundwork", config.azure);
 const secrets =
   config.secrets.store === "keyVault" && azure
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
@@ -72,6 +73,7 @@ const edge = new NginxIngress(
   "edge",
   {
     ...config.edge,
+    service: withAnnotations(config.edge.service, azure?.edgeAnnotations),
     namespace: namespaces.edge,
     image: image("nginx"),
     upstreams: { apiV1: app.endpoint, apiV2: app.endpoint, app: app.endpoint },

@@ -12,6 +12,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceAccount,
   serviceHost,
   spread,
 } from "./podDefaults";
@@ -104,6 +105,7 @@ export class WebApp extends pulumi.ComponentResource {
             metadata: { labels: metadata.labels },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, name, namespace),
               terminationGracePeriodSeconds: shutdownDelaySeconds + 30,
               topologySpreadConstraints: spread(name),
               containers: [
@@ -191,6 +193,7 @@ export class WebApp extends pulumi.ComponentResource {
             metadata: { labels: jobLabels },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, migrateName, namespace),
               restartPolicy: "Never",
               containers: [
                 {
