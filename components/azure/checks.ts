@@ -93,7 +93,11 @@ function rangeProblems({ ranges, aks, allowlist }: AzureValues): string[] {
       ["nodes", nodes],
     ],
   ];
-  apart.forEach((one, index) => apart.slice(index + 1).forEach((other) => pairs.push([other, one])));
+  pairs.push(
+    ...apart.flatMap((one, index) =>
+      apart.slice(index + 1).map((other): [[string, Range], [string, Range]] => [other, one]),
+    ),
+  );
   for (const [[name, range], [other, otherRange]] of pairs) {
     if (overlap(range, otherRange)) problems.push(`${key}.${name}: must not overlap ${other}`);
   }
