@@ -9,7 +9,7 @@ import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
 import { flows, workloads } from "./components/flows";
 import { requireImage } from "./components/images";
-import { NginxIngress } from "./components/ingress";
+import { NginxIngress, withAnnotations } from "./components/ingress";
 import { Monitoring } from "./components/monitoring/monitoring";
 import { StackNamespaces } from "./components/namespaces";
 import { NetworkPolicies } from "./components/networkPolicies";
@@ -24,15 +24,17 @@ const config = loadConfig();
 const image = requireImage(config.images);
 const retainData = config.environment === "production";
 
+// Azure, where the stack has it: vault, backup storage, identities, and the cluster unless there is one.
+const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure, hosts: config.edge.hosts });
+
 // The cluster: namespaces, closed but for the listed flows before any pod starts.
-const provider = clusterProvider(config.cluster.context);
+const { context = "", apiServerCidrs } = config.cluster;
+const provider = clusterProvider(azure?.cluster ?? { context });
 const { names: namespaces } = new StackNamespaces("namespaces", { provider });
-const closed = { namespaces, workloads, flows, apiServerCidrs: config.cluster.apiServerCidrs };
+const closed = { namespaces, workloads, flows, apiServerCidrs };
 const network = new NetworkPolicies("network", closed, { provider });
 const guarded = { provider, dependsOn: [network] };
 
-// Azure, where the stack has it: the vault, the backup storage, and the identity that pods reach both with.
-const azure = config.azure && new AzurePlatform("groundwork", config.azure);
 const secrets =
   config.secrets.store === "keyVault" && azure
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
@@ -66,6 +68,7 @@ const edge = new NginxIngress(
   "edge",
   {
     ...config.edge,
+    service: withAnnotations(config.edge.service, azure?.edgeAnnotations),
     namespace: namespaces.edge,
     image: image("nginx"),
     exporterImage: image("nginx-exporter"),

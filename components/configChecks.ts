@@ -1,3 +1,4 @@
+import { azureProblems } from "./azure/checks";
 import type { SecretValues, StackValues } from "./configSchema";
 import { hasDigest, imageNames, imageReference, type ImageName } from "./images";
 import { workerConnections } from "./workers";
@@ -20,7 +21,16 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...imageProblems(config),
     ...secretProblems(config, secretKeys),
     ...productionProblems(config),
+    ...clusterProblems(config),
   ];
+}
+
+function clusterProblems({ azure, cluster, edge }: Sections): string[] {
+  const missing =
+    cluster && cluster.context === undefined && azure?.cluster !== "create"
+      ? ["groundwork:cluster.context: missing; name the context of the kubeconfig to work on"]
+      : [];
+  return azure ? [...missing, ...azureProblems(azure, edge?.hosts ?? [], cluster?.context)] : missing;
 }
 
 function connectionProblems({ app, workers, postgres }: Sections): string[] {
@@ -66,7 +76,7 @@ function secretProblems(
 ): string[] {
   if (secrets?.store === "keyVault") {
     const missing =
-      "groundwork:azure: missing; secrets.store keyVault needs location, tenantId and oidcIssuerUrl";
+      "groundwork:azure: missing; secrets.store keyVault needs subscriptionId, tenantId and location";
     return azure ? [] : [missing];
   }
   if (!secrets) return [];

@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { azureSchema } from "./azure/schema";
 import { imageNames } from "./images";
 
 /** CPU and memory of a container, with its own defaults. */
@@ -34,14 +35,22 @@ export const stackSchema = z.strictObject({
   environment: z
     .enum(["development", "production"])
     .describe("development allows what a laptop needs; production refuses it"),
-  cluster: z.strictObject({
-    context: z.string().min(1).describe("context of the kubeconfig; the stack touches no other cluster"),
-    apiServerCidrs: z
-      .array(cidr)
-      .min(1)
-      .default(["0.0.0.0/0"])
-      .describe("addresses of the API server behind its Service, for network policies"),
-  }),
+  cluster: z
+    .strictObject({
+      context: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          "context of the kubeconfig; the stack touches no other cluster (not for azure.cluster: create)",
+        ),
+      apiServerCidrs: z
+        .array(cidr)
+        .min(1)
+        .default(["0.0.0.0/0"])
+        .describe("addresses of the API server behind its Service, for network policies"),
+    })
+    .prefault({}),
   images: z
     .partialRecord(z.enum(imageNames), z.string().min(1))
     .default({})
@@ -186,16 +195,7 @@ export const stackSchema = z.strictObject({
       store: z.enum(["kubernetes", "keyVault"]).default("kubernetes").describe("where secrets are kept"),
     })
     .prefault({}),
-  azure: z
-    .strictObject({
-      location: z.string().regex(/^[a-z0-9]+$/, "must be a region such as japaneast"),
-      tenantId: z.guid(),
-      oidcIssuerUrl: z
-        .url({ protocol: /^https$/ })
-        .describe("OIDC issuer of the cluster, for workload identity"),
-    })
-    .optional()
-    .describe("Azure settings; only for secrets.store: keyVault"),
+  azure: azureSchema.optional().describe("Azure settings; only for secrets.store: keyVault"),
 });
 
 const bundle = z

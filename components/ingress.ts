@@ -14,6 +14,7 @@ import {
   secretsPath,
   selector,
   serviceHost,
+  serviceAccount,
   spread,
 } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
@@ -31,7 +32,7 @@ export type EdgeService =
   | {
       readonly type: "LoadBalancer";
       /** What the cloud's load balancer is told. */
-      readonly annotations?: Record<string, string>;
+      readonly annotations?: Readonly<Record<string, pulumi.Input<string>>>;
     };
 
 export interface NginxIngressArgs {
@@ -108,6 +109,7 @@ export class NginxIngress extends pulumi.ComponentResource {
             metadata: { labels: metadata.labels, annotations: files.apply(checksumAnnotation) },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, name, namespace),
               terminationGracePeriodSeconds: leaveDelaySeconds + drainSeconds,
               topologySpreadConstraints: spread(name),
               containers: [
@@ -206,7 +208,9 @@ function exporter(image: string): k8s.types.input.core.v1.Container {
   };
 }
 
-function serviceAnnotations(service: EdgeService): { annotations?: Record<string, string> } {
+function serviceAnnotations(service: EdgeService): {
+  annotations?: Readonly<Record<string, pulumi.Input<string>>>;
+} {
   return service.type === "LoadBalancer" && service.annotations ? { annotations: service.annotations } : {};
 }
 
@@ -226,4 +230,14 @@ function serviceSpec(service: EdgeService): k8s.types.input.core.v1.ServiceSpec 
           ]
         : [https, http],
   };
+}
+
+/** The service with more for the cloud's load balancer; what is configured wins. */
+export function withAnnotations(
+  service: EdgeService,
+  annotations: Readonly<Record<string, pulumi.Input<string>>> = {},
+): EdgeService {
+  return service.type === "LoadBalancer"
+    ? { ...service, annotations: { ...annotations, ...service.annotations } }
+    : service;
 }

@@ -21,6 +21,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceAccount,
   serviceHost,
   spread,
 } from "./podDefaults";
@@ -87,6 +88,7 @@ export class WebApp extends pulumi.ComponentResource {
             metadata: { labels: metadata.labels },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, name, namespace),
               terminationGracePeriodSeconds: shutdownDelaySeconds + 30,
               topologySpreadConstraints: spread(name),
               containers: [
@@ -168,6 +170,7 @@ export class WebApp extends pulumi.ComponentResource {
             metadata: { labels: jobLabels },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, migrateName, namespace),
               restartPolicy: "Never",
               containers: [
                 {

@@ -19,6 +19,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceAccount,
   serviceHost,
   spread,
 } from "./podDefaults";
@@ -93,6 +94,7 @@ export class Workers extends pulumi.ComponentResource {
             metadata: { labels: metadata.labels },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, name, namespace),
               terminationGracePeriodSeconds: graceSeconds + 15,
               topologySpreadConstraints: spread(name),
               containers: [

@@ -38,7 +38,14 @@ const production = {
   "groundwork:postgres": '{"members":3,"maxConnections":200}',
   "groundwork:redis": '{"queue":{"members":3}}',
   "groundwork:secrets": '{"store":"keyVault"}',
-  "groundwork:azure": `{"location":"japaneast","tenantId":"00000000-0000-0000-0000-000000000000","oidcIssuerUrl":"https://issuer.example.com/"}`,
+  "groundwork:azure": JSON.stringify({
+    subscriptionId: "00000000-0000-0000-0000-000000000000",
+    tenantId: "00000000-0000-0000-0000-000000000000",
+    location: "japaneast",
+    access: "allowlist",
+    allowlist: ["203.0.113.0/24"],
+    existing: { oidcIssuerUrl: "https://issuer.example.com/" },
+  }),
 };
 const problems = (all: Record<string, string>, secrets: ReadonlySet<string> = secretKeys) =>
   readConfig(all, secrets).problems;
