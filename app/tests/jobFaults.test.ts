@@ -148,7 +148,11 @@ describe("a worker's process", () => {
 
   it("that is told to end hands back a job that takes longer than its grace, and exits 0", async () => {
     answers = firstHangs;
-    const [worker] = await startWorkers(1, { WORKER_GRACE_SECONDS: "1" });
+    const [worker] = await startWorkers(1, {
+      WORKER_GRACE_SECONDS: "1",
+      // A job that had failed instead would not be tried again before the test is over.
+      JOB_BACKOFF_SECONDS: "300",
+    });
     const id = await collect();
     await untilRequested();
     const toldAt = Date.now();
