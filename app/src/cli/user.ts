@@ -1,7 +1,7 @@
 import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
 import { audit } from "../audit/audit.ts";
-import { KeyStore } from "../auth/keyStore.ts";
+import { fieldKeyStore } from "../auth/keyStore.ts";
 import { Passwords } from "../auth/passwords.ts";
 import { readConfig } from "../config/config.ts";
 import { FieldCipher } from "../crypto/fieldCipher.ts";
@@ -34,7 +34,7 @@ async function createAdmin(): Promise<{ tenant: string; username: string }> {
   const passwordHash = await new Passwords().hash(await readPassword());
   const logger = createLogger("silent");
   const database = new Database(createPool(config.database, logger, { min: 0, max: 1 }), logger);
-  const users = new UserRepository(database, new FieldCipher(new KeyStore(config.fieldKeysFile, logger)));
+  const users = new UserRepository(database, new FieldCipher(fieldKeyStore(config.fieldKeysFile, logger)));
   try {
     const tenantId = await ensureTenant(database, tenant);
     await database.asTenant(tenantId, async (client) => {
