@@ -16,14 +16,16 @@ export function connectionOptions(config: RedisConfig) {
   } satisfies RedisOptions;
 }
 
-/** Sentinels take the same user as the servers, and tell of a new primary before the old one is missed. */
+/**
+ * Sentinels take the same user as the servers. ioredis' own `failoverDetector` is left off: told of a new primary while it
+ * is connecting already, it gives up for ever.
+ */
 function sentinelOptions(config: RedisConfig, trust: { ca?: string }) {
   const { sentinels, user, tls } = config;
   const password = readPassword(config);
   return {
     sentinels,
     name: "queue",
-    failoverDetector: true,
     ...(user !== undefined && { sentinelUsername: user }),
     ...(password !== undefined && { sentinelPassword: password }),
     ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: trust }),
@@ -44,6 +46,8 @@ export function createRedis(config: RedisConfig, name: string, logger: Logger): 
     keepAlive: 10_000,
     connectTimeout: 1000,
     commandTimeout: 2000,
+    // A server that is gone with its connections left open says nothing; this closes ours, and another is asked for.
+    socketTimeout: 2500,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
