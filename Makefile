@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK ?= dev
 GW := local/groundwork
 
-.PHONY: help up down clean test lint format test-engine test-cluster chaos status url ca kubeconfig token env dev export logs \
+.PHONY: help up down clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open
 
 help: ## this list
@@ -22,6 +22,8 @@ test-engine: ## the real Pulumi engine: up, preview, no change, update, destroy
 	@$(GW) test-engine
 test-cluster: ## against the running dev stack (`make up` first)
 	@$(GW) test-cluster
+bench: ## measures the app (and the dev stack, if it is up) into docs/benchmarks.md; about 5 minutes
+	@$(GW) bench
 chaos: ## faults under load, against `make up HA=1`: FAULT=name (default all) TIMES=n (default 1)
 	@$(GW) chaos
 format: ## Prettier over everything

@@ -9,7 +9,7 @@ import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
 import { flows, workloads } from "./components/flows";
 import { requireImage } from "./components/images";
-import { NginxIngress } from "./components/ingress";
+import { NginxIngress, withAnnotations } from "./components/ingress";
 import { Monitoring } from "./components/monitoring/monitoring";
 import { StackNamespaces } from "./components/namespaces";
 import { NetworkPolicies } from "./components/networkPolicies";
@@ -18,30 +18,31 @@ import { Redis } from "./components/redis";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
 import { WebApp } from "./components/webApp";
+import { Workers } from "./components/workers";
 
 const config = loadConfig();
 const image = requireImage(config.images);
 const retainData = config.environment === "production";
 
+// Azure, where the stack has it: vault, backup storage, identities, and the cluster unless there is one.
+const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure, hosts: config.edge.hosts });
+
 // The cluster: namespaces, closed but for the listed flows before any pod starts.
-const { context, apiServerCidrs } = config.cluster;
-const provider = clusterProvider(context);
+const { context = "", apiServerCidrs } = config.cluster;
+const provider = clusterProvider(azure?.cluster ?? { context });
 const { names: namespaces } = new StackNamespaces("namespaces", { provider });
 const closed = { namespaces, workloads, flows, apiServerCidrs };
 const network = new NetworkPolicies("network", closed, { provider });
 const guarded = { provider, dependsOn: [network] };
 
-// Azure, where the stack has it: the vault, the backup storage, and the identity that pods reach both with.
-const azure = config.azure && new AzurePlatform("groundwork", config.azure);
 const secrets =
   config.secrets.store === "keyVault" && azure
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
 const ca = secrets.keep("internal-ca", config.internalCa);
 const tls = (name: string, pem?: pulumi.Output<string>) => ({ bundle: secrets.keep(name, pem), ca });
-const keyFile = (key: pulumi.Output<string>) => pulumi.jsonStringify({ active: "1", keys: { "1": key } });
-const signingKey = new random.RandomBytes("jwt-signing-key", { length: 48 }).base64;
-const fieldKey = new random.RandomBytes("field-key", { length: 32 }).base64;
+const keyFile = (name: string, length: number) =>
+  pulumi.jsonStringify({ active: "1", keys: { "1": new random.RandomBytes(name, { length }).base64 } });
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
@@ -52,31 +53,25 @@ const redis = { ...member, image: image("redis"), certificate: tls("redis-tls", 
 const redisQueue = new Redis("redis-queue", { ...redis, ...config.redis.queue, purpose: "queue" }, guarded);
 const redisCache = new Redis("redis-cache", { ...redis, ...config.redis.cache, purpose: "cache" }, guarded);
 
-// The app.
-const app = new WebApp(
-  "app",
-  {
-    ...config.app,
-    namespace: namespaces.app,
-    image: image("app"),
-    environment: config.environment,
-    database: postgres,
-    redisQueue,
-    redisCache,
-    secrets,
-    signingKeys: secrets.keep("jwt-keys", keyFile(signingKey)),
-    fieldKeys: secrets.keep("field-keys", keyFile(fieldKey)),
-  },
-  guarded,
-);
+// The app, and the workers that do its jobs: two processes of one image, after the schema was brought to what it needs.
+const { environment, app: appSettings } = config;
+const stores = { database: postgres, redisQueue, redisCache, secrets };
+const common = { ...stores, namespace: namespaces.app, image: image("app"), environment };
+const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
+const keyed = { ...common, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
+const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
+const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel };
+const workers = new Workers("workers", jobs, { provider, dependsOn: [network, app] });
 
 // The edge.
 const edge = new NginxIngress(
   "edge",
   {
     ...config.edge,
+    service: withAnnotations(config.edge.service, azure?.edgeAnnotations),
     namespace: namespaces.edge,
     image: image("nginx"),
+    exporterImage: image("nginx-exporter"),
     upstreams: { apiV1: app.endpoint, apiV2: app.endpoint, app: app.endpoint },
     secrets,
     tlsBundle: secrets.keep("edge-tls", config.tlsBundle),
@@ -101,13 +96,15 @@ const backups = new Backups(
 );
 
 // The eyes.
+const scraped = [edge, app, workers, redisQueue, redisCache, backups].map(({ metrics }) => metrics);
 const { grafana, retentionDays, storageGiB } = config.monitoring;
 new Monitoring(
   "monitoring",
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [app.metrics, ...postgres.metrics, redisQueue.metrics, redisCache.metrics, backups.metrics],
+    targets: [...postgres.metrics, ...scraped],
+    blackbox: { image: image("blackbox"), edge: edge.probed },
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },
     ...(grafana && { grafana: { image: image("grafana") } }),

@@ -1,8 +1,9 @@
+import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { secretsPath } from "./podDefaults";
 import type { DatabaseUser } from "./postgres";
-import type { StoredSecret } from "./secrets/secretStore";
+import type { SecretStore, StoredSecret } from "./secrets/secretStore";
 import type { Endpoint } from "./types";
 
 /** The database as the app and its migrations see it. */
@@ -35,9 +36,30 @@ export interface RedisBindings {
   readonly redisQueue: RedisBinding;
 }
 
+/** What every process of the app's image is given. */
+export interface AppBindings extends RedisBindings {
+  readonly database: DatabaseBinding;
+  /** Mounts the passwords. */
+  readonly secrets: SecretStore;
+  /** Keys that sensitive columns are encrypted with: `{"active": kid, "keys": {kid: base64}}`, 32 bytes each. */
+  readonly fieldKeys: StoredSecret;
+  /** `ENVIRONMENT` of the app. */
+  readonly environment: "development" | "production";
+  /** Least severe level that is logged. */
+  readonly logLevel: string;
+}
+
 export type Variables = Record<string, pulumi.Input<string>>;
 
 type Files = Record<string, StoredSecret>;
+
+export function environment(variables: Variables): k8s.types.input.core.v1.EnvVar[] {
+  return Object.entries(variables).map(([key, value]) => ({ name: key, value }));
+}
+
+export function commonEnvironment(args: Pick<AppBindings, "environment" | "logLevel">): Variables {
+  return { ENVIRONMENT: args.environment, LOG_LEVEL: args.logLevel };
+}
 
 /** The variables of the app's image by which a pod reaches the database as `user`. */
 export function databaseEnvironment({ endpoint, database }: DatabaseBinding, user: DatabaseUser): Variables {

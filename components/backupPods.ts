@@ -50,7 +50,8 @@ const scriptsPath = "/etc/groundwork/backup";
 export function programPods(parent: pulumi.Resource, host: ProgramHost, program: Program): ProgramPods {
   const { namespace, image, store, secrets, scripts } = host;
   const { name } = program;
-  const identity = store.access.kind === "workloadIdentity" ? store.access.clientId : undefined;
+  const identity =
+    store.access.kind === "workloadIdentity" ? store.access.clientId(name, namespace) : undefined;
   const files = {
     ...program.files,
     ...(store.access.kind === "connectionString" && { "azure-connection-string": store.access.secret }),

@@ -11,8 +11,8 @@ export type BlobAccess =
     }
   | {
       readonly kind: "workloadIdentity";
-      /** Client id of the managed identity that the pods' service accounts are federated with. */
-      readonly clientId: pulumi.Input<string>;
+      /** Client id of the managed identity of a workload, whose service account has the same name; asked for once. */
+      readonly clientId: (workload: string, namespace: pulumi.Input<string>) => pulumi.Input<string>;
     };
 
 /** A container of Azure Blob Storage, or of its emulator in development. */

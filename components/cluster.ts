@@ -1,13 +1,23 @@
 import * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+
+/** Which cluster to work on. */
+export type ClusterAccess =
+  | { /** Context of the kubeconfig at hand. */ readonly context: string }
+  | {
+      /** Kubeconfig of a cluster that the stack made; secret. */
+      readonly kubeconfig: pulumi.Input<string>;
+      /** What tells one cluster from another, however it is reached. */
+      readonly clusterIdentifier: pulumi.Input<string>;
+    };
 
 /**
- * The provider of every Kubernetes object: bound to the named context of the kubeconfig, so that no other cluster can be
- * touched by mistake.
+ * The provider of every Kubernetes object: bound to one context of the kubeconfig or to the cluster that the stack
+ * made, so that no other can be touched by mistake.
  */
-export function clusterProvider(context: string): k8s.Provider {
+export function clusterProvider(access: ClusterAccess): k8s.Provider {
   return new k8s.Provider("cluster", {
-    context,
-    clusterIdentifier: context,
+    ...("context" in access ? { ...access, clusterIdentifier: access.context } : access),
     enableServerSideApply: true,
     // A change of a ConfigMap or Secret updates it in place; pods roll by the checksum in their template.
     enableConfigMapMutable: true,

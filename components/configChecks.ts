@@ -1,5 +1,7 @@
+import { azureProblems } from "./azure/checks";
 import type { SecretValues, StackValues } from "./configSchema";
 import { hasDigest, imageNames, imageReference, type ImageName } from "./images";
+import { workerConnections } from "./workers";
 
 /** Connections of each app pod that only its probes use, so that a busy pool does not look like a dead database. */
 const probeConnections = 2;
@@ -19,18 +21,27 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...imageProblems(config),
     ...secretProblems(config, secretKeys),
     ...productionProblems(config),
+    ...clusterProblems(config),
   ];
 }
 
-function connectionProblems({ app, postgres }: Sections): string[] {
-  if (!app || !postgres) return [];
+function clusterProblems({ azure, cluster, edge }: Sections): string[] {
+  const missing =
+    cluster && cluster.context === undefined && azure?.cluster !== "create"
+      ? ["groundwork:cluster.context: missing; name the context of the kubeconfig to work on"]
+      : [];
+  return azure ? [...missing, ...azureProblems(azure, edge?.hosts ?? [], cluster?.context)] : missing;
+}
+
+function connectionProblems({ app, workers, postgres }: Sections): string[] {
+  if (!app || !workers || !postgres) return [];
   const ofPod = app.poolSize + app.poolOverflow + probeConnections;
-  const needed = app.replicas * ofPod + reservedConnections;
+  const needed = app.replicas * ofPod + workers.replicas * workerConnections + reservedConnections;
   if (needed <= postgres.maxConnections) return [];
   return [
     `groundwork:postgres.maxConnections: ${postgres.maxConnections} is too few for ${app.replicas} app pods with ` +
-      `${app.poolSize} + ${app.poolOverflow} + ${probeConnections} connections each and ${reservedConnections} in ` +
-      `reserve; raise it to ${needed} or lower groundwork:app.poolSize`,
+      `${app.poolSize} + ${app.poolOverflow} + ${probeConnections} connections each, ${workers.replicas} workers with ` +
+      `${workerConnections} and ${reservedConnections} in reserve; raise it to ${needed} or lower groundwork:app.poolSize`,
   ];
 }
 
@@ -65,7 +76,7 @@ function secretProblems(
 ): string[] {
   if (secrets?.store === "keyVault") {
     const missing =
-      "groundwork:azure: missing; secrets.store keyVault needs location, tenantId and oidcIssuerUrl";
+      "groundwork:azure: missing; secrets.store keyVault needs subscriptionId, tenantId and location";
     return azure ? [] : [missing];
   }
   if (!secrets) return [];
@@ -89,7 +100,7 @@ const secretNames: Record<keyof SecretValues, true> = {
   ageIdentity: true,
 };
 
-function productionProblems({ environment, app, edge, postgres, redis }: Sections): string[] {
+function productionProblems({ environment, app, workers, edge, postgres, redis }: Sections): string[] {
   if (environment !== "production") return [];
   const atLeast = (key: string, value: number | undefined, least: number): string[] =>
     value === undefined || value >= least
@@ -97,6 +108,7 @@ function productionProblems({ environment, app, edge, postgres, redis }: Section
       : [`groundwork:${key}: production needs at least ${least} (found ${value})`];
   return [
     ...atLeast("app.replicas", app?.replicas, 2),
+    ...atLeast("workers.replicas", workers?.replicas, 2),
     ...atLeast("edge.replicas", edge?.replicas, 2),
     ...atLeast("postgres.members", postgres?.members, 3),
     ...atLeast("redis.queue.members", redis?.queue.members, 3),

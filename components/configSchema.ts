@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { azureSchema } from "./azure/schema";
 import { imageNames } from "./images";
 
 /** CPU and memory of a container, with its own defaults. */
@@ -18,6 +19,15 @@ const resources = (cpuMillis: number, memoryMiB: number) =>
 
 const cidr = z.union([z.cidrv4(), z.cidrv6()], "must be a network such as 10.0.0.0/8");
 
+const timeZone = z
+  .string()
+  .refine(
+    (zone) => Intl.supportedValuesOf("timeZone").includes(zone) || zone === "UTC",
+    "must be an IANA time zone",
+  )
+  .default("Asia/Tokyo")
+  .describe("time zone of the schedules");
+
 const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
 
 /** Everything that can be set in `Pulumi.<stack>.yaml`, with its default. */
@@ -25,14 +35,22 @@ export const stackSchema = z.strictObject({
   environment: z
     .enum(["development", "production"])
     .describe("development allows what a laptop needs; production refuses it"),
-  cluster: z.strictObject({
-    context: z.string().min(1).describe("context of the kubeconfig; the stack touches no other cluster"),
-    apiServerCidrs: z
-      .array(cidr)
-      .min(1)
-      .default(["0.0.0.0/0"])
-      .describe("addresses of the API server behind its Service, for network policies"),
-  }),
+  cluster: z
+    .strictObject({
+      context: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          "context of the kubeconfig; the stack touches no other cluster (not for azure.cluster: create)",
+        ),
+      apiServerCidrs: z
+        .array(cidr)
+        .min(1)
+        .default(["0.0.0.0/0"])
+        .describe("addresses of the API server behind its Service, for network policies"),
+    })
+    .prefault({}),
   images: z
     .partialRecord(z.enum(imageNames), z.string().min(1))
     .default({})
@@ -47,6 +65,24 @@ export const stackSchema = z.strictObject({
         .describe("least severe level that is logged"),
       poolSize: z.int().min(1).max(200).default(10).describe("database connections each pod keeps open"),
       poolOverflow: z.int().min(0).max(200).default(20).describe("connections a pod may open beyond that"),
+    })
+    .prefault({}),
+  workers: z
+    .strictObject({
+      replicas: z.int().min(1).max(100).default(1).describe("pods that do jobs"),
+      resources: resources(100, 192),
+      feeds: z
+        .record(z.string().min(1), z.array(z.url({ protocol: /^https$/ })))
+        .default({})
+        .describe("feeds to collect, by the tenant's name; https only, the network lets nothing else out"),
+      schedules: z
+        .strictObject({
+          collection: cron.default("*/15 * * * *").describe("when feeds are collected"),
+          summaries: cron.default("*/5 * * * *").describe("when items without a summary are looked for"),
+          cleanUp: cron.default("30 2 * * *").describe("when rows past their age are deleted"),
+        })
+        .prefault({}),
+      timeZone,
     })
     .prefault({}),
   postgres: z
@@ -142,14 +178,7 @@ export const stackSchema = z.strictObject({
     daily: cron.default("0 3 * * *").describe("when the daily dump is made"),
     weekly: cron.default("0 4 * * 0").describe("when the weekly dump is made"),
     verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
-    timeZone: z
-      .string()
-      .refine(
-        (zone) => Intl.supportedValuesOf("timeZone").includes(zone) || zone === "UTC",
-        "must be an IANA time zone",
-      )
-      .default("Asia/Tokyo")
-      .describe("time zone of the schedules"),
+    timeZone,
     ageRecipient: z
       .string()
       .regex(/^age1[0-9a-z]{58}$/, "must be an age recipient (age1…)")
@@ -166,16 +195,7 @@ export const stackSchema = z.strictObject({
       store: z.enum(["kubernetes", "keyVault"]).default("kubernetes").describe("where secrets are kept"),
     })
     .prefault({}),
-  azure: z
-    .strictObject({
-      location: z.string().regex(/^[a-z0-9]+$/, "must be a region such as japaneast"),
-      tenantId: z.guid(),
-      oidcIssuerUrl: z
-        .url({ protocol: /^https$/ })
-        .describe("OIDC issuer of the cluster, for workload identity"),
-    })
-    .optional()
-    .describe("Azure settings; only for secrets.store: keyVault"),
+  azure: azureSchema.optional().describe("Azure settings; only for secrets.store: keyVault"),
 });
 
 const bundle = z

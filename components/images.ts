@@ -4,8 +4,10 @@ export const imageNames = [
   "postgres",
   "redis",
   "nginx",
+  "nginx-exporter",
   "prometheus",
   "alertmanager",
+  "blackbox",
   "grafana",
   "azurite",
   "exporters",
@@ -22,6 +24,10 @@ const upstream: ImageMap = {
     "docker.io/library/redis:8.2.1-alpine@sha256:987c376c727652f99625c7d205a1cba3cb2c53b92b0b62aade2bd48ee1593232",
   nginx:
     "docker.io/library/nginx:1.28-alpine@sha256:a8b39bd9cf0f83869a2162827a0caf6137ddf759d50a171451b335cecc87d236",
+  "nginx-exporter":
+    "docker.io/nginx/nginx-prometheus-exporter:1.4.2@sha256:6edfb73afd11f2d83ea4e8007f5068c3ffaa38078a6b0ad1339e5bd2f637aacd",
+  blackbox:
+    "docker.io/prom/blackbox-exporter:v0.27.0@sha256:a50c4c0eda297baa1678cd4dc4712a67fdea713b832d43ce7fcc5f9bea05094d",
   prometheus:
     "docker.io/prom/prometheus:v3.5.0@sha256:63805ebb8d2b3920190daf1cb14a60871b16fd38bed42b857a3182bc621f4996",
   alertmanager:

@@ -1,9 +1,8 @@
-import { createHash } from "node:crypto";
-
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { allowOneEviction } from "./disruption";
+import type { ProbedEdge } from "./monitoring/blackbox";
 import { edgeFiles, type EdgeLimits } from "./ingressFiles";
 import { checksumAnnotation } from "./manifests";
 import {
@@ -14,10 +13,12 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceHost,
+  serviceAccount,
   spread,
 } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, Resources } from "./types";
+import type { Endpoint, MetricsTarget, Resources } from "./types";
 
 /** How clients outside the cluster reach the edge. */
 export type EdgeService =
@@ -31,7 +32,7 @@ export type EdgeService =
   | {
       readonly type: "LoadBalancer";
       /** What the cloud's load balancer is told. */
-      readonly annotations?: Record<string, string>;
+      readonly annotations?: Readonly<Record<string, pulumi.Input<string>>>;
     };
 
 export interface NginxIngressArgs {
@@ -39,6 +40,8 @@ export interface NginxIngressArgs {
   readonly namespace: pulumi.Output<string>;
   /** Image with nginx 1.26 or newer on its PATH, and a shell. */
   readonly image: string;
+  /** Image with nginx-prometheus-exporter 0.11 or newer on its PATH. */
+  readonly exporterImage: string;
   /** Pods of the edge; rate limits count in each pod by itself. */
   readonly replicas: number;
   /** CPU and memory of each pod. */
@@ -60,6 +63,8 @@ export interface NginxIngressArgs {
 }
 
 const name = "edge";
+const metricsName = "edge-metrics";
+const metricsPort = 9113;
 const filesPath = "/etc/groundwork/nginx";
 /** How long a stopping pod goes on accepting while the cluster learns that it is leaving. */
 const leaveDelaySeconds = 5;
@@ -68,11 +73,14 @@ const drainSeconds = 55;
 
 /**
  * The only door from outside: nginx with TLS, rate limits, security headers, request and trace ids. Pods roll one by one
- * and finish what they were serving, so that no request is dropped by a rollout.
+ * and finish what they were serving, so that no request is dropped by a rollout; a new certificate is served without one.
  */
 export class NginxIngress extends pulumi.ComponentResource {
   /** Base URL, by the first host. */
   readonly url: string;
+  /** How a client inside the cluster reaches it as users do. */
+  readonly probed: ProbedEdge;
+  readonly metrics: MetricsTarget;
 
   constructor(resourceName: string, args: NginxIngressArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:edge:NginxIngress", resourceName, {}, opts);
@@ -81,7 +89,8 @@ export class NginxIngress extends pulumi.ComponentResource {
     const metadata = { name, namespace, labels: labels(name, "edge") };
     const publicPort = service.type === "NodePort" ? service.httpsPort : 443;
 
-    const files = edgeFiles({ ...args, publicPort, certificateFile: `${secretsPath}/tls.pem` });
+    const certificateFile = `${secretsPath}/tls.pem`;
+    const files = edgeFiles({ ...args, publicPort, certificateFile });
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
     const secrets = args.secrets.mount(name, { namespace, files: { "tls.pem": args.tlsBundle } });
     const temporary = scratch("tmp", "/tmp", 512);
@@ -97,17 +106,10 @@ export class NginxIngress extends pulumi.ComponentResource {
           strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
           selector: { matchLabels: selector(name) },
           template: {
-            metadata: {
-              labels: metadata.labels,
-              annotations: pulumi
-                .all([files.apply(checksumAnnotation), certificateAnnotation(args.tlsBundle)])
-                .apply(([filesChecksum, certificateChecksum]) => ({
-                  ...filesChecksum,
-                  ...certificateChecksum,
-                })),
-            },
+            metadata: { labels: metadata.labels, annotations: files.apply(checksumAnnotation) },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, name, namespace),
               terminationGracePeriodSeconds: leaveDelaySeconds + drainSeconds,
               topologySpreadConstraints: spread(name),
               containers: [
@@ -115,7 +117,7 @@ export class NginxIngress extends pulumi.ComponentResource {
                   ...restrictedContainer,
                   name: "nginx",
                   image: args.image,
-                  command: ["nginx", "-e", "stderr", "-c", `${filesPath}/nginx.conf`, "-g", "daemon off;"],
+                  command: ["/bin/sh", `${filesPath}/start.sh`, certificateFile],
                   ports: [
                     { name: "https", containerPort: 8443 },
                     { name: "http", containerPort: 8080 },
@@ -131,6 +133,7 @@ export class NginxIngress extends pulumi.ComponentResource {
                     temporary.mount,
                   ],
                 },
+                exporter(args.exporterImage),
               ],
               volumes: [
                 secrets,
@@ -144,11 +147,30 @@ export class NginxIngress extends pulumi.ComponentResource {
       { ...child, customTimeouts: { create: "3m", update: "6m" } },
     );
     allowOneEviction(this, metadata);
-    new k8s.core.v1.Service(
+    const reached = new k8s.core.v1.Service(
       name,
       { metadata: { ...metadata, ...serviceAnnotations(service) }, spec: serviceSpec(service) },
       { ...child, dependsOn: [deployment] },
     );
+    const scraped = new k8s.core.v1.Service(
+      metricsName,
+      {
+        metadata: { ...metadata, name: metricsName },
+        spec: {
+          clusterIP: "None",
+          selector: selector(name),
+          ports: [{ name: "metrics", port: metricsPort }],
+        },
+      },
+      { ...child, dependsOn: [deployment] },
+    );
+    this.probed = {
+      endpoint: { host: serviceHost(reached.metadata.name, namespace), port: 443 },
+      host: args.hosts[0] ?? "",
+      // A stack that is given its certificate trusts just that; where the vault has it, public authorities vouch for it.
+      ...(args.tlsBundle.value && { caPem: pulumi.unsecret(args.tlsBundle.value.apply(certificatesOf)) }),
+    };
+    this.metrics = { job: name, host: serviceHost(scraped.metadata.name, namespace), port: metricsPort };
 
     this.url = `https://${args.hosts[0] ?? ""}${publicPort === 443 ? "" : `:${publicPort}`}`;
     this.registerOutputs({ url: this.url });
@@ -161,15 +183,34 @@ export class NginxIngress extends pulumi.ComponentResource {
  */
 const drainCommand = `sleep ${leaveDelaySeconds}; kill -QUIT "$(cat /tmp/nginx.pid)"; while [ -e /tmp/nginx.pid ]; do sleep 1; done`;
 
-/** nginx reads the certificate at start only: a new one rolls the pods. A hash of a private key gives nothing of it away. */
-function certificateAnnotation({ value }: StoredSecret): pulumi.Output<Record<string, string>> {
-  const annotation = (pem: string): Record<string, string> => ({
-    "groundwork.dev/certificate-checksum": createHash("sha256").update(pem).digest("hex").slice(0, 16),
-  });
-  return value ? pulumi.unsecret(value.apply(annotation)) : pulumi.output<Record<string, string>>({});
+/** The public part of a bundle: its certificates without the key. */
+function certificatesOf(pem: string): string {
+  return (pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? []).join("\n") + "\n";
 }
 
-function serviceAnnotations(service: EdgeService): { annotations?: Record<string, string> } {
+/** Tells Prometheus what nginx counts: connections and requests. */
+function exporter(image: string): k8s.types.input.core.v1.Container {
+  // Not /metrics, which asks nginx: while that drains, the exporter is no reason to restart anything.
+  const answers = { httpGet: { path: "/", port: "metrics" }, timeoutSeconds: 3 };
+  return {
+    ...restrictedContainer,
+    name: "exporter",
+    image,
+    command: [
+      "nginx-prometheus-exporter",
+      "--nginx.scrape-uri=http://127.0.0.1:8081/stub_status",
+      `--web.listen-address=:${metricsPort}`,
+    ],
+    ports: [{ name: "metrics", containerPort: metricsPort }],
+    resources: resources({ cpuMillis: 10, memoryMiB: 32 }),
+    readinessProbe: { ...answers, periodSeconds: 10 },
+    livenessProbe: { ...answers, periodSeconds: 20, failureThreshold: 6 },
+  };
+}
+
+function serviceAnnotations(service: EdgeService): {
+  annotations?: Readonly<Record<string, pulumi.Input<string>>>;
+} {
   return service.type === "LoadBalancer" && service.annotations ? { annotations: service.annotations } : {};
 }
 
@@ -189,4 +230,14 @@ function serviceSpec(service: EdgeService): k8s.types.input.core.v1.ServiceSpec 
           ]
         : [https, http],
   };
+}
+
+/** The service with more for the cloud's load balancer; what is configured wins. */
+export function withAnnotations(
+  service: EdgeService,
+  annotations: Readonly<Record<string, pulumi.Input<string>>> = {},
+): EdgeService {
+  return service.type === "LoadBalancer"
+    ? { ...service, annotations: { ...annotations, ...service.annotations } }
+    : service;
 }

@@ -4,18 +4,6 @@ import * as pulumi from "@pulumi/pulumi";
 import { labels } from "./podDefaults";
 import type { NamespaceName, Namespaces } from "./types";
 
-/** Who the stack's pods run as, as `namespace:name`. */
-export const serviceAccounts = [
-  "edge:default",
-  "app:default",
-  "data:default",
-  "data:postgres",
-  "data:backup",
-  "data:backup-verify",
-  "data:backup-exporter",
-  "monitoring:default",
-];
-
 /** The stack's namespaces, each enforcing the `restricted` Pod Security Standard. */
 export class StackNamespaces extends pulumi.ComponentResource {
   readonly names: Namespaces;

@@ -57,6 +57,23 @@ export function resources({ cpuMillis, memoryMiB }: Resources): k8s.types.input.
   };
 }
 
+/** A service account for the pods of one workload, without an API token: identities of a cloud are bound to it by name. */
+export function serviceAccount(
+  parent: pulumi.Resource,
+  name: string,
+  namespace: pulumi.Input<string>,
+): pulumi.Output<string> {
+  const account = new k8s.core.v1.ServiceAccount(
+    name,
+    {
+      metadata: { name, namespace, labels: labels(name, "service-account") },
+      automountServiceAccountToken: false,
+    },
+    { parent },
+  );
+  return account.metadata.name;
+}
+
 /** A writable directory for a container whose root file system is read-only. */
 export function scratch(
   name: string,

@@ -14,6 +14,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceAccount,
   serviceHost,
 } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
@@ -146,6 +147,7 @@ export class Redis extends pulumi.ComponentResource {
             spec: {
               ...restrictedPod,
               affinity: apart(name, args.separateNodes),
+              serviceAccountName: serviceAccount(this, name, namespace),
               containers: [
                 {
                   ...restrictedContainer,

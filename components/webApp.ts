@@ -4,13 +4,13 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import {
+  commonEnvironment,
   databaseEnvironment,
   databaseFiles,
+  environment,
   redisEnvironment,
   redisFiles,
-  type DatabaseBinding,
-  type RedisBinding,
-  type Variables,
+  type AppBindings,
 } from "./appConnections";
 import { allowOneEviction } from "./disruption";
 import {
@@ -21,38 +21,28 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceAccount,
   serviceHost,
   spread,
 } from "./podDefaults";
-import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
+import { secretsVolume, type StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
 
-export interface WebAppArgs {
+export interface WebAppArgs extends AppBindings {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** The app's image (`app/Dockerfile`). */
   readonly image: string;
-  /** `ENVIRONMENT` of the app. */
-  readonly environment: "development" | "production";
   /** Pods that serve requests. */
   readonly replicas: number;
   /** CPU and memory of each pod. */
   readonly resources: Resources;
-  /** Least severe level that is logged. */
-  readonly logLevel: string;
   /** Database connections that each pod keeps open. */
   readonly poolSize: number;
   /** Connections that a pod may open beyond that. */
   readonly poolOverflow: number;
-  readonly database: DatabaseBinding;
-  readonly redisCache: RedisBinding;
-  readonly redisQueue: RedisBinding;
-  /** Mounts the passwords. */
-  readonly secrets: SecretStore;
   /** Keys that access tokens are signed with: `{"active": kid, "keys": {kid: base64}}`. */
   readonly signingKeys: StoredSecret;
-  /** Keys that sensitive columns are encrypted with; the same shape, 32 bytes each. */
-  readonly fieldKeys: StoredSecret;
 }
 
 const name = "app";
@@ -98,6 +88,7 @@ export class WebApp extends pulumi.ComponentResource {
             metadata: { labels: metadata.labels },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, name, namespace),
               terminationGracePeriodSeconds: shutdownDelaySeconds + 30,
               topologySpreadConstraints: spread(name),
               containers: [
@@ -179,6 +170,7 @@ export class WebApp extends pulumi.ComponentResource {
             metadata: { labels: jobLabels },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, migrateName, namespace),
               restartPolicy: "Never",
               containers: [
                 {
@@ -205,14 +197,6 @@ export class WebApp extends pulumi.ComponentResource {
       { parent: this, customTimeouts: { create: "4m" } },
     );
   }
-}
-
-function environment(variables: Variables): k8s.types.input.core.v1.EnvVar[] {
-  return Object.entries(variables).map(([key, value]) => ({ name: key, value }));
-}
-
-function commonEnvironment(args: Pick<WebAppArgs, "environment" | "logLevel">): Variables {
-  return { ENVIRONMENT: args.environment, LOG_LEVEL: args.logLevel };
 }
 
 function probe(path: string): k8s.types.input.core.v1.Probe {

@@ -1,10 +1,11 @@
 /** The commands behind the Makefile. */
-import { currentCluster, kubectl } from "./cluster.ts";
+import { currentCluster } from "./cluster.ts";
 import { caPath } from "./identity.ts";
 import { showStatus } from "./status.ts";
 import { message, run, say, UserError } from "./system.ts";
 import { forward, showLogs } from "./observe.ts";
 import { runTests } from "./tests.ts";
+import { developmentToken } from "./token.ts";
 import { baseUrl, clean, dev, down, exportState, knownEngine, preview, up, wrapperDirectory } from "./up.ts";
 import { repository, requireStack } from "./stack.ts";
 
@@ -49,6 +50,8 @@ const commands: Readonly<Record<string, Command>> = {
   },
   test: () => runTests("test"),
   "test-engine": () => runTests("engine"),
+  // Only it needs the app's packages.
+  bench: async () => (await import("./bench/main.ts")).runBench(),
   "test-cluster": () => runTests("cluster"),
   chaos: () => runTests("chaos"),
 };
@@ -72,20 +75,7 @@ async function printToken(role = "", tenant = ""): Promise<void> {
       `ROLE is "${role}" and may be admin, editor or viewer; TENANT is "${tenant}" and may be any name: make token ROLE=editor TENANT=acme`,
     );
   }
-  const args = [
-    "exec",
-    "--namespace",
-    "app",
-    "deploy/app",
-    "--",
-    "node",
-    "/app/dist/cli/token.js",
-    "--role",
-    role,
-    "--tenant",
-    tenant,
-  ];
-  print(await kubectl(await currentCluster(), args));
+  print(await developmentToken(role, tenant));
 }
 
 async function main(name = "", ...args: string[]): Promise<number> {

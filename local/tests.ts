@@ -7,6 +7,7 @@ import { testTools } from "./debian.ts";
 import { caPath } from "./identity.ts";
 import { repository } from "./stack.ts";
 import { say } from "./system.ts";
+import { tlsScanner } from "./tlsScanner.ts";
 import { baseUrl, configure, prepare, withKubeconfig } from "./up.ts";
 
 type Suite = "test" | "engine" | "cluster" | "chaos";
@@ -54,6 +55,7 @@ async function stepsOf(suite: Suite): Promise<Step[]> {
     KUBE_CONTEXT: cluster.context,
     EDGE_URL: baseUrl,
     EDGE_CA: caPath(),
+    TLS_SCANNER_PYTHON: await tlsScanner(),
   };
   return [{ title: `${suite} tests`, command: vitest(suite, "--project", suite), env }];
 }

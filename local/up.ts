@@ -15,6 +15,7 @@ import {
   projectDirectory,
   pulumi,
   pulumiOutput,
+  repository,
   requireStack,
   type Engine,
 } from "./stack.ts";
@@ -167,13 +168,18 @@ export function clean(): Promise<void> {
   });
 }
 
-/** `make preview`: what an `up` would change. A stack of another cluster is compared with this machine's. */
+/**
+ * `make preview`: what an `up` would change, and whether the policy pack allows it. A stack of another cluster is compared
+ * with this machine's.
+ */
 export async function preview(name: string): Promise<number> {
   await requireStack(name);
   const world = withKubeconfig(await prepare());
   if (name === stack) await configure(world);
   else await prepareStack(world.engine, name, { "groundwork:cluster": { context: world.cluster.context } });
-  return pulumi(world.engine, ["preview", "--stack", name]);
+  const pack = join(repository, "policy");
+  const relaxed = name === stack ? ["--policy-pack-config", join(pack, "development.json")] : [];
+  return pulumi(world.engine, ["preview", "--stack", name, "--policy-pack", pack, ...relaxed]);
 }
 
 export function withKubeconfig<T extends { readonly engine: Engine; readonly cluster: Cluster }>(

@@ -1,9 +1,9 @@
 import { loadConfigOrExit } from "./config/load.ts";
 import { migrate } from "./db/migrations.ts";
-import { createLogger } from "./observability/logger.ts";
+import { createProcessLogger } from "./observability/logger.ts";
 
 const usage = "usage: migrate.js up [count] | down [count]";
-const logger = createLogger("info");
+const logger = createProcessLogger(process.env);
 const log = logger.child({ module: "migrate" });
 const [direction, count, ...rest] = process.argv.slice(2);
 

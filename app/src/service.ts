@@ -1,15 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { KeyStore } from "./auth/keyStore.ts";
-import { Tokens } from "./auth/tokens.ts";
-import { DocumentCache } from "./cache/documentCache.ts";
 import { createRedis } from "./cache/redis.ts";
-import type { Config } from "./config/config.ts";
+import type { Config } from "./config/settings.ts";
 import { checkMigrations, checkPostgres } from "./db/check.ts";
 import { Database } from "./db/database.ts";
 import { createPool } from "./db/pool.ts";
-import { DocumentRepository } from "./documents/repository.ts";
-import { documentRoutes } from "./documents/routes.ts";
+import { countDocuments } from "./documents/repository.ts";
+import { createFeatures } from "./features.ts";
 import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
@@ -30,12 +27,16 @@ const inFlightGraceSeconds = 20;
 export async function startService(config: Config, logger: Logger): Promise<Service> {
   const log = logger.child({ module: "service" });
   const metrics = new Metrics();
-  const database = new Database(config.database && createPool(config.database, logger), logger);
+  const queryDone = metrics.queryDone.bind(metrics);
+  const pool = config.database && createPool(config.database, logger, undefined, queryDone);
+  const database = new Database(pool, logger);
   metrics.watchPool(() => database.use());
   // Connections of their own: a pool that is used up by load must not look like a Postgres that is gone.
   const probePool = config.database && createPool(config.database, logger, { min: 1, max: 2 });
   const cacheRedis = config.cache && createRedis(config.cache, "cache", logger);
   const queueRedis = config.queue && createRedis(config.queue, "queue", logger);
+
+  const features = createFeatures({ config, logger, metrics, database, cacheRedis, queueRedis });
 
   const readiness = new Readiness(
     {
@@ -47,15 +48,17 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
         optional: true,
       },
       "redis-queue": { check: needing(queueRedis, "REDIS_QUEUE_URL", (redis) => redis.ping()) },
+      ...features.externalApis,
     },
     logger,
   );
-  const tokens = new Tokens(new KeyStore(config.jwt.keysFile, logger), config.jwt);
-  const cache = new DocumentCache(cacheRedis, config.cacheTtlSeconds, metrics, logger);
-  const routes = [documentRoutes(new DocumentRepository(database), cache)];
-  const app = createApp({ config, logger, metrics, readiness, tokens, routes });
+  if (probePool) {
+    metrics.watchKnowledge(() => countDocuments(probePool));
+  }
+  const app = createApp({ config, logger, metrics, readiness, ...features });
 
-  const http = await listen(app, config.port);
+  const { chat } = features;
+  const http = await listen(app, config.port, { upgrades: chat.sockets });
   const metricsHttp = await listen(serveMetrics(metrics), config.metricsPort);
   log.info({ port: http.port, metrics_port: metricsHttp.port }, "listening");
 
@@ -66,7 +69,9 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
       log.info({ delay_seconds: config.shutdownDelaySeconds }, "shutting down");
       readiness.shutDown();
       await sleep(config.shutdownDelaySeconds * 1000);
-      await http.close(inFlightGraceSeconds);
+      await chat.sockets.close();
+      // Answers end a little before the connections are cut off, so that their readers hear of it.
+      await Promise.all([http.close(inFlightGraceSeconds), chat.service.close(inFlightGraceSeconds - 2)]);
       await metricsHttp.close(0);
       cacheRedis?.disconnect();
       queueRedis?.disconnect();

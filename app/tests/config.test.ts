@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { purposeOf, readConfig } from "../src/config/config.ts";
+import { environmentTable } from "../src/config/environment.ts";
 import { sample } from "../src/config/sample.ts";
 import { type VariableName, variables } from "../src/config/variables.ts";
 import { writeKeyFile } from "./support/service.ts";
@@ -38,6 +39,31 @@ describe("the configuration", () => {
       cache: { host: "cache", port: 6379, tls: false },
       queue: { user: "app", host: "queue", port: 6379, tls: true },
     });
+  });
+
+  it("takes origins and the collector as they are written", () => {
+    const { config } = readConfig({
+      CORS_ORIGINS: "https://a.example, https://b.example:8443",
+      OTLP_TRACES_URL: "http://collector:4318/v1/traces",
+      TRACE_SAMPLE_RATIO: "0.25",
+    });
+    expect(config).toMatchObject({
+      corsOrigins: ["https://a.example", "https://b.example:8443"],
+      tracing: { url: "http://collector:4318/v1/traces", sampleRatio: 0.25 },
+    });
+    expect(readConfig({}).config).toMatchObject({
+      corsOrigins: [],
+      tracing: { url: undefined, sampleRatio: 0.1 },
+    });
+  });
+
+  it("refuses field keys of another size than AES-256 takes", async () => {
+    const path = join(await mkdtemp(join(tmpdir(), "secret-")), "field-keys.json");
+    await writeFile(path, JSON.stringify({ active: "k", keys: { k: Buffer.alloc(48).toString("base64") } }));
+    expect(readConfig({ JWT_KEYS_FILE: path }).config).toBeDefined();
+    const { config, problems } = readConfig({ FIELD_KEYS_FILE: path });
+    expect(config).toBeUndefined();
+    expect(JSON.stringify(problems)).toContain("exactly 32 bytes");
   });
 
   it("names every missing variable with its purpose, and the service starts without them", () => {
@@ -78,6 +104,45 @@ describe("the configuration", () => {
     ["REDIS_CACHE_URL", "http://cache"],
     ["REDIS_QUEUE_URL", "redis://:hunter2@queue"],
     ["JWT_KEYS_FILE", "/dev/null"],
+    ["USER_SESSION_TTL_SECONDS", "59"],
+    ["LDAP_URL", "http://directory"],
+    ["LDAP_URL", "ldaps://admin:hunter2@directory"],
+    ["LDAP_CA_FILE", "/dev/null"],
+    ["LDAP_USER_DN", "uid=ada,ou=people"],
+    ["LDAP_SEARCH_FILTER", "uid={username}"],
+    ["LDAP_BIND_PASSWORD_FILE", "/does/not/exist"],
+    ["LDAP_GROUP_ROLES", "hunter2"],
+    ["LDAP_GROUP_ROLES", "{}"],
+    ["LDAP_GROUP_ROLES", '{"cn=a":"owner"}'],
+    ["OIDC_ISSUER", "http://issuer.example"],
+    ["OIDC_ISSUER", "http://localhost.example"],
+    ["CORS_ORIGINS", "*"],
+    ["CORS_ORIGINS", "https://example.org/path"],
+    ["AI_URL", "ftp://ai"],
+    ["AI_URL", "https://user:hunter2@ai/v1"],
+    ["AI_KEYS_FILE", "/does/not/exist"],
+    ["AI_MAX_RETRIES", "11"],
+    ["CHAT_LIMIT_PER_MINUTE", "0"],
+    ["CORS_ORIGINS", "*"],
+    ["CORS_ORIGINS", "null"],
+    ["CORS_ORIGINS", "http://console.example.com"],
+    ["CORS_ORIGINS", "https://console.example.com/"],
+    ["CORS_ORIGINS", "https://console.example.com:443"],
+    ["CORS_ORIGINS", "https://*.example.com,"],
+    ["OTLP_TRACES_URL", "collector:4318"],
+    ["OTLP_TRACES_URL", "http://user:hunter2@collector:4318/v1/traces"],
+    ["TRACE_SAMPLE_RATIO", "1.1"],
+    ["TRACE_SAMPLE_RATIO", "-0"],
+    ["TRACE_SAMPLE_RATIO", "1e-3"],
+    ["FEEDS_FILE", "/dev/null"],
+    ["GENERATE_CONCURRENCY", "0"],
+    ["COLLECT_TIME_LIMIT_SECONDS", "1h"],
+    ["COLLECTION_SCHEDULE", "* * * * * *"],
+    ["COLLECTION_SCHEDULE", "60 * * * *"],
+    ["SUMMARIES_SCHEDULE", "*/0 * * * *"],
+    ["CLEAN_UP_SCHEDULE", "0 5-3 * * *"],
+    ["CLEAN_UP_SCHEDULE", "daily"],
+    ["SCHEDULE_TIME_ZONE", "Mars/Olympus"],
   ] as const)(
     "is refused for %s=%s even when nothing is required, without repeating the value",
     (name, value) => {
@@ -88,6 +153,56 @@ describe("the configuration", () => {
       expect(JSON.stringify(problems)).not.toContain("hunter2");
     },
   );
+
+  it("asks for what belongs together in signing in, and has it whole", () => {
+    const malformed = (env: Record<string, string>) =>
+      readConfig(env)
+        .problems.filter(({ problem }) => problem === "malformed")
+        .map(({ variable }) => variable);
+    const ldap = {
+      LDAP_URL: "ldaps://directory:636",
+      LDAP_TENANT: "acme",
+      LDAP_SEARCH_BASE: "ou=people",
+      LDAP_GROUP_ROLES: '{"cn=admins":"admin"}',
+    };
+    expect(malformed({ LDAP_URL: ldap.LDAP_URL })).toEqual([
+      "LDAP_TENANT",
+      "LDAP_USER_DN",
+      "LDAP_GROUP_ROLES",
+    ]);
+    expect(malformed({ ...ldap, LDAP_USER_DN: "uid={username},ou=people" })).toEqual(["LDAP_USER_DN"]);
+    expect(malformed({ ...ldap, LDAP_BIND_DN: "cn=reader" })).toEqual(["LDAP_BIND_PASSWORD_FILE"]);
+    expect(malformed({ OIDC_ISSUER: "https://issuer.example" })).toEqual(["OIDC_AUDIENCE"]);
+    const oidc = { OIDC_ISSUER: "https://issuer.example", OIDC_AUDIENCE: "api" };
+    expect(readConfig({ ...ldap, ...oidc }).config).toMatchObject({
+      ldap: {
+        url: "ldaps://directory:636",
+        tenant: "acme",
+        user: { base: "ou=people", filter: "(uid={username})" },
+        groupRoles: { "cn=admins": "admin" },
+      },
+      oidc: { issuer: "https://issuer.example", audience: "api", tenantClaim: "tenant", roleClaim: "role" },
+    });
+    expect(readConfig({}).config).toMatchObject({ ldap: undefined, oidc: undefined });
+  });
+
+  it.each([
+    ["not JSON", "{"],
+    ["a feed that is no web address", '{"acme": ["file:///etc/passwd"]}'],
+    ["a feed with a password", '{"acme": ["https://me:hunter2@example.com/"]}'],
+    ["one feed where a list is expected", '{"acme": "https://example.com/"}'],
+  ])("is refused for a FEEDS_FILE with %s", async (_, text) => {
+    const FEEDS_FILE = join(await mkdtemp(join(tmpdir(), "feeds-")), "feeds.json");
+    await writeFile(FEEDS_FILE, text);
+    const { config, problems } = readConfig({ FEEDS_FILE });
+    expect(config).toBeUndefined();
+    expect(JSON.stringify(problems)).not.toContain("hunter2");
+  });
+
+  it("takes schedules with steps, ranges and lists", () => {
+    const { config } = readConfig({ COLLECTION_SCHEDULE: "*/15 8-18,22 1,15 * 1-5" });
+    expect(config?.jobs.schedules.collection).toBe("*/15 8-18,22 1,15 * 1-5");
+  });
 
   it("lists malformed and missing variables together", () => {
     const { problems } = readConfig({ PORT: "x", LOG_LEVEL: "y" });
@@ -117,5 +232,11 @@ describe("the configuration", () => {
 
   it("has an up-to-date .env.sample", async () => {
     expect(await readFile(new URL("../.env.sample", import.meta.url), "utf8")).toBe(sample());
+  });
+
+  it("is listed whole in docs/environment.md, which is up to date", async () => {
+    const file = new URL("../../docs/environment.md", import.meta.url);
+    expect(await readFile(file, "utf8")).toBe(environmentTable());
+    expect(names.filter((name) => !environmentTable().includes(`| \`${name}\` |`))).toEqual([]);
   });
 });

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import type { PoolClient } from "pg";
 import { afterEach, beforeAll, describe, expect, inject, it } from "vitest";
-import type { DatabaseConfig } from "../src/config/config.ts";
+import type { DatabaseConfig } from "../src/config/settings.ts";
 import { Database } from "../src/db/database.ts";
 import { createPool } from "../src/db/pool.ts";
 import { ensureTenant } from "../src/db/tenants.ts";
@@ -40,6 +40,57 @@ const terminate = (pid: number | undefined) =>
 const addDocument = (client: PoolClient) =>
   client.query("insert into documents (title, content, created_by) values ('t', 'c', 'x')");
 const documents = async (client: PoolClient) => (await client.query("select 1 from documents")).rowCount;
+
+describe("a read in one round trip", () => {
+  const titles = (database: Database, tenantId: string, title: string) =>
+    database.readAsTenant<{ title: string }>(tenantId, "select title from documents where title = $1", [
+      title,
+    ]);
+
+  it("sees its tenant's rows and no other's, and leaves nothing of the tenant on the connection", async () => {
+    const database = openDatabase({ poolSize: 1, poolOverflow: 0 });
+    const title = randomUUID();
+    await database.asTenant(tenant, (client) =>
+      client.query("insert into documents (title, content, created_by) values ($1, '', 'x')", [title]),
+    );
+    expect(await titles(database, tenant, title)).toEqual([{ title }]);
+    expect(await titles(database, await newTenant(postgres, name), title)).toEqual([]);
+    const pool = createPool({ ...config, poolSize: 1, poolOverflow: 0 }, silentLogger);
+    const bare = new Database(pool, silentLogger);
+    open.push(bare);
+    expect(await titles(bare, tenant, title)).toHaveLength(1);
+    expect((await pool.query("select 1 from documents")).rowCount).toBe(0);
+  });
+
+  it("takes its values as values, whatever they hold", async () => {
+    const database = openDatabase();
+    const before = await database.asTenant(tenant, documents);
+    for (const title of [
+      "' or true --",
+      "\\' or true --",
+      "'; delete from documents; --",
+      "$1 $2 $&",
+      "日本'\"語",
+    ]) {
+      expect(await titles(database, tenant, title), title).toEqual([]);
+    }
+    expect(await database.asTenant(tenant, documents)).toBe(before);
+  });
+
+  it("is done again on a new connection when its own is lost, and answers 503 without a server", async () => {
+    const database = openDatabase({ poolSize: 1, poolOverflow: 0 });
+    await terminate(await database.asTenant(tenant, backendOf));
+    expect(await titles(database, tenant, "none")).toEqual([]);
+    const away = openDatabase({ port: 1 });
+    await expect(titles(away, tenant, "none")).rejects.toMatchObject({ status: 503 });
+  });
+
+  it("fails alone: the next one on its connection is served", async () => {
+    const database = openDatabase({ poolSize: 1, poolOverflow: 0 });
+    await expect(database.readAsTenant(tenant, "select nothing from nowhere", [])).rejects.toThrow("nowhere");
+    expect(await titles(database, tenant, "none")).toEqual([]);
+  });
+});
 
 describe("a transaction", () => {
   it("is done again on a new connection when its own is lost before the commit", async () => {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { DocumentSummary, StoredDocument } from "../src/documents/document.ts";
+import { conforming } from "./support/conformance.ts";
 import { asSuperuser, newDatabase } from "./support/postgres.ts";
 import { newTenant, startTestService, type TestService } from "./support/service.ts";
 
@@ -15,7 +16,9 @@ let tenant: string;
 let admin: string;
 beforeAll(async () => {
   database = await newDatabase(inject("postgres"));
-  service = await startTestService(inject("postgres"), database, inject("redis"), { bodyLimitKiB: 64 });
+  service = conforming(
+    await startTestService(inject("postgres"), database, inject("redis"), { bodyLimitKiB: 64 }),
+  );
   tenant = await newTenant(inject("postgres"), database);
   admin = await service.token("admin", tenant);
 });
@@ -112,7 +115,7 @@ describe("a document", () => {
       ),
       { numRuns: 60 },
     );
-  });
+  }, 60_000);
 });
 
 describe("the list", () => {

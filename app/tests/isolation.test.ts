@@ -80,6 +80,60 @@ describe("a tenant's documents", () => {
     await database.close();
   });
 
+  it("are not seen through a connection that went stale with its server, nor after it was replaced", async () => {
+    const pool = createPool(service.databaseConfig, silentLogger, { min: 1, max: 1 });
+    const database = new Database(pool, silentLogger);
+    let attempts = 0;
+    const seen = await database.asTenant(ours, async (client) => {
+      attempts++;
+      const found = await count(client);
+      if (attempts === 1) {
+        const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+        await asSuperuser(postgres, name, (other) =>
+          other.query("select pg_terminate_backend($1)", [rows[0]?.pid]),
+        );
+        await client.query("select 1");
+      }
+      return found;
+    });
+    expect([attempts, seen]).toEqual([2, 1]);
+    const next = await pool.connect();
+    expect(await count(next)).toBe(0);
+    next.release();
+    await asSuperuser(postgres, name, (other) =>
+      other.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app_user'"),
+    );
+    const theirCount = await database.asTenant(theirs, async (client) => {
+      const { rows } = await client.query("select 1 from documents where tenant_id <> $1", [theirs]);
+      return rows.length;
+    });
+    expect(theirCount).toBe(0);
+    await database.close();
+  });
+
+  it("are found by the owner's search only for the tenant of the transaction", async () => {
+    await asApp(async (client) => {
+      const search = async () => {
+        const found = await client.query(
+          "select * from search_documents('secret plan', 10, null, null, null)",
+        );
+        return found.rowCount;
+      };
+      expect(await search()).toBe(0);
+      await client.query("select set_config('app.current_tenant_id', $1, false)", [theirs]);
+      expect(await search()).toBe(0);
+      await client.query("select set_config('app.current_tenant_id', $1, false)", [ours]);
+      expect(await search()).toBe(1);
+    });
+    for (const role of ["app_readonly", "app_backup"]) {
+      await asRole(postgres, name, role, async (client) => {
+        await expect(
+          client.query("select * from search_documents('secret', 10, null, null, null)"),
+        ).rejects.toThrow("permission denied");
+      });
+    }
+  });
+
   it("cannot be named past the quoting of the tenant's id", async () => {
     const database = new Database(createPool(service.databaseConfig, silentLogger), silentLogger);
     const injected = `${theirs}', true); select set_config('app.current_tenant_id', '${ours}`;
@@ -108,9 +162,9 @@ describe("a tenant's documents", () => {
         "permission denied",
       );
     });
-    // Even where a grant would allow it, the policy does not: the owner is held by it too.
+    // Even where a grant would allow it, the policy does not: the owner, who may read all, is held by it too.
     await asRole(postgres, name, "app_owner", async (client) => {
-      expect(await count(client)).toBe(0);
+      expect((await client.query("update documents set title = 'x'")).rowCount).toBe(0);
       await client.query("select set_config('app.current_tenant_id', $1, false)", [theirs]);
       await expect(
         client.query(

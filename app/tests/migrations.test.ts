@@ -1,6 +1,7 @@
 import { expect, inject, it } from "vitest";
 import { migrate, migrationNames } from "../src/db/migrations.ts";
 import { silentLogger } from "./support/logs.ts";
+import { fillEmptyTables } from "./support/anyRow.ts";
 import { asSuperuser, databaseConfig, newDatabase } from "./support/postgres.ts";
 
 const postgres = inject("postgres");
@@ -23,6 +24,23 @@ async function schemaOf(database: string): Promise<unknown[]> {
   });
 }
 
+/** Every row of every table, by table, without the columns that are computed. */
+async function contentOf(database: string): Promise<Record<string, unknown[]>> {
+  return asSuperuser(postgres, database, async (client) => {
+    const tables = await client.query<{ name: string; columns: string }>(
+      `select relname as name, string_agg(format('%I', attname), ', ' order by attname) as columns
+       from pg_class join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
+       where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and relname <> 'pgmigrations'
+         and attgenerated = '' group by relname`,
+    );
+    const content: Record<string, unknown[]> = {};
+    for (const { name, columns } of tables.rows) {
+      content[name] = (await client.query(`select ${columns} from "${name}"`)).rows;
+    }
+    return content;
+  });
+}
+
 it("every migration runs up, down one by one to nothing, and up again to the same schema", async () => {
   const database = await newDatabase(postgres, { migrated: false });
   const config = await databaseConfig(postgres, database, "app_owner");
@@ -39,6 +57,32 @@ it("every migration runs up, down one by one to nothing, and up again to the sam
   expect(rest.filter((object) => String(object).startsWith("grant app_user"))).toEqual([]);
   expect(await migrate(config, silentLogger, "up")).toEqual(names);
   expect(await schemaOf(database)).toEqual(schema);
+});
+
+it("every migration, in order, goes back and forth with data in place, and keeps what earlier ones hold", async () => {
+  const database = await newDatabase(postgres, { migrated: false });
+  const config = await databaseConfig(postgres, database, "app_owner");
+  const names = await migrationNames();
+  const fill = () => asSuperuser(postgres, database, fillEmptyTables);
+  for (const name of names) {
+    const before = await contentOf(database);
+    expect(await migrate(config, silentLogger, "up", 1)).toEqual([name]);
+    await fill();
+    const schema = await schemaOf(database);
+    expect(await migrate(config, silentLogger, "down", 1), name).toEqual([name]);
+    expect(await contentOf(database), `after ${name} was undone`).toEqual(before);
+    expect(await migrate(config, silentLogger, "up", 1), name).toEqual([name]);
+    expect(await schemaOf(database), name).toEqual(schema);
+    await fill();
+  }
+  const content = await contentOf(database);
+  expect(Object.keys(content).length).toBeGreaterThan(2);
+  expect(Object.values(content).every((rows) => rows.length > 0)).toBe(true);
+  for (const name of names.toReversed()) {
+    expect(await migrate(config, silentLogger, "down")).toEqual([name]);
+  }
+  expect(await contentOf(database)).toEqual({});
+  expect(await migrate(config, silentLogger, "up")).toEqual(names);
 });
 
 it("two migrations at once wait for each other, and each is run once", async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { createRedis } from "../src/cache/redis.ts";
-import type { RedisConfig } from "../src/config/config.ts";
+import type { RedisConfig } from "../src/config/settings.ts";
 import { silentLogger } from "./support/logs.ts";
 import { eventually, freePort, type Running, start, stop } from "./support/processes.ts";
 

@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import { SignJWT } from "jose";
+import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from "jose";
 import { beforeEach, describe, expect, it } from "vitest";
 import { parseKeyFile, type SigningKeys } from "../src/auth/keyFile.ts";
 import { KeyStore } from "../src/auth/keyStore.ts";
@@ -77,6 +77,74 @@ describe("an access token", () => {
     const [, payload = ""] = (await tokens.sign(principal)).split(".");
     const header = encoded({ alg: "none", kid: "k1", typ: "at+jwt" });
     await expect(tokens.verify(`${header}.${payload}.`)).rejects.toMatchObject({ status: 401 });
+  });
+
+  it.each(["none", "None", "NONE", "nOnE"])(
+    "is refused with the algorithm %s and our signature",
+    async (alg) => {
+      const [, payload = "", signature = ""] = (await tokens.sign(principal)).split(".");
+      const header = encoded({ alg, kid: "k1", typ: "at+jwt" });
+      await expect(tokens.verify(`${header}.${payload}.${signature}`)).rejects.toMatchObject({ status: 401 });
+    },
+  );
+
+  it("is refused when a key pair of the caller's own signs it, even one that its header brings along", async () => {
+    const { privateKey, publicKey } = await generateKeyPair("RS256", { extractable: true });
+    const [, payload = ""] = (await tokens.sign(principal)).split(".");
+    const claims = JSON.parse(Buffer.from(payload, "base64url").toString()) as JWTPayload;
+    const jwk = await exportJWK(publicKey);
+    for (const extra of [
+      {},
+      { jwk },
+      { jku: "http://127.0.0.1:9/keys" },
+      { x5u: "http://127.0.0.1:9/cert" },
+    ]) {
+      const header = { alg: "RS256", kid: "k1", typ: "at+jwt", ...extra };
+      const token = await new SignJWT(claims).setProtectedHeader(header).sign(privateKey);
+      await expect(tokens.verify(token)).rejects.toMatchObject({ status: 401 });
+    }
+  });
+
+  it.each([
+    "",
+    "../../../../dev/null",
+    "/dev/null",
+    "k1' or '1'='1",
+    "k1\u0000",
+    "__proto__",
+    "constructor",
+    "toString",
+    "K1",
+    ["k1"],
+    { k1: 1 },
+    0,
+    null,
+  ])("is refused with the key id %j, signed with our key, an empty or a zero one", async (kid) => {
+    const { keys } = await keysOf(file);
+    const [, payload = ""] = (await tokens.sign(principal)).split(".");
+    const signed = `${encoded({ alg: "HS256", kid, typ: "at+jwt" })}.${payload}`;
+    for (const key of [keys.get("k1") ?? "", "", Buffer.alloc(32)]) {
+      const signature = createHmac("sha256", key).update(signed).digest("base64url");
+      await expect(tokens.verify(`${signed}.${signature}`)).rejects.toMatchObject({ status: 401 });
+    }
+  });
+
+  it.each([
+    { crit: ["exp"], exp: 1 },
+    { crit: ["b64"], b64: false },
+    { crit: ["unheard-of"], "unheard-of": true },
+    { crit: [] },
+    { alg: ["HS256"] },
+    { alg: "hs256" },
+    { typ: ["at+jwt"] },
+  ])("is refused with %j in its header, though our key signs it", async (extra) => {
+    const { keys } = await keysOf(file);
+    const [, payload = ""] = (await tokens.sign(principal)).split(".");
+    const signed = `${encoded({ alg: "HS256", kid: "k1", typ: "at+jwt", ...extra })}.${payload}`;
+    const signature = createHmac("sha256", keys.get("k1") ?? "")
+      .update(signed)
+      .digest("base64url");
+    await expect(tokens.verify(`${signed}.${signature}`)).rejects.toMatchObject({ status: 401 });
   });
 
   it("is refused when its claims were changed after signing", async () => {

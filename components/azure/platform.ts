@@ -1,138 +1,222 @@
 import { Provider } from "@pulumi/azure-native/provider";
-import * as authorization from "@pulumi/azure-native/authorization";
-import * as keyvault from "@pulumi/azure-native/keyvault";
-import * as managedidentity from "@pulumi/azure-native/managedidentity";
 import * as resources from "@pulumi/azure-native/resources";
-import * as storage from "@pulumi/azure-native/storage";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
 import type { BlobStore } from "../blobStore";
-import { serviceAccounts } from "../namespaces";
+import type { ClusterAccess } from "../cluster";
+import { PublicAddress, type PublicAddressArgs } from "./address";
+import { BackupStorage, type BackupStorageArgs } from "./backupStorage";
+import { AksCluster, type AksSettings } from "./cluster";
+import { WorkloadIdentities } from "./identities";
+import { AzureNetwork } from "./network";
+import { AzureObservability, type AzureObservabilityArgs } from "./observability";
+import { Registry } from "./registry";
+import { blobRoles, grant } from "./roles";
+import type { AzureAccess } from "./scope";
+import { Vault } from "./vault";
 
-export interface AzurePlatformArgs {
-  /** Region, such as `japaneast`. */
-  readonly location: string;
-  /** Entra tenant that vault and identities belong to. */
-  readonly tenantId: string;
-  /** OIDC issuer of the cluster, which vouches for its service accounts. */
-  readonly oidcIssuerUrl: string;
+/** Networks that are created, in CIDR notation. */
+export interface AzureRanges {
+  readonly vnet: string;
+  readonly nodes: string;
+  readonly endpoints: string;
+  readonly pods: string;
+  readonly services: string;
 }
 
-/** Fixed ids of Azure's built-in roles. */
-const builtInRoles = {
-  keyVaultSecretsUser: "4633458b-17de-408a-b874-0445c86b69e6",
-  storageBlobDataContributor: "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
-} as const;
+/** An existing cluster, as far as Azure's resources must know it. */
+export interface ExistingCluster {
+  /** OIDC issuer, which vouches for its service accounts. */
+  readonly oidcIssuerUrl: string;
+  /** Subnet of its network for private endpoints. */
+  readonly endpointSubnetId?: string | undefined;
+}
 
-/** The Azure side of a production stack: vault, backup storage, and the identity that pods reach both with. */
+export interface AzurePlatformArgs extends AzureAccess, Pick<PublicAddressArgs, "hosts"> {
+  readonly subscriptionId: string;
+  /** Entra tenant that vault, cluster and identities belong to. */
+  readonly tenantId: string;
+  /** Region, such as `japaneast`. */
+  readonly location: string;
+  /** First part of names that must be unique in the world. */
+  readonly prefix: string;
+  readonly cluster: "create" | "existing";
+  readonly existing?: ExistingCluster | undefined;
+  readonly ranges: AzureRanges;
+  readonly aks: AksSettings;
+  readonly registry: { readonly create: boolean; readonly untaggedDays: number };
+  readonly backups: Pick<
+    BackupStorageArgs,
+    "redundancy" | "immutableDays" | "immutabilityLocked" | "retentionDays"
+  >;
+  readonly logRetentionDays: number;
+  readonly budget?: AzureObservabilityArgs["budget"] | undefined;
+  readonly dnsZone?: PublicAddressArgs["dnsZone"] | undefined;
+}
+
+/** The Azure side of a production stack: network, cluster, registry, vault, backup storage, identities, logs, address. */
 export class AzurePlatform extends pulumi.ComponentResource {
-  /** Bound to the region and tenant; default providers are off. */
+  /** Bound to the subscription and tenant; default providers are off. */
   readonly provider: Provider;
   readonly resourceGroupName: pulumi.Output<string>;
+  readonly vaultId: pulumi.Output<string>;
   readonly vaultName: pulumi.Output<string>;
   readonly tenantId: string;
-  readonly clientId: pulumi.Output<string>;
+  readonly identities: WorkloadIdentities;
   /** Where backups are kept. */
   readonly backups: BlobStore;
+  /** How to reach the cluster that was created; absent when it existed. */
+  readonly cluster?: ClusterAccess;
+  /** Annotations of the edge's Service; none on an existing cluster, whose identity may not be allowed the address. */
+  readonly edgeAnnotations: Readonly<Record<string, pulumi.Input<string>>>;
 
   constructor(name: string, args: AzurePlatformArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:AzurePlatform", name, {}, opts);
-    const { location, tenantId } = args;
-    this.provider = new Provider("azure", { location, tenantId }, { parent: this });
+    const { subscriptionId, tenantId, location, prefix, access, allowlist } = args;
+    this.provider = new Provider("azure", { subscriptionId, tenantId, location }, { parent: this });
     const child = { parent: this, provider: this.provider };
-    const kept = { ...child, protect: true, retainOnDelete: true };
 
-    const group = new resources.ResourceGroup(name, { location }, kept);
+    const group = new resources.ResourceGroup(
+      name,
+      { location },
+      { ...child, protect: true, retainOnDelete: true },
+    );
     const resourceGroupName = group.name;
+    const scope = { resourceGroupName, location, subscriptionId };
     // A deleted vault keeps its name for its retention period, so the name must be new each time.
     const suffix = new random.RandomString(
       "vault-suffix",
       { length: 8, special: false, upper: false },
+      { parent: this },
+    ).result;
+
+    const created = args.cluster === "create";
+    const network = new AzureNetwork(
+      "azure-network",
+      {
+        ...scope,
+        ...(created && { ranges: args.ranges }),
+        ...(args.existing?.endpointSubnetId !== undefined && {
+          endpointSubnetId: args.existing.endpointSubnetId,
+        }),
+      },
       child,
     );
-    const vault = new keyvault.Vault(
+    const vault = new Vault(
       "vault",
-      {
-        vaultName: pulumi.interpolate`groundwork-${suffix.result}`,
-        resourceGroupName,
-        location,
-        properties: {
-          tenantId,
-          sku: { family: "A", name: "standard" },
-          enableRbacAuthorization: true,
-          enablePurgeProtection: true,
-          enableSoftDelete: true,
-          softDeleteRetentionInDays: 90,
-          networkAcls: { bypass: "AzureServices", defaultAction: "Deny" },
-        },
-      },
-      kept,
-    );
-    const account = new storage.StorageAccount(
-      "backups",
-      {
-        accountName: pulumi.interpolate`groundwork${suffix.result}`,
-        resourceGroupName,
-        location,
-        kind: "StorageV2",
-        sku: { name: "Standard_ZRS" },
-        allowBlobPublicAccess: false,
-        allowSharedKeyAccess: false,
-        enableHttpsTrafficOnly: true,
-        minimumTlsVersion: "TLS1_2",
-      },
-      kept,
-    );
-    const container = new storage.BlobContainer(
-      "dumps",
-      { accountName: account.name, resourceGroupName, containerName: "backups", publicAccess: "None" },
-      kept,
-    );
-    const identity = new managedidentity.UserAssignedIdentity(
-      "workloads",
-      { resourceGroupName, location },
+      { ...scope, access, allowlist, tenantId, network, vaultName: pulumi.interpolate`${prefix}-${suffix}` },
       child,
     );
-    // Azure refuses concurrent writes to the credentials of one identity, so each waits for the one before.
-    serviceAccounts.reduce<pulumi.Resource>(
-      (previous, serviceAccount) =>
-        new managedidentity.FederatedIdentityCredential(
-          serviceAccount.replace(":", "-"),
-          {
-            resourceGroupName,
-            resourceName: identity.name,
-            federatedIdentityCredentialResourceName: serviceAccount.replace(":", "-"),
-            issuer: args.oidcIssuerUrl,
-            subject: `system:serviceaccount:${serviceAccount}`,
-            audiences: ["api://AzureADTokenExchange"],
-          },
-          { ...child, dependsOn: [previous] },
-        ),
-      identity,
+    const accountName = pulumi.interpolate`${prefix}${suffix}`;
+    const storage = new BackupStorage(
+      "backups",
+      { ...scope, access, allowlist, ...args.backups, vault, network, accountName },
+      child,
     );
-    const grant = (role: keyof typeof builtInRoles, scope: pulumi.Output<string>) =>
-      new authorization.RoleAssignment(
-        role,
-        {
-          principalId: identity.principalId,
-          principalType: "ServicePrincipal",
-          roleDefinitionId: `/providers/Microsoft.Authorization/roleDefinitions/${builtInRoles[role]}`,
-          scope,
-        },
-        child,
-      );
-    grant("keyVaultSecretsUser", vault.id);
-    grant("storageBlobDataContributor", account.id);
+    const logs = new AzureObservability(
+      "azure-observability",
+      {
+        ...scope,
+        resourceGroupId: group.id,
+        logRetentionDays: args.logRetentionDays,
+        ...(args.budget && { budget: args.budget }),
+      },
+      child,
+    );
+    logs.log("vault", vault.id, { groups: ["audit", "allLogs"] });
+    logs.log("backups", pulumi.interpolate`${storage.accountId}/blobServices/default`, {
+      categories: ["StorageRead", "StorageWrite", "StorageDelete"],
+    });
+    const registry = args.registry.create
+      ? new Registry(
+          "registry",
+          {
+            ...scope,
+            access,
+            allowlist,
+            network,
+            registryName: accountName,
+            untaggedDays: args.registry.untaggedDays,
+          },
+          child,
+        )
+      : undefined;
+    if (registry)
+      logs.log("registry", registry.id, {
+        categories: ["ContainerRegistryRepositoryEvents", "ContainerRegistryLoginEvents"],
+      });
+
+    const address = created
+      ? new PublicAddress(
+          "edge-address",
+          { ...scope, hosts: args.hosts, ...(args.dnsZone && { dnsZone: args.dnsZone }) },
+          child,
+        )
+      : undefined;
+    const cluster =
+      network.nodesSubnetId && network.vnetId
+        ? new AksCluster(
+            `${prefix}-${pulumi.getStack()}`,
+            {
+              ...scope,
+              ...args.aks,
+              access,
+              allowlist,
+              tenantId,
+              nodesSubnetId: network.nodesSubnetId,
+              vnetId: network.vnetId,
+              podCidr: args.ranges.pods,
+              serviceCidr: args.ranges.services,
+            },
+            child,
+          )
+        : undefined;
+    if (cluster) {
+      logs.log("cluster", cluster.id, { categories: ["kube-audit-admin", "guard", "kube-apiserver"] });
+      this.cluster = { kubeconfig: cluster.kubeconfig, clusterIdentifier: cluster.id };
+      if (registry)
+        grant(
+          "cluster-registry",
+          { principalId: cluster.kubeletPrincipalId, role: "acrPull", scope: registry.id, subscriptionId },
+          child,
+        );
+      if (address)
+        grant(
+          "cluster-address",
+          {
+            principalId: cluster.principalId,
+            role: "networkContributor",
+            scope: address.id,
+            subscriptionId,
+          },
+          child,
+        );
+    }
+    this.identities = new WorkloadIdentities(
+      "identities",
+      { ...scope, oidcIssuerUrl: cluster?.oidcIssuerUrl ?? args.existing?.oidcIssuerUrl ?? "" },
+      child,
+    );
 
     this.resourceGroupName = resourceGroupName;
+    this.vaultId = vault.id;
     this.vaultName = vault.name;
     this.tenantId = tenantId;
-    this.clientId = identity.clientId;
+    this.edgeAnnotations = address?.serviceAnnotations ?? {};
     this.backups = {
-      endpoint: pulumi.interpolate`https://${account.name}.blob.core.windows.net`,
-      container: container.name,
-      access: { kind: "workloadIdentity", clientId: identity.clientId },
+      endpoint: storage.endpoint,
+      container: storage.container.name,
+      access: {
+        kind: "workloadIdentity",
+        clientId: (workload, namespace) => {
+          const role = blobRoles[workload];
+          if (!role) throw new Error(`workload "${workload}" has no role on the backups; see azure/roles.ts`);
+          const clientId = this.identities.clientId(workload, namespace);
+          this.identities.grant(workload, role, "backups", storage.container.id);
+          return clientId;
+        },
+      },
     };
     this.registerOutputs({ resourceGroupName, vaultName: this.vaultName });
   }

@@ -11,6 +11,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceAccount,
   serviceHost,
   spread,
 } from "../podDefaults";
@@ -101,6 +102,7 @@ export class Alertmanager extends pulumi.ComponentResource {
             metadata: { labels: metadata.labels, annotations: checksumAnnotation(files) },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, name, namespace),
               topologySpreadConstraints: spread(name),
               containers: [
                 {

@@ -10,6 +10,7 @@ import {
   scratch,
   secretsPath,
   selector,
+  serviceAccount,
   serviceHost,
 } from "../podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore";
@@ -74,6 +75,7 @@ export class Grafana extends pulumi.ComponentResource {
             metadata: { labels: metadata.labels, annotations: checksumAnnotation(files) },
             spec: {
               ...restrictedPod,
+              serviceAccountName: serviceAccount(this, name, namespace),
               containers: [
                 {
                   ...restrictedContainer,

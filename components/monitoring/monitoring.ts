@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { SecretStore, StoredSecret } from "../secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "../types";
 import { Alertmanager } from "./alertmanager";
+import { Blackbox, type ProbedEdge } from "./blackbox";
 import { Grafana } from "./grafana";
 import type { AlertNotifications } from "./notifications";
 import { Prometheus } from "./prometheus";
@@ -14,6 +15,14 @@ export interface MonitoringArgs {
   readonly secrets: SecretStore;
   /** Every workload that has metrics; monitoring's own are added. */
   readonly targets: readonly MetricsTarget[];
+  readonly blackbox: {
+    /** Image with blackbox_exporter 0.23 or newer. */
+    readonly image: string;
+    /** The edge, which is asked as users ask it. */
+    readonly edge: ProbedEdge;
+    /** CPU and memory of the pod; default 10 thousandths of a core and 32 MiB. */
+    readonly resources?: Resources;
+  };
   readonly prometheus: {
     /** Image with Prometheus 2.53 or newer. */
     readonly image: string;
@@ -33,7 +42,7 @@ export interface MonitoringArgs {
     readonly image: string;
     /** Pods; default 1. */
     readonly replicas?: number;
-    /** CPU and memory of each pod; default 20 thousandths of a core and 64 MiB. */
+    /** CPU and memory of each pod; default 20 thousandths of a core and 48 MiB. */
     readonly resources?: Resources;
     /** Where alerts are sent; default nowhere: they are seen in the web interface only. */
     readonly notifications?: AlertNotifications;
@@ -42,7 +51,7 @@ export interface MonitoringArgs {
   readonly grafana?: {
     /** Image with Grafana 11 or newer. */
     readonly image: string;
-    /** CPU and memory of the pod; default 50 thousandths of a core and 192 MiB. */
+    /** CPU and memory of the pod; default 50 thousandths of a core and 176 MiB. */
     readonly resources?: Resources;
   };
 }
@@ -63,12 +72,17 @@ export class Monitoring extends pulumi.ComponentResource {
       "alertmanager",
       {
         replicas: 1,
-        resources: { cpuMillis: 20, memoryMiB: 64 },
+        resources: { cpuMillis: 20, memoryMiB: 48 },
         notifications: {},
         ...args.alertmanager,
         namespace,
         secrets,
       },
+      child,
+    );
+    const blackbox = new Blackbox(
+      "blackbox",
+      { resources: { cpuMillis: 10, memoryMiB: 32 }, ...args.blackbox, namespace },
       child,
     );
     const prometheus = new Prometheus(
@@ -78,7 +92,11 @@ export class Monitoring extends pulumi.ComponentResource {
         resources: { cpuMillis: 100, memoryMiB: 256 },
         ...args.prometheus,
         namespace,
-        targets: [...args.targets, alertmanager.metrics],
+        scrapes: {
+          targets: [...args.targets, alertmanager.metrics],
+          prober: blackbox.endpoint,
+          probes: blackbox.probes,
+        },
         alertmanagers: alertmanager.members,
       },
       child,
@@ -89,7 +107,7 @@ export class Monitoring extends pulumi.ComponentResource {
       const { endpoint, adminPassword } = new Grafana(
         "grafana",
         {
-          resources: { cpuMillis: 50, memoryMiB: 192 },
+          resources: { cpuMillis: 50, memoryMiB: 176 },
           ...args.grafana,
           namespace,
           secrets,

@@ -1,6 +1,5 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { stringify } from "yaml";
 
 import { allowOneEviction } from "../disruption";
 import { checksumAnnotation, manifestFiles } from "../manifests";
@@ -13,7 +12,8 @@ import {
   serviceHost,
   spread,
 } from "../podDefaults";
-import type { Endpoint, MetricsTarget, Resources } from "../types";
+import type { Endpoint, Resources } from "../types";
+import { prometheusFiles, type Scrapes } from "./scrapes";
 
 export interface PrometheusArgs {
   /** Namespace to run in. */
@@ -30,8 +30,8 @@ export interface PrometheusArgs {
   readonly storageGiB: number;
   /** Keeps the volumes when the stack is destroyed. */
   readonly retainData: boolean;
-  /** What to scrape beside Prometheus itself. */
-  readonly targets: readonly MetricsTarget[];
+  /** What to scrape beside Prometheus itself and the nodes. */
+  readonly scrapes: Scrapes;
   /** Every single Alertmanager; alerts go to each of them. */
   readonly alertmanagers: readonly Endpoint[];
 }
@@ -53,7 +53,7 @@ export class Prometheus extends pulumi.ComponentResource {
     const child = { parent: this };
     const metadata = { name, namespace, labels: labels(name, "metrics") };
 
-    const config = prometheusFiles(args.targets, args.alertmanagers);
+    const config = prometheusFiles(args.scrapes, args.alertmanagers);
     const rules = manifestFiles("prometheus/rules");
     const configMap = new k8s.core.v1.ConfigMap(name, { metadata, data: config }, child);
     const rulesMap = new k8s.core.v1.ConfigMap(
@@ -61,6 +61,7 @@ export class Prometheus extends pulumi.ComponentResource {
       { metadata: { ...metadata, name: `${name}-rules` }, data: rules },
       child,
     );
+    const account = kubeletReader(this, metadata);
     const ports = [{ name: "http", port, targetPort: "http" }];
     const service = new k8s.core.v1.Service(
       name,
@@ -71,11 +72,7 @@ export class Prometheus extends pulumi.ComponentResource {
       membersName,
       {
         metadata: { ...metadata, name: membersName },
-        spec: {
-          clusterIP: "None",
-          selector: selector(name),
-          ports,
-        },
+        spec: { clusterIP: "None", selector: selector(name), ports },
       },
       child,
     );
@@ -100,6 +97,8 @@ export class Prometheus extends pulumi.ComponentResource {
             },
             spec: {
               ...restrictedPod,
+              serviceAccountName: account.metadata.name,
+              automountServiceAccountToken: true,
               // Time to write what is in memory to disk.
               terminationGracePeriodSeconds: 60,
               topologySpreadConstraints: spread(name),
@@ -164,37 +163,43 @@ export class Prometheus extends pulumi.ComponentResource {
     );
     allowOneEviction(this, metadata);
 
-    this.endpoint = {
-      host: serviceHost(service.metadata.name, namespace),
-      port,
-    };
+    this.endpoint = { host: serviceHost(service.metadata.name, namespace), port };
     this.registerOutputs({ endpoint: this.endpoint });
   }
 }
 
-/** `prometheus.yml` as it is in the repository, and beside it what to scrape and whom to tell. */
-export function prometheusFiles(
-  targets: readonly MetricsTarget[],
-  alertmanagers: readonly Endpoint[],
-): pulumi.Output<Record<string, string>> {
-  const scrapes = pulumi.all(
-    targets.map(({ host, ...rest }) => pulumi.output(host).apply((name) => scrape(name, rest))),
+/** The account that may find the nodes and read their metrics, and nothing else. */
+function kubeletReader(
+  parent: pulumi.Resource,
+  metadata: { readonly name: string; readonly namespace: pulumi.Output<string> },
+): k8s.core.v1.ServiceAccount {
+  const account = new k8s.core.v1.ServiceAccount(
+    name,
+    { metadata: { ...metadata, labels: labels(name, "metrics") }, automountServiceAccountToken: false },
+    { parent },
   );
-  const receivers = pulumi.all(alertmanagers.map(({ host, port }) => pulumi.interpolate`${host}:${port}`));
-  return pulumi.all([scrapes, receivers]).apply(([scrapeConfigs, addresses]): Record<string, string> => ({
-    ...manifestFiles("prometheus"),
-    "scrape-targets.yaml": stringify({ scrape_configs: scrapeConfigs }),
-    "alertmanagers.yaml": stringify([{ targets: addresses }]),
-  }));
-}
-
-/** Every pod behind a headless Service is an address of its name, so that all of them are scraped, not a random one. */
-function scrape(host: string, { job, port, path }: Omit<MetricsTarget, "host">): object {
-  return {
-    job_name: job,
-    metrics_path: path ?? "/metrics",
-    dns_sd_configs: [{ names: [host], type: "A", port, refresh_interval: "15s" }],
-  };
+  const clusterWide = { name: `groundwork-${name}`, labels: labels(name, "metrics") };
+  const role = new k8s.rbac.v1.ClusterRole(
+    name,
+    {
+      metadata: clusterWide,
+      rules: [
+        { apiGroups: [""], resources: ["nodes"], verbs: ["get", "list", "watch"] },
+        { apiGroups: [""], resources: ["nodes/metrics"], verbs: ["get"] },
+      ],
+    },
+    { parent },
+  );
+  new k8s.rbac.v1.ClusterRoleBinding(
+    name,
+    {
+      metadata: clusterWide,
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: role.metadata.name },
+      subjects: [{ kind: "ServiceAccount", name: account.metadata.name, namespace: metadata.namespace }],
+    },
+    { parent },
+  );
+  return account;
 }
 
 /** A fifth of the volume stays free for the write-ahead log and for compaction, which the size limit does not count. */

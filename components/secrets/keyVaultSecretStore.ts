@@ -3,22 +3,30 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import type { WorkloadIdentities } from "../azure/identities";
 import { labels } from "../podDefaults";
 import { secretsVolume, type SecretMountArgs, type SecretStore, type StoredSecret } from "./secretStore";
 
 export interface KeyVaultSecretStoreArgs {
   /** Resource group of the vault. */
   readonly resourceGroupName: pulumi.Input<string>;
+  /** Resource id of the vault. */
+  readonly vaultId: pulumi.Input<string>;
   /** Name of the vault. */
   readonly vaultName: pulumi.Input<string>;
   /** Entra tenant of the vault. */
   readonly tenantId: pulumi.Input<string>;
-  /** Client id of the managed identity that the pods' service account is federated with. */
-  readonly clientId: pulumi.Input<string>;
+  /** Who the workloads are to Azure. */
+  readonly identities: WorkloadIdentities;
 }
 
-/** Keeps secrets in Azure Key Vault; the Secrets Store CSI driver mounts them, so they never pass through etcd. */
+/**
+ * Keeps secrets in Azure Key Vault; the Secrets Store CSI driver mounts them, so they never pass through etcd. Each
+ * workload reads as its own identity, which may read the secrets that it mounts and no other.
+ */
 export class KeyVaultSecretStore extends pulumi.ComponentResource implements SecretStore {
+  readonly #kept = new Map<string, keyvault.Secret>();
+
   constructor(
     name: string,
     private readonly args: KeyVaultSecretStoreArgs,
@@ -37,16 +45,23 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
     if (value === undefined) return { name };
     const { resourceGroupName, vaultName } = this.args;
     const secretValue = pulumi.secret(value);
-    new keyvault.Secret(
+    const secret = new keyvault.Secret(
       name,
       { resourceGroupName, vaultName, secretName: name, properties: { value: secretValue } },
       { parent: this },
     );
+    this.#kept.set(name, secret);
     return { name, value: secretValue };
   }
 
   mount(name: string, { namespace, files }: SecretMountArgs): k8s.types.input.core.v1.Volume {
-    const { vaultName, tenantId, clientId } = this.args;
+    const { vaultId, vaultName, tenantId, identities } = this.args;
+    const clientId = identities.clientId(name, namespace);
+    for (const secretName of new Set(Object.values(files).map((secret) => secret.name))) {
+      const kept = this.#kept.get(secretName);
+      const scope = pulumi.interpolate`${vaultId}/secrets/${secretName}`;
+      identities.grant(name, "keyVaultSecretsUser", secretName, scope, kept && [kept]);
+    }
     const objects = Object.entries(files).map(
       ([file, { name: objectName }]) =>
         `  - |\n    objectName: ${objectName}\n    objectType: secret\n    objectAlias: ${file}`,

@@ -62,6 +62,8 @@ const standIns: readonly ImageSource[] = [
   { name: "azurite", context: standIn("azurite"), parents: { NODE_IMAGE: "node" }, expectedSeconds: 45 },
   { name: "prometheus", context: standIn("prometheus"), expectedSeconds: 30 },
   { name: "alertmanager", context: standIn("alertmanager"), expectedSeconds: 20 },
+  { name: "blackbox", context: standIn("blackbox"), expectedSeconds: 15 },
+  { name: "nginx-exporter", context: standIn("nginx-exporter"), expectedSeconds: 10 },
   { name: "redis", context: standIn("redis"), expectedSeconds: 10 },
   { name: "nginx", context: standIn("nginx"), expectedSeconds: 10 },
 ];

@@ -1,13 +1,15 @@
 import type { V1ServiceList } from "@kubernetes/client-node";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { get as plainGet, type IncomingMessage } from "node:http";
 import { connect as connectHttp2, constants } from "node:http2";
 import { isIP } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, type ConnectionOptions } from "node:tls";
+import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { ca, Client, edge, get } from "./support.ts";
+import { ca, Client, edge, environment, get } from "./support.ts";
 
 /** The protocol that a TLS handshake with the edge ended with. */
 async function handshake(options: ConnectionOptions): Promise<string | null> {
@@ -40,6 +42,15 @@ describe("TLS", () => {
     // The client's own library would not even offer it at its usual security level.
     const old = { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "DEFAULT:@SECLEVEL=0" } as const;
     await expect(handshake(old)).rejects.toMatchObject({ code: "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION" });
+  });
+
+  test("Mozilla's intermediate profile is met without a finding", async () => {
+    const target = `${edge.hostname}:${edge.port || "443"}`;
+    const profile = ["--mozilla_config", "intermediate", "--certinfo_ca_file", environment("EDGE_CA")];
+    const scan = promisify(execFile)(environment("TLS_SCANNER_PYTHON"), ["-m", "sslyze", ...profile, target]);
+    // A finding is also an exit status other than 0, which would throw.
+    const { stdout } = await scan;
+    expect(stdout.slice(stdout.indexOf("COMPLIANCE AGAINST"))).toContain(`${target}: OK - Compliant.`);
   });
 
   test("browsers are told to come by https only", async () => {

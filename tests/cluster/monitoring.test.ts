@@ -36,7 +36,10 @@ test("Prometheus reaches everything that it scrapes", async () => {
     expect(targets.filter(({ health }) => health !== "up")).toEqual([]);
     const jobs = new Set(targets.map(({ labels }) => labels.job));
     expect([...jobs]).toEqual(
-      expect.arrayContaining(["app", "postgres", "backup", "prometheus", "alertmanager"]),
+      expect.arrayContaining([
+        ...["edge", "app", "postgres", "backup", "prometheus", "alertmanager"],
+        ...["probe", "kubelet", "cadvisor"],
+      ]),
     );
   });
 });
@@ -49,7 +52,7 @@ test("every rule in the repository is loaded and can be evaluated", async () => 
     .flatMap((content) => ruleFile.parse(parse(content)).groups)
     .flatMap(({ rules }) => rules.map(({ alert, record }) => alert ?? record ?? ""));
   expect(written).toContain("Watchdog");
-  await waitFor("every rule evaluated", 60, async () => {
+  await waitFor("every rule evaluated", 90, async () => {
     const loaded = loadedShape
       .parse(await ask("prometheus", "/api/v1/rules"))
       .data.groups.flatMap(({ rules }) => rules);

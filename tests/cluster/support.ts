@@ -22,7 +22,8 @@ export const tenants = ["cluster-tests-1", "cluster-tests-2"] as const;
 const cluster = ["--kubeconfig", environment("KUBECONFIG"), "--context", environment("KUBE_CONTEXT")];
 const kubectlPath = await kubectlProgram();
 
-function environment(name: string): string {
+/** A variable that `make test-cluster` sets. */
+export function environment(name: string): string {
   const value = process.env[name];
   if (!value) throw new Error(`${name} is not set; \`make test-cluster\` sets it`);
   return value;

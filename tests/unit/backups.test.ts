@@ -17,7 +17,7 @@ const emulator: BlobStore = {
 const azure: BlobStore = {
   endpoint: "https://account.blob.core.windows.net",
   container: "backups",
-  access: { kind: "workloadIdentity", clientId: "client-1" },
+  access: { kind: "workloadIdentity", clientId: (workload) => `client-of-${workload}` },
 };
 
 function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
@@ -141,7 +141,7 @@ describe("Backups", () => {
     expect(at(cronJob, labels)).toMatchObject({ "azure.workload.identity/use": "true" });
     expect(at(cronJob, `${pod}.serviceAccountName`)).toBe("backup");
     expect(at(named(all, ":ServiceAccount", "backup"), "metadata.annotations")).toEqual({
-      "azure.workload.identity/client-id": "client-1",
+      "azure.workload.identity/client-id": "client-of-backup",
     });
     expect(JSON.stringify(ofType(all, ":Secret"))).not.toContain("azure-connection-string");
     expect(at(named(all, ":Deployment", "backup-exporter"), "spec.template.spec.volumes")).toHaveLength(2);

@@ -33,11 +33,19 @@ const production = {
   ),
   "groundwork:backups": development["groundwork:backups"],
   "groundwork:app": '{"replicas":3}',
+  "groundwork:workers": '{"replicas":2}',
   "groundwork:edge": '{"replicas":2}',
   "groundwork:postgres": '{"members":3,"maxConnections":200}',
   "groundwork:redis": '{"queue":{"members":3}}',
   "groundwork:secrets": '{"store":"keyVault"}',
-  "groundwork:azure": `{"location":"japaneast","tenantId":"00000000-0000-0000-0000-000000000000","oidcIssuerUrl":"https://issuer.example.com/"}`,
+  "groundwork:azure": JSON.stringify({
+    subscriptionId: "00000000-0000-0000-0000-000000000000",
+    tenantId: "00000000-0000-0000-0000-000000000000",
+    location: "japaneast",
+    access: "allowlist",
+    allowlist: ["203.0.113.0/24"],
+    existing: { oidcIssuerUrl: "https://issuer.example.com/" },
+  }),
 };
 const problems = (all: Record<string, string>, secrets: ReadonlySet<string> = secretKeys) =>
   readConfig(all, secrets).problems;
@@ -92,7 +100,7 @@ describe("the stack's configuration", () => {
 
   test("refuses more app connections than the database accepts, and says how many it needs", () => {
     const found = problems({ ...development, "groundwork:app": '{"replicas":4}' });
-    expect(found).toEqual([expect.stringMatching(/maxConnections: 100 is too few .* raise it to 138/)]);
+    expect(found).toEqual([expect.stringMatching(/maxConnections: 100 is too few .* raise it to 155/)]);
   });
 
   test("asks for the images that have no upstream", () => {
@@ -108,6 +116,11 @@ describe("the stack's configuration", () => {
       "production runs images by digest",
     ],
     ["one app pod", { "groundwork:app": '{"replicas":1}' }, "app.replicas: production needs at least 2"],
+    [
+      "one worker",
+      { "groundwork:workers": '{"replicas":1}' },
+      "workers.replicas: production needs at least 2",
+    ],
     [
       "one database member",
       { "groundwork:postgres": '{"members":1,"maxConnections":200}' },

@@ -15,7 +15,10 @@ export async function register(program: () => unknown): Promise<Registered[]> {
   const registered: Registered[] = [];
   await pulumi.runtime.setMocks(
     {
-      call: ({ inputs }) => inputs as Record<string, unknown>,
+      call: ({ token, inputs }) =>
+        token.endsWith(":listManagedClusterUserCredentials")
+          ? { kubeconfigs: [{ name: "user", value: Buffer.from("kind: Config").toString("base64") }] }
+          : (inputs as Record<string, unknown>),
       newResource: ({ type, name, inputs, custom }) => {
         if (custom) registered.push({ type, name, inputs: unwrapped(inputs) as Record<string, unknown> });
         return { id: `${name}-id`, state: { ...(inputs as object), ...generated(type, name) } };
@@ -41,7 +44,15 @@ function unwrapped(value: unknown): unknown {
 /** What the provider would have made up. */
 function generated(type: string, name: string): Record<string, unknown> {
   if (type.startsWith("random:")) return { result: `generated-${name}`, base64: `generated-${name}` };
-  if (type.startsWith("azure-native:")) return { name };
+  if (type.startsWith("azure-native:")) {
+    return {
+      name,
+      clientId: `client-of-${name}`,
+      principalId: `principal-of-${name}`,
+      oidcIssuerProfile: { issuerURL: "https://issuer.example.com/" },
+      identityProfile: { kubeletidentity: { objectId: "principal-of-kubelet" } },
+    };
+  }
   return {};
 }
 

@@ -37,6 +37,14 @@ const monitoring = (
       namespace: pulumi.output("monitoring"),
       secrets,
       targets: [{ job: "app", host: "app-metrics.app.svc.cluster.local", port: 9464 }],
+      blackbox: {
+        image: "blackbox:1",
+        edge: {
+          endpoint: { host: "edge.edge.svc.cluster.local", port: 443 },
+          host: "api.example.com",
+          caPem: pulumi.output("the authority"),
+        },
+      },
       prometheus: { image: "prometheus:1", retentionDays: 15, storageGiB: 2, retainData: false },
       alertmanager: { image: "alertmanager:1" },
       ...changes(secrets),
@@ -71,9 +79,9 @@ describe("Monitoring", () => {
       workloads()
         .map(({ name }) => name)
         .sort(),
-    ).toEqual(["alertmanager", "prometheus"]);
+    ).toEqual(["alertmanager", "blackbox", "prometheus"]);
     const complete = await monitoring(() => ({ grafana: { image: "grafana:1" } }));
-    expect(ofType(complete, ":Deployment").map(({ name }) => name)).toEqual(["grafana"]);
+    expect(ofType(complete, ":Deployment").map(({ name }) => name)).toEqual(["blackbox", "grafana"]);
   });
 
   test("runs every part as a restricted pod with probes, and within 512 MiB", async () => {
@@ -82,7 +90,7 @@ describe("Monitoring", () => {
     for (const workload of workloads()) {
       const pod = at(workload, "spec.template.spec");
       expect(pod).toMatchObject({
-        automountServiceAccountToken: false,
+        automountServiceAccountToken: workload.name === "prometheus",
         securityContext: { runAsNonRoot: true },
       });
       const container = at(workload, "spec.template.spec.containers.0") as Record<string, unknown>;
@@ -97,27 +105,64 @@ describe("Monitoring", () => {
         at(workload, "spec.template.spec.containers.0.resources.requests.memory") as string,
       );
     }
-    expect(workloads()).toHaveLength(3);
+    expect(workloads()).toHaveLength(4);
     expect(memoryMiB).toBeLessThanOrEqual(512);
   });
 
   test("scrapes every pod behind each target's headless Service", () => {
-    expect(parse(files(resources, "prometheus")["scrape-targets.yaml"] ?? "")).toMatchObject({
-      scrape_configs: [
-        {
-          job_name: "app",
-          metrics_path: "/metrics",
-          dns_sd_configs: [{ names: ["app-metrics.app.svc.cluster.local"], type: "A", port: 9464 }],
-        },
-        {
-          job_name: "alertmanager",
-          dns_sd_configs: [{ names: ["alertmanager-members.monitoring.svc.cluster.local"], port: 9093 }],
-        },
-      ],
-    });
+    const { scrape_configs } = parse(files(resources, "prometheus")["scrape-targets.yaml"] ?? "") as {
+      scrape_configs: object[];
+    };
+    expect(scrape_configs.slice(0, 2)).toMatchObject([
+      {
+        job_name: "app",
+        metrics_path: "/metrics",
+        dns_sd_configs: [{ names: ["app-metrics.app.svc.cluster.local"], type: "A", port: 9464 }],
+      },
+      {
+        job_name: "alertmanager",
+        dns_sd_configs: [{ names: ["alertmanager-members.monitoring.svc.cluster.local"], port: 9093 }],
+      },
+    ]);
     for (const name of ["prometheus-members", "alertmanager-members"]) {
       expect(at(named(resources, ":Service", name), "spec.clusterIP")).toBe("None");
     }
+  });
+
+  test("has our own client ask through the edge every 15 s, by the name and the authority that users know", () => {
+    const { scrape_configs } = parse(files(resources, "prometheus")["scrape-targets.yaml"] ?? "") as {
+      scrape_configs: { job_name: string }[];
+    };
+    const labels = (probe: string, path: string) => ({
+      probe,
+      __param_module: probe,
+      __param_target: `https://edge.edge.svc.cluster.local:443${path}`,
+    });
+    const targets = ["blackbox.monitoring.svc.cluster.local:9115"];
+    expect(scrape_configs.find(({ job_name }) => job_name === "probe")).toMatchObject({
+      metrics_path: "/probe",
+      scrape_interval: "15s",
+      static_configs: [
+        { targets, labels: labels("ready", "/ready") },
+        { targets, labels: labels("refusal", "/api/v1/documents") },
+      ],
+    });
+    const { "blackbox.yml": config, "ca.pem": authority } = files(resources, "blackbox");
+    expect(authority).toBe("the authority");
+    const { modules } = parse(config ?? "") as { modules: Record<string, unknown> };
+    const tls = { server_name: "api.example.com", ca_file: "/etc/groundwork/blackbox/ca.pem" };
+    const http = { fail_if_not_ssl: true, headers: { Host: "api.example.com" }, tls_config: tls };
+    expect(modules).toMatchObject({
+      ready: { http: { ...http, valid_status_codes: [200] } },
+      refusal: { http: { ...http, valid_status_codes: [401] } },
+    });
+  });
+
+  test("reads the kubelets with an account that may do nothing else", () => {
+    expect(at(ofType(resources, ":ClusterRole")[0], "rules")).toEqual([
+      { apiGroups: [""], resources: ["nodes"], verbs: ["get", "list", "watch"] },
+      { apiGroups: [""], resources: ["nodes/metrics"], verbs: ["get"] },
+    ]);
   });
 
   test("bounds what Prometheus keeps by time, and by less than its volume", () => {
@@ -194,12 +239,18 @@ describe("Monitoring", () => {
   });
 
   test("renders what promtool accepts, with rules and targets in place", () => {
+    const account = written({ token: "a token", "ca.crt": "" });
     const path = written(files(resources, "prometheus"));
+    const targets = readFileSync(join(path, "scrape-targets.yaml"), "utf8");
+    writeFileSync(
+      join(path, "scrape-targets.yaml"),
+      targets.replaceAll("/var/run/secrets/kubernetes.io/serviceaccount", account),
+    );
     mkdirSync(join(path, "rules"));
     for (const [name, text] of Object.entries(files(resources, "prometheus-rules")))
       writeFileSync(join(path, "rules", name), text);
     const { passed, output } = runTool("promtool", ["check", "config", join(path, "prometheus.yml")]);
-    expect(output).toContain("3 rule files found");
+    expect(output).toContain(`${yamlFiles("prometheus/rules").length} rule files found`);
     expect(passed, output).toBe(true);
   });
 });
@@ -233,6 +284,8 @@ describe("notifications", () => {
   test.each([
     { receiver: "on-call", labels: ["severity=critical"] },
     { receiver: "team", labels: ["severity=warning"] },
+    { receiver: "on-call", labels: ["alertname=HealthFailing", "severity=critical", "signal=health"] },
+    { receiver: "team", labels: ["alertname=HighErrorRate", "severity=warning", "signal=errors"] },
     { receiver: "dead-mans-switch", labels: ["alertname=Watchdog", "severity=none"] },
   ])("go to $receiver for $labels", ({ receiver, labels }) => {
     const path = written(alertmanagerFiles(all, "/run/secrets/groundwork"));
@@ -295,10 +348,14 @@ const rules = yamlFiles("prometheus/rules").flatMap((path) =>
 const alerts = rules.flatMap(({ alert, ...rest }) => (alert === undefined ? [] : [{ alert, ...rest }]));
 
 describe("alert rules", () => {
-  test.each(yamlFiles("prometheus/tests"))("fire when they should and only then: %s", (path) => {
-    const { passed, output } = runTool("promtool", ["test", "rules", path]);
-    expect(passed, output).toBe(true);
-  });
+  test.each(yamlFiles("prometheus/tests"))(
+    "fire when they should and only then: %s",
+    (path) => {
+      const { passed, output } = runTool("promtool", ["test", "rules", path]);
+      expect(passed, output).toBe(true);
+    },
+    30_000,
+  );
 
   test.each(alerts)("$alert is tested both firing and not firing", ({ alert }) => {
     const cases = yamlFiles("prometheus/tests").flatMap((path) => {

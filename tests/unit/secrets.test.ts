@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 
+import { WorkloadIdentities } from "../../components/azure/identities";
 import { KeyVaultSecretStore } from "../../components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
 import { at, ofType, register } from "./mocks";
@@ -32,10 +33,17 @@ describe("the secret stores", () => {
     const resources = await register(() => {
       const store = new KeyVaultSecretStore("secrets", {
         resourceGroupName: "group",
+        vaultId: "/vaults/vault",
         vaultName: "vault",
         tenantId: "tenant",
-        clientId: "client",
+        identities: new WorkloadIdentities("identities", {
+          resourceGroupName: "group",
+          location: "japaneast",
+          subscriptionId: "subscription",
+          oidcIssuerUrl: "https://issuer.example.com/",
+        }),
       });
+      store.generate("other");
       const volume = store.mount("app", {
         namespace: "app",
         files: { "database-password": store.generate("db") },
@@ -44,9 +52,21 @@ describe("the secret stores", () => {
         expect(resolved).toMatchObject({ csi: { driver: "secrets-store.csi.k8s.io", readOnly: true } });
       });
     });
-    expect(ofType(resources, ":Secret").map(({ type }) => type)).toEqual(["azure-native:keyvault:Secret"]);
+    expect(ofType(resources, ":Secret").map(({ type }) => type)).toEqual([
+      "azure-native:keyvault:Secret",
+      "azure-native:keyvault:Secret",
+    ]);
+    expect(ofType(resources, ":RoleAssignment").map((role) => at(role, "scope"))).toEqual([
+      "/vaults/vault/secrets/db",
+    ]);
+    expect(at(ofType(resources, ":FederatedIdentityCredential")[0], "subject")).toBe(
+      "system:serviceaccount:app:app",
+    );
     const providerClass = resources.find(({ type }) => type.endsWith(":SecretProviderClass"));
-    expect(at(providerClass, "spec.parameters")).toMatchObject({ keyvaultName: "vault", clientID: "client" });
+    expect(at(providerClass, "spec.parameters")).toMatchObject({
+      keyvaultName: "vault",
+      clientID: "client-of-workload-app",
+    });
     expect(JSON.stringify(providerClass)).not.toContain("generated-");
     expect(at(providerClass, "spec.parameters.objects")).toContain("objectAlias: database-password");
   });

@@ -90,9 +90,9 @@ describe.each([
     }
   });
 
-  test("mounts an API token in Postgres' pods only", () => {
+  test("mounts an API token only where one is used", () => {
     const withToken = podsOf(resources).filter(({ spec }) => spec.automountServiceAccountToken !== false);
-    expect(withToken.map(({ name: pod }) => pod)).toEqual(["postgres"]);
+    expect(withToken.map(({ name: pod }) => pod)).toEqual(["postgres", "prometheus"]);
   });
 
   test("names every workload in the flows, in the namespace that it runs in", () => {

@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { errors, jwtVerify, SignJWT } from "jose";
+import { decodeJwt, errors, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
-import type { JwtConfig } from "../config/config.ts";
-import { unauthorized } from "../http/problem.ts";
+import type { JwtConfig } from "../config/settings.ts";
+import { Unavailable, unauthorized } from "../http/problem.ts";
 import type { KeyStore } from "./keyStore.ts";
+import type { OidcIssuer } from "./oidc.ts";
 import { roles } from "./rules.ts";
 
 /** Who is asking, as the access token says. */
@@ -16,19 +17,22 @@ export interface Principal {
 /** RFC 9068's type for access tokens keeps other tokens signed with the same keys from passing for one. */
 const tokenType = "at+jwt";
 const algorithm = "HS256";
-const lifetimeSeconds = 15 * 60;
+/** Long enough to spare most requests a refresh, short enough to wait for after a user was disabled. */
+export const accessTokenSeconds = 15 * 60;
 const clockToleranceSeconds = 5;
 
 const claims = z.object({ sub: z.string().min(1), role: z.enum(roles), tenant_id: z.uuid() });
 
-/** Signs access tokens with the active key and verifies those of every key in the file. */
+/** Signs access tokens with the active key; verifies those of every key in the file, and of the OIDC issuer if any. */
 export class Tokens {
   readonly #keys: KeyStore;
   readonly #config: JwtConfig;
+  readonly #oidc: OidcIssuer | undefined;
 
-  constructor(keys: KeyStore, config: JwtConfig) {
+  constructor(keys: KeyStore, config: JwtConfig, oidc?: OidcIssuer) {
     this.#keys = keys;
     this.#config = config;
+    this.#oidc = oidc;
   }
 
   async sign({ subject, role, tenantId }: Principal): Promise<string> {
@@ -43,40 +47,50 @@ export class Tokens {
       .setIssuer(this.#config.issuer)
       .setAudience(this.#config.audience)
       .setIssuedAt()
-      .setExpirationTime(`${lifetimeSeconds}s`)
+      .setExpirationTime(`${accessTokenSeconds}s`)
       .setJti(randomUUID())
       .sign(key);
   }
 
-  /** @throws a 401 problem for whatever is not a token of ours, valid now. */
+  /** @throws a 401 problem for whatever is not a token of ours or the OIDC issuer's, valid now; Unavailable. */
   async verify(token: string): Promise<Principal> {
-    const { keys } = await this.#keys.current();
     try {
-      const { payload } = await jwtVerify(
-        token,
-        ({ kid }) => {
-          const key = kid === undefined ? undefined : keys.get(kid);
-          if (!key) {
-            throw new errors.JWKSNoMatchingKey();
-          }
-          return key;
-        },
-        {
-          algorithms: [algorithm],
-          typ: tokenType,
-          issuer: this.#config.issuer,
-          audience: this.#config.audience,
-          requiredClaims: ["exp", "iat"],
-          maxTokenAge: lifetimeSeconds,
-          clockTolerance: clockToleranceSeconds,
-        },
-      );
-      const { sub, role, tenant_id } = claims.parse(payload);
-      return { subject: sub, role, tenantId: tenant_id };
+      // Unverified as yet, the issuer only decides who verifies: each with its own keys, algorithms and issuer.
+      return this.#oidc && decodeJwt(token).iss === this.#oidc.issuer
+        ? await this.#oidc.verify(token)
+        : await this.#verifyOurs(token);
     } catch (error) {
+      if (error instanceof Unavailable) {
+        throw error;
+      }
       throw unauthorized(
         error instanceof errors.JWTExpired ? "the token has expired" : "the token is not valid",
       );
     }
+  }
+
+  async #verifyOurs(token: string): Promise<Principal> {
+    const { keys } = await this.#keys.current();
+    const { payload } = await jwtVerify(
+      token,
+      ({ kid }) => {
+        const key = kid === undefined ? undefined : keys.get(kid);
+        if (!key) {
+          throw new errors.JWKSNoMatchingKey();
+        }
+        return key;
+      },
+      {
+        algorithms: [algorithm],
+        typ: tokenType,
+        issuer: this.#config.issuer,
+        audience: this.#config.audience,
+        requiredClaims: ["exp", "iat"],
+        maxTokenAge: accessTokenSeconds,
+        clockTolerance: clockToleranceSeconds,
+      },
+    );
+    const { sub, role, tenant_id } = claims.parse(payload);
+    return { subject: sub, role, tenantId: tenant_id };
   }
 }

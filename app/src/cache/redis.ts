@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
+import { SpanKind } from "@opentelemetry/api";
 import { Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "pino";
-import type { RedisConfig } from "../config/config.ts";
+import type { RedisConfig } from "../config/settings.ts";
+import { isRecording, traced } from "../observability/tracing.ts";
 
 /** Where and as whom to connect; over TLS only to a server whose certificate bears the name, signed by the CA. */
 export function connectionOptions(config: RedisConfig) {
@@ -34,28 +36,45 @@ function sentinelOptions(config: RedisConfig, trust: { ca?: string }) {
   } satisfies RedisOptions;
 }
 
+interface RedisClientOptions {
+  /** Commands may wait for work, and for Redis to be back: what BullMQ's workers need. */
+  blocking?: boolean;
+}
+
 /**
- * A client that fails at once while Redis is away instead of queueing, and reconnects for ever in the background. The
- * password is read again for every new connection.
+ * A client that, unless it is `blocking`, fails at once while Redis is away instead of queueing; it reconnects for ever
+ * in the background. The password is read again for every new connection, also by its duplicates.
  */
-export function createRedis(config: RedisConfig, name: string, logger: Logger): Redis {
+export function createRedis(
+  config: RedisConfig,
+  name: string,
+  logger: Logger,
+  { blocking = false }: RedisClientOptions = {},
+): Redis {
   const log = logger.child({ module: "redis" });
   const redis: Redis = new Redis({
     ...connectionOptions(config),
     connectionName: `groundwork-app-${name}`,
     keepAlive: 10_000,
     connectTimeout: 1000,
-    commandTimeout: 2000,
-    // A server that is gone with its connections left open says nothing; this closes ours, and another is asked for.
-    socketTimeout: 2500,
-    enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    retryStrategy: (attempt) => {
-      redis.options.password = readPassword(config);
+    ...(blocking
+      ? { maxRetriesPerRequest: null }
+      : {
+          maxRetriesPerRequest: 0,
+          commandTimeout: 2000,
+          enableOfflineQueue: false,
+          // A server that is gone with its connections left open says nothing; this closes ours, and another is asked
+          // for. BullMQ does the same for those that wait for work.
+          socketTimeout: 2500,
+        }),
+    // Called on the options of the client itself: a duplicate has options of its own.
+    retryStrategy(this: RedisOptions, attempt: number) {
+      this.password = readPassword(config);
       return Math.min(100 * attempt, 1000);
     },
   });
+  traceCommands(redis);
   let lost = false;
   redis.on("ready", () => {
     lost = false;
@@ -69,6 +88,19 @@ export function createRedis(config: RedisConfig, name: string, logger: Logger): 
     }
   });
   return redis;
+}
+
+/** A span for each command of a request that is being recorded. Every command passes here; keys are not told. */
+function traceCommands(redis: Redis): void {
+  const send = redis.sendCommand.bind(redis);
+  redis.sendCommand = (command, stream) => {
+    if (!isRecording()) {
+      return send(command, stream);
+    }
+    const name = command.name.toUpperCase();
+    const attributes = { "db.system.name": "redis", "db.operation.name": name };
+    return traced(name, { kind: SpanKind.CLIENT, attributes }, async () => await send(command, stream));
+  };
 }
 
 /** A file that is gone for a moment (being replaced) is no reason to fail: the next attempt reads it again. */

@@ -5,7 +5,7 @@ import { Tokens } from "../auth/tokens.ts";
 import { readConfig } from "../config/config.ts";
 import { Database } from "../db/database.ts";
 import { createPool } from "../db/pool.ts";
-import { ensureTenant } from "../db/tenants.ts";
+import { ensureTenant, tenantName } from "../db/tenants.ts";
 import { createLogger } from "../observability/logger.ts";
 
 // Prints a bearer token for trying things out. Only the token goes to standard output, so that it can be piped.
@@ -51,8 +51,9 @@ function readArguments(): { role: Role; tenant: string } {
   if (!role) {
     throw new Error(`--role must be one of ${roles.join(", ")}\n${usage}`);
   }
-  if (!values.tenant || !/^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,62}$/u.test(values.tenant)) {
+  const tenant = tenantName.safeParse(values.tenant);
+  if (!tenant.success) {
     throw new Error(`--tenant must be a name of 1 to 63 letters, digits, spaces, dots, dashes\n${usage}`);
   }
-  return { role, tenant: values.tenant };
+  return { role, tenant: tenant.data };
 }

@@ -1,51 +1,8 @@
 import { z } from "zod";
-import type { SentinelAddress } from "./formats.ts";
-import { type DatabaseAddress, type RedisAddress, type VariableName, variables } from "./variables.ts";
-
-export interface DatabaseConfig extends DatabaseAddress {
-  passwordFile: string | undefined;
-  /** Authority that the server's certificate is checked against; undefined: the connection is not encrypted. */
-  caFile: string | undefined;
-  /** Connections kept open. */
-  poolSize: number;
-  /** Connections beyond `poolSize` that load may open. */
-  poolOverflow: number;
-  acquireTimeoutSeconds: number;
-  statementTimeoutSeconds: number;
-}
-
-export interface RedisConfig extends RedisAddress {
-  /** Where the primary's name is asked for; empty: `host` and `port` are it. */
-  sentinels: SentinelAddress[];
-  passwordFile: string | undefined;
-  /** Authority that the server's certificate is checked against; undefined: those that the system trusts. */
-  caFile: string | undefined;
-}
-
-export interface JwtConfig {
-  keysFile: string | undefined;
-  issuer: string;
-  audience: string;
-}
-
-export interface Config {
-  environment: "development" | "test" | "production";
-  logLevel: "debug" | "info" | "warn" | "error";
-  port: number;
-  metricsPort: number;
-  trustedProxies: string[];
-  bodyLimitKiB: number;
-  shutdownDelaySeconds: number;
-  /** Undefined while DATABASE_URL is missing: everything that needs it answers 503. */
-  database: DatabaseConfig | undefined;
-  /** Undefined while REDIS_CACHE_URL is missing: every read goes to Postgres. */
-  cache: RedisConfig | undefined;
-  cacheTtlSeconds: number;
-  queue: RedisConfig | undefined;
-  jwt: JwtConfig;
-  /** Keys of the encrypted columns. */
-  fieldKeysFile: string | undefined;
-}
+import { checkAuth } from "./authVariables.ts";
+import { toJobsConfig } from "./jobVariables.ts";
+import type { Config, LdapConfig } from "./settings.ts";
+import { type VariableName, variables } from "./variables.ts";
 
 /** One variable that is missing or malformed. Never carries the value: it may be a secret. */
 export interface ConfigProblem {
@@ -61,7 +18,7 @@ export interface ConfigResult {
   problems: ConfigProblem[];
 }
 
-const schema = z.object(variables);
+const schema = z.object(variables).superRefine(checkAuth);
 const names = Object.keys(variables) as VariableName[];
 
 export function purposeOf(name: VariableName): string {
@@ -125,5 +82,66 @@ function toConfig(env: z.infer<typeof schema>): Config {
     },
     jwt: { keysFile: env.JWT_KEYS_FILE, issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE },
     fieldKeysFile: env.FIELD_KEYS_FILE,
+    fallbackSignInFile: env.FALLBACK_SIGN_IN_FILE,
+    userSessionTtlSeconds: env.USER_SESSION_TTL_SECONDS,
+    ldap: toLdapConfig(env),
+    oidc:
+      env.OIDC_ISSUER === undefined || env.OIDC_AUDIENCE === undefined
+        ? undefined
+        : {
+            issuer: env.OIDC_ISSUER,
+            audience: env.OIDC_AUDIENCE,
+            tenantClaim: env.OIDC_TENANT_CLAIM,
+            roleClaim: env.OIDC_ROLE_CLAIM,
+          },
+    corsOrigins: env.CORS_ORIGINS,
+    tracing: { url: env.OTLP_TRACES_URL, sampleRatio: env.TRACE_SAMPLE_RATIO },
+    ai: {
+      url: env.AI_URL,
+      keysFile: env.AI_KEYS_FILE,
+      model: env.AI_MODEL,
+      smallModel: env.AI_SMALL_MODEL,
+      smallModelCharacters: env.AI_SMALL_MODEL_CHARACTERS,
+      timeoutSeconds: env.AI_TIMEOUT_SECONDS,
+      maxRetries: env.AI_MAX_RETRIES,
+      deadlineSeconds: env.AI_DEADLINE_SECONDS,
+      modeFile: env.AI_MODE_FILE,
+    },
+    speech: {
+      url: env.SPEECH_URL,
+      keysFile: env.SPEECH_KEYS_FILE,
+      model: env.SPEECH_MODEL,
+      timeoutSeconds: env.SPEECH_TIMEOUT_SECONDS,
+      maxRetries: env.SPEECH_MAX_RETRIES,
+      deadlineSeconds: env.SPEECH_DEADLINE_SECONDS,
+    },
+    chat: {
+      answerTtlSeconds: env.AI_CACHE_TTL_SECONDS,
+      speechTtlSeconds: env.SPEECH_CACHE_TTL_SECONDS,
+      sessionTtlSeconds: env.SESSION_TTL_SECONDS,
+      sessionTurns: env.SESSION_TURNS,
+      resumeSeconds: env.CHAT_RESUME_SECONDS,
+      heartbeatSeconds: env.CHAT_HEARTBEAT_SECONDS,
+    },
+    limits: { chatPerMinute: env.CHAT_LIMIT_PER_MINUTE, tenantPerMinute: env.TENANT_LIMIT_PER_MINUTE },
+    jobs: toJobsConfig(env),
+  };
+}
+
+function toLdapConfig(env: z.infer<typeof schema>): LdapConfig | undefined {
+  const { LDAP_URL: url, LDAP_TENANT: tenant, LDAP_BIND_DN: dn, LDAP_BIND_PASSWORD_FILE: passwordFile } = env;
+  if (url === undefined || tenant === undefined) {
+    return undefined;
+  }
+  return {
+    url,
+    tenant,
+    caFile: env.LDAP_CA_FILE,
+    user:
+      env.LDAP_SEARCH_BASE === undefined
+        ? { dn: env.LDAP_USER_DN ?? "" }
+        : { base: env.LDAP_SEARCH_BASE, filter: env.LDAP_SEARCH_FILTER },
+    reader: dn === undefined || passwordFile === undefined ? undefined : { dn, passwordFile },
+    groupRoles: env.LDAP_GROUP_ROLES ?? {},
   };
 }

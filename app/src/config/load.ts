@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
-import { type Config, readConfig } from "./config.ts";
+import { readConfig } from "./config.ts";
+import type { Config } from "./settings.ts";
 import type { VariableName } from "./variables.ts";
 
 /** Reads the configuration, says everything that is wrong with it in one log line, and ends the process if it must. */

@@ -7,7 +7,7 @@ export function sample(): string {
   const lines = (Object.keys(variables) as VariableName[]).map((name) => {
     const schema = variables[name];
     const example = schema.meta()?.["example"];
-    const fallback: unknown = schema.parse(undefined);
+    const fallback: unknown = schema.parse(undefined) ?? "";
     const value = typeof example === "string" ? example : String(fallback);
     return `# ${purposeOf(name)}.\n${name}=${value}\n`;
   });

@@ -1,146 +1,21 @@
-import { isIP } from "node:net";
 import { z } from "zod";
-import { parseKeyFile } from "../auth/keyFile.ts";
-import { caFile, readOrUndefined, sentinels } from "./formats.ts";
-
-/** Where a Postgres listens and who connects to which of its databases. */
-export interface DatabaseAddress {
-  host: string;
-  port: number;
-  user: string;
-  database: string;
-}
-
-/** Where a Redis listens; `tls` comes from the scheme `rediss`. */
-export interface RedisAddress {
-  /** ACL user; undefined is the default user. */
-  user: string | undefined;
-  host: string;
-  port: number;
-  tls: boolean;
-  databaseIndex: number;
-}
-
-/** What a variable is for; `credential` marks those without which a part of the service stays switched off. */
-interface VariableMeta {
-  description: string;
-  credential?: true;
-  example?: string;
-}
-
-function wholeNumber(least: number, most: number) {
-  const message = `expected a whole number from ${least} to ${most}`;
-  return z
-    .string()
-    .regex(/^\d{1,9}$/, message)
-    .transform(Number)
-    .refine((value) => value >= least && value <= most, message);
-}
-
-function yesOrNo() {
-  return z.stringbool({ truthy: ["true"], falsy: ["false"], error: "expected true or false" });
-}
-
-function parseUrl(value: string): URL | undefined {
-  try {
-    const url = new URL(value);
-    // So that decoding them later cannot fail.
-    decodeURIComponent(url.pathname);
-    decodeURIComponent(url.username);
-    return url;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Secrets reach the process as mounted files: a URL is configuration, and may be printed. */
-const databaseUrl = z.string().transform((value, context): DatabaseAddress => {
-  const url = parseUrl(value);
-  const database = url ? decodeURIComponent(url.pathname.slice(1)) : "";
-  if (
-    !url ||
-    !["postgres:", "postgresql:"].includes(url.protocol) ||
-    !url.hostname ||
-    !url.username ||
-    url.password ||
-    url.search ||
-    !/^[^/]+$/.test(database)
-  ) {
-    context.addIssue("expected postgres://user@host:port/database, the password in DATABASE_PASSWORD_FILE");
-    return z.NEVER;
-  }
-  const user = decodeURIComponent(url.username);
-  return { host: url.hostname, port: Number(url.port || 5432), user, database };
-});
-
-function redisUrl(passwordVariable: string) {
-  return z.string().transform((value, context): RedisAddress => {
-    const url = parseUrl(value);
-    if (
-      !url ||
-      !["redis:", "rediss:"].includes(url.protocol) ||
-      !url.hostname ||
-      url.password ||
-      url.search ||
-      !/^\/?\d{0,2}$/.test(url.pathname)
-    ) {
-      context.addIssue(
-        `expected redis://user@host:port or rediss://user@host:port, the password in ${passwordVariable}`,
-      );
-      return z.NEVER;
-    }
-    return {
-      user: decodeURIComponent(url.username) || undefined,
-      host: url.hostname,
-      port: Number(url.port || 6379),
-      tls: url.protocol === "rediss:",
-      databaseIndex: Number(url.pathname.slice(1)),
-    };
-  });
-}
-
-const secretFile = z
-  .string()
-  .refine(
-    (path) => Boolean(readOrUndefined(path)?.trim()),
-    "expected the path of a readable file that is not empty",
-  );
-
-const keyFile = z.string().superRefine((path, context) => {
-  const text = readOrUndefined(path);
-  const keys = text === undefined ? "expected the path of a readable file" : parseKeyFile(text);
-  if (typeof keys === "string") {
-    context.addIssue(keys);
-  }
-});
-
-function isProxy(entry: string): boolean {
-  const [address = "", prefix, ...rest] = entry.split("/");
-  const family = isIP(address);
-  const bits = family === 6 ? 128 : 32;
-  return (
-    ["loopback", "linklocal", "uniquelocal"].includes(entry) ||
-    (family > 0 &&
-      rest.length === 0 &&
-      (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= bits)))
-  );
-}
-
-const proxyList = z
-  .string()
-  .transform((value) => value.split(",").map((entry) => entry.trim()))
-  .refine(
-    (entries) => entries.every(isProxy),
-    "expected addresses or ranges (10.0.0.0/8), loopback, linklocal or uniquelocal, comma-separated",
-  );
-
-function described<T extends z.ZodType>(schema: T, meta: VariableMeta): T {
-  return schema.meta({ ...meta });
-}
-
-function credential<T extends z.ZodType>(schema: T, example: string, description: string) {
-  return described(schema.optional(), { description, credential: true, example });
-}
+import { parseFieldKeyFile, parseKeyFile } from "../auth/keyFile.ts";
+import { authVariables } from "./authVariables.ts";
+import { chatVariables } from "./chatVariables.ts";
+import { caFile, databaseUrl, redisUrl, sentinels } from "./connections.ts";
+import {
+  collectorUrl,
+  credential,
+  described,
+  keyFile,
+  originList,
+  proxyList,
+  ratio,
+  secretFile,
+  wholeNumber,
+  yesOrNo,
+} from "./forms.ts";
+import { jobVariables } from "./jobVariables.ts";
 
 /** Every variable the service reads: its form, its default and what it is for. Nothing else reads the environment. */
 export const variables = {
@@ -237,12 +112,12 @@ export const variables = {
     example: "/run/secrets/groundwork/redis-queue-ca.crt",
   }),
   JWT_KEYS_FILE: credential(
-    keyFile,
+    keyFile(parseKeyFile),
     "/run/secrets/groundwork/jwt-keys.json",
     "File with the keys that sign tokens, read again when it changes",
   ),
   FIELD_KEYS_FILE: credential(
-    keyFile,
+    keyFile(parseFieldKeyFile),
     "/run/secrets/groundwork/field-keys.json",
     "File with the 32-byte keys that encrypt sensitive columns, read again when it changes",
   ),
@@ -250,6 +125,20 @@ export const variables = {
   JWT_AUDIENCE: described(z.string().default("groundwork-api"), {
     description: "Audience that tokens must name",
   }),
+  ...authVariables,
+  CORS_ORIGINS: described(originList.default([]), {
+    description: "Origins whose pages may call the API from a browser (comma-separated); none by default",
+  }),
+  OTLP_TRACES_URL: described(collectorUrl.optional(), {
+    description: "Where spans are sent (OTLP over HTTP); without it none are recorded",
+    example: "http://localhost:4318/v1/traces",
+  }),
+  TRACE_SAMPLE_RATIO: described(ratio.default(0.1), {
+    description:
+      "Share of new traces that is recorded, 0 to 1; whoever sends a traceparent has decided already",
+  }),
+  ...chatVariables,
+  ...jobVariables,
 };
 
 export type VariableName = keyof typeof variables;

@@ -1,12 +1,18 @@
-import { escapeLiteral, type Pool, type PoolClient } from "pg";
+import { SpanKind } from "@opentelemetry/api";
+import { escapeLiteral, type Pool, type PoolClient, type QueryResult, type QueryResultRow } from "pg";
 import type { Logger } from "pino";
+import { codeOf } from "./errors.ts";
 import { Unavailable } from "../http/problem.ts";
 import type { PoolUse } from "../observability/metrics.ts";
+import { traced } from "../observability/tracing.ts";
 
 interface TransactionOptions {
   /** Whether the work may be done again when it is unknown if its commit arrived. Default false. */
   repeatable?: boolean;
 }
+
+/** `progress` tells, when the connection is lost, whether the commit was on its way. */
+type Work<T> = (client: PoolClient, progress: { committing: boolean }) => Promise<T>;
 
 /** Read-only (the server was demoted), and the three shutdowns: node-postgres itself knows no failover. */
 const lostServerCodes = ["25006", "57P01", "57P02", "57P03", "ECONNRESET", "EPIPE", "ETIMEDOUT"];
@@ -38,17 +44,53 @@ export class Database {
     work: (client: PoolClient) => Promise<T>,
     { repeatable = false }: TransactionOptions = {},
   ): Promise<T> {
+    return this.#withConnection(tenantId, repeatable, async (client, progress) => {
+      // One round trip. The setting is local: it ends with the transaction and cannot reach the connection's next user.
+      await client.query(`begin; ${settingOf(tenantId)}`);
+      const result = await work(client);
+      progress.committing = true;
+      await client.query("commit");
+      return result;
+    });
+  }
+
+  /**
+   * The rows of one reading statement as the tenant, in one round trip: Postgres runs what comes in one message as one
+   * transaction. Such a message takes no parameters, so the values go in as quoted literals.
+   * @throws Unavailable as asTenant does.
+   */
+  async readAsTenant<R extends QueryResultRow>(
+    tenantId: string,
+    statement: string,
+    values: readonly string[],
+  ): Promise<R[]> {
+    const literals = values.map(escapeLiteral);
+    const quoted = statement.replaceAll(
+      /\$(\d+)/g,
+      (_all, place: string) => literals[Number(place) - 1] ?? "null",
+    );
+    return this.#withConnection(tenantId, true, async (client) => {
+      // One result for each statement, which the types of pg do not say.
+      const results = (await client.query(
+        `${settingOf(tenantId)}; ${quoted}`,
+      )) as unknown as QueryResult<R>[];
+      return results[1]?.rows ?? [];
+    });
+  }
+
+  async #withConnection<T>(tenantId: string, repeatable: boolean, work: Work<T>): Promise<T> {
+    const attributes = { "db.system.name": "postgresql", "app.tenant_id": tenantId };
+    return traced("postgresql transaction", { kind: SpanKind.CLIENT, attributes }, () =>
+      this.#attempts(repeatable, work),
+    );
+  }
+
+  async #attempts<T>(repeatable: boolean, work: Work<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const client = await this.#acquire();
-      let committing = false;
+      const progress = { committing: false };
       try {
-        // One round trip. The setting is local: it ends with the transaction and cannot reach the connection's next user.
-        await client.query(
-          `begin; select set_config('app.current_tenant_id', ${escapeLiteral(tenantId)}, true)`,
-        );
-        const result = await work(client);
-        committing = true;
-        await client.query("commit");
+        const result = await work(client, progress);
         client.release();
         return result;
       } catch (error) {
@@ -58,7 +100,7 @@ export class Database {
           throw codeOf(error) === statementTimedOut ? new Unavailable("statement timed out", error) : error;
         }
         this.#lastLossAt = performance.now();
-        if (attempt > 1 || (committing && !repeatable)) {
+        if (attempt > 1 || (progress.committing && !repeatable)) {
           throw new Unavailable("connection to Postgres lost", error);
         }
         this.#logger.warn({ error }, "connection to Postgres lost, trying once more");
@@ -107,13 +149,12 @@ export class Database {
   }
 }
 
+function settingOf(tenantId: string): string {
+  return `select set_config('app.current_tenant_id', ${escapeLiteral(tenantId)}, true)`;
+}
+
 function isLost(error: unknown): boolean {
   return (
     lostServerCodes.includes(codeOf(error)) || (error instanceof Error && lostConnection.test(error.message))
   );
-}
-
-function codeOf(error: unknown): string {
-  const { code } = (error instanceof Error ? error : {}) as { code?: unknown };
-  return typeof code === "string" ? code : "";
 }

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { Pool, type PoolConfig } from "pg";
 import type { Logger } from "pino";
-import type { DatabaseConfig } from "../config/config.ts";
+import type { DatabaseConfig } from "../config/settings.ts";
+import { observeQueries, type QueryDone } from "./observedQueries.ts";
 
 /**
  * How to connect; with a CA, only to a server whose certificate it signed and bears the name. The password is a function: pg calls it for every new connection, so that a rotated password is
@@ -27,6 +28,7 @@ export function createPool(
   config: DatabaseConfig,
   logger: Logger,
   limits?: { min: number; max: number },
+  queryDone?: QueryDone,
 ): Pool {
   const log = logger.child({ module: "database" });
   const pool = new Pool({
@@ -46,6 +48,7 @@ export function createPool(
   // A connection may also break while a request holds it between two statements; unheard, that ends the process.
   pool.on("connect", (client) => {
     client.on("error", () => undefined);
+    observeQueries(client, queryDone);
   });
   return pool;
 }

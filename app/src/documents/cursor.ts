@@ -6,18 +6,34 @@ export interface Cursor {
   id: string;
 }
 
-const content = z.tuple([z.iso.datetime({ precision: 3 }), z.uuid()]);
-
-export function encodeCursor({ createdAt, id }: Cursor): string {
-  return Buffer.from(JSON.stringify([createdAt, id])).toString("base64url");
+/** The same among the results of a search, which are ordered by rank first. */
+export interface SearchCursor extends Cursor {
+  rank: number;
 }
 
-export const cursorParameter = z.string().transform((value, context): Cursor => {
-  try {
-    const [createdAt, id] = content.parse(JSON.parse(Buffer.from(value, "base64url").toString("utf8")));
-    return { createdAt, id };
-  } catch {
-    context.addIssue("expected the nextCursor of an earlier answer");
-    return z.NEVER;
-  }
-});
+const place = [z.iso.datetime({ precision: 3 }), z.uuid()] as const;
+const listContent = z.tuple([...place]);
+const searchContent = z.tuple([...place, z.number().min(0).max(1e6)]);
+
+export function encodeCursor({ createdAt, id, rank }: Cursor & { rank?: number }): string {
+  const values = rank === undefined ? [createdAt, id] : [createdAt, id, rank];
+  return Buffer.from(JSON.stringify(values)).toString("base64url");
+}
+
+export const cursorParameter = parameter(listContent, ([createdAt, id]): Cursor => ({ createdAt, id }));
+export const searchCursorParameter = parameter(searchContent, ([createdAt, id, rank]): SearchCursor => ({
+  createdAt,
+  id,
+  rank,
+}));
+
+function parameter<T extends z.ZodType, C>(content: T, toCursor: (values: z.infer<T>) => C) {
+  return z.string().transform((value, context): C => {
+    try {
+      return toCursor(content.parse(JSON.parse(Buffer.from(value, "base64url").toString("utf8"))));
+    } catch {
+      context.addIssue("expected the nextCursor of an earlier answer to the same question");
+      return z.NEVER;
+    }
+  });
+}

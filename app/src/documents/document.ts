@@ -1,14 +1,18 @@
 import { z } from "zod";
+import { storableText } from "../http/text.ts";
 
-/** Postgres keeps no NUL in text. */
-const text = z.string().refine((value) => !value.includes("\u0000"), "must not hold the character U+0000");
-
-const title = text.trim().min(1).max(200);
-const content = text.max(100_000);
+const title = storableText.trim().min(1).max(200);
+const content = storableText.max(100_000);
 
 /** What a caller may write. Anything else in the body is refused: who owns a document is not the caller's to say. */
 export const documentInput = z.strictObject({ title, content });
 export type DocumentInput = z.infer<typeof documentInput>;
+
+/** What a PATCH may change: each field that it names. */
+export const documentChange = documentInput
+  .partial()
+  .refine((change) => Object.keys(change).length > 0, "expected a title or a content");
+export type DocumentChange = z.infer<typeof documentChange>;
 
 export const storedDocument = z.object({
   id: z.uuid(),
@@ -21,6 +25,13 @@ export const storedDocument = z.object({
 export type StoredDocument = z.infer<typeof storedDocument>;
 
 /** A document in a list: without its content, which may be long. */
-export type DocumentSummary = Omit<StoredDocument, "content">;
+export const documentSummary = storedDocument.omit({ content: true });
+export type DocumentSummary = z.infer<typeof documentSummary>;
+
+export const documentPage = z.object({
+  items: z.array(documentSummary),
+  /** Null on the last page. */
+  nextCursor: z.string().nullable(),
+});
 
 export const documentPath = z.object({ id: z.uuid() });

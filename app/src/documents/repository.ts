@@ -1,6 +1,9 @@
+import type { Pool, PoolClient } from "pg";
+import { audit } from "../audit/audit.ts";
 import type { Database } from "../db/database.ts";
-import type { Cursor } from "./cursor.ts";
-import type { DocumentInput, DocumentSummary, StoredDocument } from "./document.ts";
+import { Problem } from "../http/problem.ts";
+import type { Cursor, SearchCursor } from "./cursor.ts";
+import type { DocumentChange, DocumentInput, DocumentSummary, StoredDocument } from "./document.ts";
 
 interface SummaryRow {
   id: string;
@@ -35,27 +38,67 @@ export class DocumentRepository {
       if (!row) {
         throw new Error("insert returned no row");
       }
+      await audit(client, { subject, action: "document.create", target: `document/${row.id}` });
       return toDocument(row);
     });
   }
 
   async get(tenantId: string, id: string): Promise<StoredDocument | undefined> {
-    return this.#one(tenantId, `select ${columns} from documents where id = $1`, [id]);
+    const [row] = await this.#database.readAsTenant<DocumentRow>(
+      tenantId,
+      `select ${columns} from documents where id = $1`,
+      [id],
+    );
+    return row && toDocument(row);
   }
 
-  async update(tenantId: string, id: string, input: DocumentInput): Promise<StoredDocument | undefined> {
-    return this.#one(
+  /**
+   * @param expected the `updatedAt` that the caller has seen; undefined when any will do.
+   * @returns undefined when there is no such document. @throws a 412 problem when it has changed since.
+   */
+  async update(
+    tenantId: string,
+    subject: string,
+    id: string,
+    change: DocumentChange,
+    expected?: string,
+  ): Promise<StoredDocument | undefined> {
+    return this.#database.asTenant(
       tenantId,
-      `update documents set title = $2, content = $3, updated_at = now() where id = $1 returning ${columns}`,
-      [id, input.title, input.content],
+      async (client) => {
+        // Each version has an updated_at of its own, even of two in one millisecond: it is the ETag.
+        const { rows } = await client.query<DocumentRow>(
+          `update documents set title = coalesce($2, title), content = coalesce($3, content),
+             updated_at = greatest(now(), updated_at + interval '1 ms')
+           where id = $1 and ($4::timestamptz is null or updated_at = $4) returning ${columns}`,
+          [id, change.title ?? null, change.content ?? null, expected ?? null],
+        );
+        const [row] = rows;
+        if (row) {
+          await audit(client, { subject, action: "document.update", target: `document/${id}` });
+        } else {
+          await refuseIfChanged(client, id, expected);
+        }
+        return row && toDocument(row);
+      },
+      // Done twice, it only leaves two audit events of one request; but its own first change would fail the second.
+      { repeatable: expected === undefined },
     );
   }
 
-  /** @returns whether there was such a document. */
-  async delete(tenantId: string, id: string): Promise<boolean> {
+  /** @returns whether there was such a document. @throws a 412 problem as `update` does. */
+  async delete(tenantId: string, subject: string, id: string, expected?: string): Promise<boolean> {
     return this.#database.asTenant(tenantId, async (client) => {
-      const { rowCount } = await client.query("delete from documents where id = $1", [id]);
-      return rowCount === 1;
+      const { rowCount } = await client.query(
+        "delete from documents where id = $1 and ($2::timestamptz is null or updated_at = $2)",
+        [id, expected ?? null],
+      );
+      if (rowCount === 1) {
+        await audit(client, { subject, action: "document.delete", target: `document/${id}` });
+        return true;
+      }
+      await refuseIfChanged(client, id, expected);
+      return false;
     });
   }
 
@@ -76,15 +119,43 @@ export class DocumentRepository {
     );
   }
 
-  async #one(tenantId: string, sql: string, values: unknown[]): Promise<StoredDocument | undefined> {
+  /** The documents in which every term of the query occurs, best first; none when it holds no letter or digit. */
+  async search(
+    tenantId: string,
+    query: string,
+    limit: number,
+    after: SearchCursor | undefined,
+  ): Promise<(DocumentSummary & { rank: number })[]> {
     return this.#database.asTenant(
       tenantId,
       async (client) => {
-        const { rows } = await client.query<DocumentRow>(sql, values);
-        return rows[0] && toDocument(rows[0]);
+        const { rows } = await client.query<SummaryRow & { rank: number }>(
+          "select * from search_documents($1, $2, $3, $4, $5)",
+          [query, limit, after?.rank ?? null, after?.createdAt ?? null, after?.id ?? null],
+        );
+        return rows.map((row) => ({ ...toSummary(row), rank: row.rank }));
       },
       { repeatable: true },
     );
+  }
+}
+
+/**
+ * How many documents there are, of all tenants; an estimate when they are many. Not by the requests' own pool: a scrape
+ * must not wait for, nor take, what they need.
+ */
+export async function countDocuments(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ count: string }>("select count_documents() as count");
+  return Number(rows[0]?.count ?? 0);
+}
+
+/** Why nothing was written: the document is not there, or not as it was. */
+async function refuseIfChanged(client: PoolClient, id: string, expected: string | undefined): Promise<void> {
+  if (expected !== undefined) {
+    const { rowCount } = await client.query("select 1 from documents where id = $1", [id]);
+    if (rowCount === 1) {
+      throw new Problem(412, { detail: "the document has changed since: read it again" });
+    }
   }
 }
 

@@ -1,11 +1,15 @@
 import express, { type Express } from "express";
 import helmet from "helmet";
 import type { Logger } from "pino";
-import { guard } from "../auth/guard.ts";
+import { type Admission, guard } from "../auth/guard.ts";
+import type { Refusals } from "../auth/refusals.ts";
 import { type Rule, rules as allRules } from "../auth/rules.ts";
+import type { Sessions } from "../auth/sessions.ts";
 import type { Tokens } from "../auth/tokens.ts";
-import type { Config } from "../config/config.ts";
+import type { Config } from "../config/settings.ts";
 import type { Metrics } from "../observability/metrics.ts";
+import { readBodies } from "./body.ts";
+import { allowOrigins } from "./cors.ts";
 import { answerErrors } from "./errors.ts";
 import { observeRequests } from "./observe.ts";
 import { probeRoutes } from "./probes.ts";
@@ -18,19 +22,25 @@ export interface AppArgs {
   metrics: Metrics;
   readiness: Readiness;
   tokens: Tokens;
+  sessions: Sessions;
+  refusals: Refusals;
+  admit: Admission;
   /** The resources' routes, each by its whole path. */
   routes: express.Router[];
   /** Who may call which route. Default: the table in auth/rules.ts. */
   rules?: readonly Rule[];
 }
 
-/** The HTTP application. No CORS headers are sent: browsers of other origins are kept out. */
+/** The HTTP application. Without CORS_ORIGINS no CORS headers are sent: browsers keep other origins' pages out. */
 export function createApp({
   config,
   logger,
   metrics,
   readiness,
   tokens,
+  sessions,
+  refusals,
+  admit,
   routes,
   rules = allRules,
 }: AppArgs): Express {
@@ -48,9 +58,12 @@ export function createApp({
     }
     next();
   });
-  app.use(guard(rules, tokens));
+  if (config.corsOrigins.length > 0) {
+    app.use(allowOrigins(config.corsOrigins));
+  }
+  app.use(guard(rules, { tokens, sessions, refusals, admit }));
   app.use(probeRoutes(readiness));
-  app.use(express.json({ limit: `${config.bodyLimitKiB}kb`, strict: true }));
+  app.use(readBodies(config.bodyLimitKiB));
   for (const router of routes) {
     app.use(router);
   }

@@ -1,7 +1,10 @@
+import { trace } from "@opentelemetry/api";
 import type { ErrorRequestHandler } from "express";
 import type { Logger } from "pino";
+import { problemOf } from "../db/errors.ts";
 import { currentContext } from "../observability/context.ts";
-import { Problem } from "./problem.ts";
+import { recordError } from "../observability/tracing.ts";
+import { invalid, Problem } from "./problem.ts";
 
 /** Answers every error as problem+json; only what the service did not foresee is logged with its stack. */
 export function answerErrors(logger: Logger): ErrorRequestHandler {
@@ -10,6 +13,10 @@ export function answerErrors(logger: Logger): ErrorRequestHandler {
     const problem = toProblem(error);
     if (problem.status >= 500) {
       log.error({ error }, "request failed");
+      const span = trace.getActiveSpan();
+      if (span) {
+        recordError(span, error);
+      }
     }
     if (response.headersSent) {
       next(error);
@@ -24,16 +31,26 @@ export function answerErrors(logger: Logger): ErrorRequestHandler {
 }
 
 /** Express and its body parser mark errors of the caller with a status and `expose`; anything else is ours. */
-function toProblem(error: unknown): Problem {
+export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) {
     return error;
   }
-  const { status } = (typeof error === "object" && error !== null ? error : {}) as { status?: unknown };
-  if (typeof status === "number" && status >= 400 && status < 500) {
-    return new Problem(status, {
-      ...(status === 400 && { detail: "the request cannot be read: malformed JSON, path or encoding" }),
-      cause: error,
-    });
+  const ofDatabase = problemOf(error);
+  if (ofDatabase) {
+    return ofDatabase;
+  }
+  const { status, type } = (typeof error === "object" && error !== null ? error : {}) as Record<
+    string,
+    unknown
+  >;
+  if (status === 400) {
+    // The body parser names a type; what has none is a path that cannot be decoded.
+    return typeof type === "string"
+      ? invalid([{ field: "body", message: "expected well-formed JSON, encoded as the headers say" }])
+      : invalid([{ field: "path", message: "expected percent-encoded UTF-8" }]);
+  }
+  if (typeof status === "number" && status > 400 && status < 500) {
+    return new Problem(status, { cause: error });
   }
   return new Problem(500, { detail: "an unexpected error, logged under this instance", cause: error });
 }

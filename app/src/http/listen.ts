@@ -1,5 +1,14 @@
-import { createServer, type RequestListener, type Server, type ServerOptions } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  STATUS_CODES,
+} from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { invalid, Problem } from "./problem.ts";
 
 export interface Listener {
   /** The port in use; another than asked for when 0 was. */
@@ -8,19 +17,45 @@ export interface Listener {
   close(graceSeconds: number): Promise<void>;
 }
 
+/** What takes connections over that are no longer to speak HTTP. */
+export interface Upgrades {
+  /** Whether the request is one of those; any other is answered as if it had not asked. */
+  concerns(request: IncomingMessage): boolean;
+  take(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+}
+
 /** Longer than nginx keeps its upstream connections (60 s): the side that sends requests must be the one to close. */
 const keepAliveTimeoutMs = 75_000;
+
+/** A caller that sends slower than this holds a connection for nothing; looked for every five seconds. */
+const limits: ServerOptions = {
+  keepAliveTimeout: keepAliveTimeoutMs,
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 5_000,
+};
 
 /** @throws when the port cannot be listened on. */
 export async function listen(
   handler: RequestListener,
   port: number,
-  options: ServerOptions = {},
+  options: ServerOptions & { upgrades?: Upgrades } = {},
 ): Promise<Listener> {
+  const { upgrades, ...serverOptions } = options;
   const server = createServer(
-    { keepAliveTimeout: keepAliveTimeoutMs, requestTimeout: 30_000, ...options },
+    {
+      ...limits,
+      shouldUpgradeCallback: (request) => upgrades?.concerns(request) ?? false,
+      ...serverOptions,
+    },
     handler,
   );
+  if (upgrades) {
+    server.on("upgrade", (request, socket, head) => {
+      upgrades.take(request, socket, head);
+    });
+  }
+  server.on("clientError", refuseMalformed);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, () => {
@@ -32,6 +67,25 @@ export async function listen(
     port: (server.address() as AddressInfo).port,
     close: (graceSeconds) => close(server, graceSeconds),
   };
+}
+
+/** What is no HTTP never becomes a request: it is answered on the socket, as a problem like every other. */
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const status =
+    error.code === "HPE_HEADER_OVERFLOW" ? 431 : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
+  const problem =
+    status === 400
+      ? invalid([{ field: "request", message: "expected well-formed HTTP" }])
+      : new Problem(status);
+  const body = JSON.stringify(problem.body(null));
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\nContent-Type: application/problem+json; charset=utf-8\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
 }
 
 async function close(server: Server, graceSeconds: number): Promise<void> {

@@ -85,7 +85,10 @@ export function validated<T extends z.ZodType>(schema: T, value: unknown): z.inf
     parsed.error.issues.flatMap((issue) => {
       const path = issue.path.map(String).join(".");
       return issue.code === "unrecognized_keys"
-        ? issue.keys.map((key) => ({ field: key, message: "no such field" }))
+        ? issue.keys.map((key) => ({
+            field: [...issue.path, key].map(String).join(".") || '""',
+            message: "no such field",
+          }))
         : [{ field: path || "body", message: issue.message }];
     }),
   );

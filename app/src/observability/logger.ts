@@ -1,5 +1,8 @@
+import { isSpanContextValid, trace } from "@opentelemetry/api";
 import { type DestinationStream, type Logger, pino } from "pino";
 import { currentContext } from "./context.ts";
+import { prettyLine } from "./prettyLine.ts";
+import { loggable, withoutSecrets } from "./secrets.ts";
 
 /** Cloud loggings' names for pino's levels. */
 const severities: Record<string, string> = {
@@ -10,13 +13,28 @@ const severities: Record<string, string> = {
   fatal: "CRITICAL",
 };
 
-const secretKeys = ["authorization", "password", "token", "secret"];
+/**
+ * What JSON leaves as it is, and some reader of lines takes for an end of line, a command to the terminal (U+009B) or
+ * an order to show text backwards.
+ */
+const treacherous = /(?!\n)[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Surrogate}\ufeff]/gu;
+
+function safeLine(line: string): string {
+  return withoutSecrets(line).replace(
+    treacherous,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
 
 /**
  * A logger of one JSON object per line. JSON escapes control characters, so that nothing a caller sends can begin a
  * line of its own. Take a child with `module` before use. Without a destination it writes to standard output.
  */
-export function createLogger(level: string, destination: DestinationStream = pino.destination(1)): Logger {
+export function createLogger(
+  level: string,
+  destination: DestinationStream = pino.destination(1),
+  { pretty = false } = {},
+): Logger {
   return pino(
     {
       level,
@@ -24,29 +42,48 @@ export function createLogger(level: string, destination: DestinationStream = pin
       messageKey: "message",
       errorKey: "error",
       timestamp: () => `,"timestamp":"${new Date().toISOString()}"`,
-      formatters: { level: (label) => ({ level: label, severity: severities[label] }) },
+      formatters: {
+        level: (label) => ({ level: label, severity: severities[label] }),
+        log: (fields) => loggable(fields) as Record<string, unknown>,
+      },
+      // Described by then; pino's own would take the description for an error of the type Object.
+      serializers: { error: (described: unknown) => described },
       mixin: () => {
         const { requestId, traceId, tenantId, jobId } = currentContext();
-        return { request_id: requestId, trace_id: traceId, tenant_id: tenantId, job_id: jobId };
+        const span = trace.getActiveSpan()?.spanContext();
+        return {
+          request_id: requestId,
+          trace_id: span && isSpanContextValid(span) ? span.traceId : traceId,
+          tenant_id: tenantId,
+          job_id: jobId,
+        };
       },
-      redact: { paths: secretKeys.flatMap((key) => [key, `*.${key}`]), censor: "[redacted]" },
-      serializers: { error: describeError },
+      hooks: {
+        streamWrite: (line) => (pretty ? prettyLine(safeLine(line)) : safeLine(line)),
+        logMethod(args, method) {
+          const [fields, message] = args;
+          // Every line has a message, if an empty one; an error alone brings its own.
+          if (
+            typeof fields === "object" &&
+            message === undefined &&
+            !((fields as unknown) instanceof Error)
+          ) {
+            method.call(this, fields, "");
+            return;
+          }
+          method.apply(this, args);
+        },
+      },
     },
     destination,
   );
 }
 
-/** An error without its other fields: Postgres puts values of the row into `detail`. */
-export function describeError(error: unknown): unknown {
-  if (!(error instanceof Error)) {
-    return String(error);
-  }
-  const { code } = error as { code?: unknown };
-  return {
-    type: error.name,
-    message: error.message,
-    stack: error.stack,
-    ...(typeof code === "string" && { code }),
-    ...(error.cause !== undefined && { cause: describeError(error.cause) }),
-  };
+/** The logger of a process: readable on a developer's terminal, JSON everywhere else. */
+export function createProcessLogger(env: NodeJS.ProcessEnv): Logger {
+  return createLogger("info", pino.destination(1), { pretty: isPretty(env) });
+}
+
+export function isPretty(env: NodeJS.ProcessEnv): boolean {
+  return process.stdout.isTTY && env["ENVIRONMENT"]?.trim() === "development";
 }

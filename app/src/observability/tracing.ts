@@ -7,8 +7,9 @@ import {
   SpanStatusCode,
   trace,
 } from "@opentelemetry/api";
+import { withoutSecrets } from "./secrets.ts";
 
-const tracer = trace.getTracer("groundwork-app");
+export const tracer = trace.getTracer("groundwork-app");
 
 interface SpanOptions {
   kind?: SpanKind;
@@ -39,9 +40,20 @@ export async function traced<T>(
   });
 }
 
+/** Spans leave for another system as logs do: what is kept out of these is kept out of those. */
 export function recordError(span: Span, error: unknown): void {
-  span.recordException(error instanceof Error ? error : String(error));
+  if (error instanceof Error) {
+    const { name, message, stack = "" } = error;
+    span.recordException({ name, message: withoutSecrets(message), stack: withoutSecrets(stack) });
+  } else {
+    span.recordException(withoutSecrets(String(error)));
+  }
   span.setStatus({ code: SpanStatusCode.ERROR });
+}
+
+/** Whether what is done now is being recorded: only then is a span for each of its details worth its cost. */
+export function isRecording(): boolean {
+  return trace.getActiveSpan()?.isRecording() ?? false;
 }
 
 /** W3C `traceparent` of the active span, to be handed on with a job or a request to another service. */

@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { arch, platform, tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { Client } from "pg";
-import type { DatabaseConfig } from "../../src/config/config.ts";
+import type { DatabaseConfig } from "../../src/config/settings.ts";
 import { migrate } from "../../src/db/migrations.ts";
 import { eventually, freePort, run, type Running, start, stop } from "./processes.ts";
 import { silentLogger } from "./logs.ts";

@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { RedisConfig } from "../../src/config/config.ts";
+import { Redis as Client } from "ioredis";
+import type { RedisConfig } from "../../src/config/settings.ts";
 import { eventually, freePort, type Running, start, stop } from "./processes.ts";
 
 function serverCommand(): string {
@@ -70,6 +71,16 @@ export class Redis {
   async stop(): Promise<void> {
     if (this.#running) {
       await stop(this.#running, "SIGKILL");
+    }
+  }
+
+  /** Loses everything, as an instance without its disk does. */
+  async flush(): Promise<void> {
+    const client = new Client({ port: this.config.port, host: "127.0.0.1", password: this.#password });
+    try {
+      await client.flushall();
+    } finally {
+      client.disconnect();
     }
   }
 

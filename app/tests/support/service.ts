@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { KeyStore } from "../../src/auth/keyStore.ts";
 import type { Role } from "../../src/auth/rules.ts";
 import { Tokens } from "../../src/auth/tokens.ts";
-import type { Config, DatabaseConfig, RedisConfig } from "../../src/config/config.ts";
+import type { Config, DatabaseConfig, RedisConfig } from "../../src/config/settings.ts";
+import type { JobsConfig } from "../../src/config/jobVariables.ts";
 import { type Service, startService } from "../../src/service.ts";
 import { capturedLogger, silentLogger } from "./logs.ts";
 import { asSuperuser, databaseConfig, type PostgresAddress } from "./postgres.ts";
@@ -18,6 +19,21 @@ export async function writeKeyFile(ids: string[] = ["k1"], path?: string): Promi
   const keys = Object.fromEntries(ids.map((id) => [id, randomBytes(32).toString("base64")]));
   await writeFile(file, JSON.stringify({ active: ids[0], keys }));
   return file;
+}
+
+/** Retries at once, and a schedule that does not come round while a test runs. */
+export function testJobs(overrides: Partial<JobsConfig> = {}): JobsConfig {
+  const limits = { concurrency: 4, perTenant: 4, timeLimitSeconds: 10 };
+  return {
+    limits: { collect: limits, summarize: limits, generate: limits },
+    retries: 5,
+    backoffSeconds: 0,
+    feedsFile: undefined,
+    schedules: { collection: "0 0 1 1 *", summaries: "0 0 1 1 *", "clean-up": "0 0 1 1 *" },
+    timeZone: "Asia/Tokyo",
+    graceSeconds: 5,
+    ...overrides,
+  };
 }
 
 export function testConfig(overrides: Partial<Config> = {}): Config {
@@ -35,6 +51,41 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     queue: undefined,
     jwt: { keysFile: undefined, ...jwt },
     fieldKeysFile: undefined,
+    fallbackSignInFile: undefined,
+    userSessionTtlSeconds: 3600,
+    ldap: undefined,
+    oidc: undefined,
+    corsOrigins: [],
+    tracing: { url: undefined, sampleRatio: 0 },
+    ai: {
+      url: undefined,
+      keysFile: undefined,
+      model: "large",
+      smallModel: "small",
+      smallModelCharacters: 400,
+      timeoutSeconds: 1,
+      maxRetries: 1,
+      deadlineSeconds: 5,
+      modeFile: undefined,
+    },
+    speech: {
+      url: undefined,
+      keysFile: undefined,
+      model: "voice",
+      timeoutSeconds: 1,
+      maxRetries: 1,
+      deadlineSeconds: 5,
+    },
+    chat: {
+      answerTtlSeconds: 60,
+      speechTtlSeconds: 60,
+      sessionTtlSeconds: 60,
+      sessionTurns: 10,
+      resumeSeconds: 5,
+      heartbeatSeconds: 15,
+    },
+    limits: { chatPerMinute: 1000, tenantPerMinute: 100_000 },
+    jobs: testJobs(),
     ...overrides,
   };
 }
@@ -68,7 +119,7 @@ export async function startTestService(
   redis: RedisConfig | undefined,
   overrides: Partial<Config> = {},
 ): Promise<TestService> {
-  const keysFile = await writeKeyFile();
+  const keysFile = overrides.jwt?.keysFile ?? (await writeKeyFile());
   const database = await databaseConfig(postgres, databaseName);
   const config = testConfig({
     database,

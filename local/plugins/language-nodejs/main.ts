@@ -7,6 +7,7 @@ import empty from "google-protobuf/google/protobuf/empty_pb.js";
 import { serve, unary } from "../common/serve.ts";
 import { isObject, objectAt, scalarText, textAt, type JsonObject } from "../common/wire.ts";
 import { readPackage, requiredPlugins } from "./packages.ts";
+import { runPlugin } from "./plugin.ts";
 import { cancelPrograms, runProgram } from "./run.ts";
 
 /** Stands in for pulumi-language-nodejs: starts the SDK's own runner for the program, and answers about it. */
@@ -105,6 +106,17 @@ const implementation: grpc.UntypedServiceImplementation = {
       if (code === 0) call.end();
       else call.destroy(new Error(`${manager} install ended with exit code ${String(code)}`));
     });
+  },
+  runPlugin: (call: grpc.ServerWritableStream<messages.RunPluginRequest, messages.RunPluginResponse>) => {
+    runPlugin(call.request, (output) => call.write(output)).then(
+      (exitCode) => {
+        const response = new messages.RunPluginResponse();
+        response.setExitcode(exitCode);
+        call.write(response);
+        call.end();
+      },
+      (error: unknown) => call.destroy(error instanceof Error ? error : new Error(String(error))),
+    );
   },
   cancel: unary(() => {
     cancelPrograms();

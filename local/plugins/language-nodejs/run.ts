@@ -25,6 +25,12 @@ const LOGGED_EXIT_CODE = 32;
 
 const running = new Set<ChildProcess>();
 
+/** Has `cancelPrograms` end this process, too, while it runs. */
+export function cancellable(child: ChildProcess): void {
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+}
+
 /** Ends every program that is running. */
 export function cancelPrograms(): void {
   for (const child of running) child.kill("SIGTERM");
@@ -48,14 +54,12 @@ export async function runProgram(program: Program): Promise<{ error: string; bai
       stdio: ["ignore", "inherit", "inherit"],
     },
   );
-  running.add(child);
+  cancellable(child);
   return await new Promise((resolve) => {
     child.once("error", (error) => {
-      running.delete(child);
       resolve({ error: `the program could not be started: ${error.message}`, bail: false });
     });
     child.once("exit", (code, signal) => {
-      running.delete(child);
       if (code === 0) resolve({ error: "", bail: false });
       else if (code === LOGGED_EXIT_CODE) resolve({ error: "", bail: true });
       else if (code === null)

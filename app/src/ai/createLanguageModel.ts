@@ -1,0 +1,181 @@
+import type { Logger } from "pino";
+import { z } from "zod";
+import type { LanguageModelConfig } from "../config/settings.ts";
+import { MountedFile } from "../files/mountedFile.ts";
+import { Unavailable } from "../http/problem.ts";
+import type { Metrics } from "../observability/metrics.ts";
+import { chooseModel } from "./chooseModel.ts";
+import { ProviderFailure } from "./failure.ts";
+import type {
+  ChatMessage,
+  Completion,
+  CompletionOptions,
+  CompletionPart,
+  LanguageModel,
+} from "./languageModel.ts";
+import { createClient } from "./openai.ts";
+import { Provider } from "./provider.ts";
+import { pieces, stubCompletion, stubModel } from "./stub.ts";
+
+/** An answer that is longer is a model gone astray; it also bounds what an answer takes in memory. */
+const mostCharacters = 64 * 1024;
+
+const chunk = z.object({
+  choices: z.array(
+    z.object({
+      delta: z.object({ content: z.string().nullish() }).optional(),
+      finish_reason: z.string().nullish(),
+    }),
+  ),
+});
+
+/** What the service's own parts need beyond the interface. */
+export interface ServiceLanguageModel extends LanguageModel {
+  /** The model that would be asked. */
+  modelFor(messages: readonly ChatMessage[]): string;
+  /** Undefined without a provider. Rejects while the provider does not answer or is switched off. */
+  check: (() => Promise<void>) | undefined;
+}
+
+export function createLanguageModel(
+  config: LanguageModelConfig,
+  metrics: Metrics,
+  logger: Logger,
+): ServiceLanguageModel {
+  return new OpenAiLanguageModel(config, metrics, logger);
+}
+
+class OpenAiLanguageModel implements ServiceLanguageModel {
+  readonly #config: LanguageModelConfig;
+  readonly #provider: Provider | undefined;
+  readonly #mode: MountedFile<{ stub: boolean }> | undefined;
+  readonly #logger: Logger;
+
+  constructor(config: LanguageModelConfig, metrics: Metrics, logger: Logger) {
+    this.#config = config;
+    this.#logger = logger.child({ module: "ai" });
+    this.#provider =
+      config.url === undefined ? undefined : new Provider("language_model", config, metrics, logger);
+    this.#mode =
+      config.modeFile === undefined
+        ? undefined
+        : new MountedFile(config.modeFile, (text) => ({ stub: text.trim() === "stub" }), this.#logger);
+  }
+
+  get check(): (() => Promise<void>) | undefined {
+    const provider = this.#provider;
+    return (
+      provider &&
+      (async () => {
+        if (await this.#switchedOff()) {
+          throw new Error("the file named by AI_MODE_FILE says stub");
+        }
+        await provider.check();
+      })
+    );
+  }
+
+  modelFor(messages: readonly ChatMessage[]): string {
+    return this.#provider ? chooseModel(messages, this.#config) : stubModel;
+  }
+
+  async complete(messages: readonly ChatMessage[], options: CompletionOptions): Promise<Completion> {
+    return whole(this.#answer(messages, options, true));
+  }
+
+  stream(messages: readonly ChatMessage[], options: CompletionOptions): AsyncIterable<CompletionPart> {
+    return this.#answer(messages, options, false);
+  }
+
+  async *#answer(
+    messages: readonly ChatMessage[],
+    { signal = new AbortController().signal, whenDown }: CompletionOptions,
+    restartable: boolean,
+  ): AsyncGenerator<CompletionPart> {
+    if (!this.#provider) {
+      yield* stubParts(messages, false);
+      return;
+    }
+    let sent = false;
+    try {
+      if (await this.#switchedOff()) {
+        throw new ProviderFailure("refused", { cause: new Error("switched off by AI_MODE_FILE") });
+      }
+      const attempt = (key: string, limit: AbortSignal) => this.#ask(messages, key, limit);
+      for await (const part of this.#provider.run(attempt, signal, { restartable })) {
+        sent ||= !restartable;
+        yield part;
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (sent || whenDown === "fail") {
+        throw new Unavailable("the language model does not answer", error);
+      }
+      this.#logger.warn({ error }, "answered by the stub in the language model's place");
+      yield* stubParts(messages, true);
+    }
+  }
+
+  async *#ask(
+    messages: readonly ChatMessage[],
+    apiKey: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<CompletionPart> {
+    const model = this.modelFor(messages);
+    const client = await createClient(this.#config.url, apiKey);
+    const request = { model, messages: [...messages], stream: true as const };
+    let text = "";
+    let finished = false;
+    for await (const received of await client.chat.completions.create(request, { signal })) {
+      const parsed = chunk.safeParse(received);
+      if (!parsed.success || text.length > mostCharacters) {
+        throw new ProviderFailure("rubbish");
+      }
+      const [choice] = parsed.data.choices;
+      const delta = choice?.delta?.content ?? "";
+      text += delta;
+      finished ||= typeof choice?.finish_reason === "string";
+      if (delta !== "") {
+        yield { delta };
+      }
+    }
+    if (!finished && text !== "") {
+      throw new ProviderFailure("cut_off");
+    }
+    if (text.trim() === "") {
+      throw new ProviderFailure("rubbish");
+    }
+    yield { done: { text, model, degraded: false } };
+  }
+
+  async #switchedOff(): Promise<boolean> {
+    return (await this.#mode?.current())?.stub ?? false;
+  }
+}
+
+/** Reads to the end, handing on each piece. Who stops earlier looks to the provider like one who gave up. */
+export async function whole(
+  parts: AsyncIterable<CompletionPart>,
+  onDelta: (text: string) => void = () => undefined,
+): Promise<Completion> {
+  let completion: Completion | undefined;
+  for await (const part of parts) {
+    if ("done" in part) {
+      completion = part.done;
+    } else {
+      onDelta(part.delta);
+    }
+  }
+  if (!completion) {
+    throw new Error("an answer without an end");
+  }
+  return completion;
+}
+
+function* stubParts(messages: readonly ChatMessage[], degraded: boolean): Generator<CompletionPart> {
+  const done = stubCompletion(messages, degraded);
+  for (const delta of pieces(done.text)) {
+    yield { delta };
+  }
+  yield { done };
+}

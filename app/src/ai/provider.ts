@@ -1,0 +1,189 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { SpanKind } from "@opentelemetry/api";
+import { circuitBreaker, CircuitState, ConsecutiveBreaker, handleWhen } from "cockatiel";
+import type { Logger } from "pino";
+import type { ProviderConfig } from "../config/settings.ts";
+import type { Metrics } from "../observability/metrics.ts";
+import { traced } from "../observability/tracing.ts";
+import { ApiKeys } from "./apiKeys.ts";
+import { type Outcome, ProviderFailure, toFailure } from "./failure.ts";
+
+const firstBackoffMs = 250;
+const longestBackoffMs = 8000;
+/** So many failures in a row, and the API is left alone for a while; then one attempt decides. */
+const failuresUntilOpen = 5;
+const leftAloneMs = 15_000;
+
+/** One attempt, with the API key to use; its items are handed on as they come. */
+export type Attempt<T> = (apiKey: string, signal: AbortSignal) => AsyncIterable<T>;
+
+interface RunOptions {
+  /** Whether an attempt may be repeated after it has given items: the caller then forgets what it had. */
+  restartable?: boolean;
+}
+
+interface AttemptEnd {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/** How one external API is called: limits in time, retries, keys in their order, and a circuit breaker. */
+export class Provider {
+  readonly #name: string;
+  readonly #config: ProviderConfig;
+  readonly #keys: ApiKeys;
+  readonly #metrics: Metrics;
+  readonly #logger: Logger;
+  readonly #breaker = circuitBreaker(
+    handleWhen((error) => error instanceof ProviderFailure && error.outcome !== "refused"),
+    { halfOpenAfter: leftAloneMs, breaker: new ConsecutiveBreaker(failuresUntilOpen) },
+  );
+
+  constructor(name: string, config: ProviderConfig, metrics: Metrics, logger: Logger) {
+    this.#name = name;
+    this.#config = config;
+    this.#metrics = metrics;
+    this.#logger = logger.child({ module: "ai" });
+    this.#keys = new ApiKeys(config.keysFile, this.#logger);
+    metrics.aiConfigured(name, config.timeoutSeconds, config.deadlineSeconds, config.maxRetries);
+    this.#breaker.onStateChange((state) => {
+      metrics.aiCircuit(name, state === CircuitState.Open);
+      this.#logger.warn({ provider: name, state: CircuitState[state] }, "circuit changed");
+    });
+  }
+
+  /** For readiness: answered from what the calls met, without a call. Rejects while the API is left alone. */
+  async check(): Promise<void> {
+    if (this.#breaker.state !== CircuitState.Closed) {
+      return Promise.reject(new Error(`${this.#name} failed ${failuresUntilOpen} times in a row`));
+    }
+    return Promise.resolve();
+  }
+
+  /** @throws ProviderFailure when nothing helped within the deadline; the signal's reason when the caller gave up. */
+  async *run<T>(
+    attempt: Attempt<T>,
+    signal: AbortSignal,
+    { restartable = false }: RunOptions = {},
+  ): AsyncGenerator<T> {
+    const endsAt = performance.now() + this.#config.deadlineSeconds * 1000;
+    for (let round = 0; ; round++) {
+      const failure = yield* this.#round(attempt, signal, endsAt, restartable);
+      if (!failure) {
+        return;
+      }
+      const askedFor = Math.max(failure.restSeconds * 1000, await this.#keys.untilUsable());
+      // Timers may be a millisecond early, and a key is not used before its time.
+      const waitMs = Math.ceil(Math.max(backoffMs(round), askedFor)) + 1;
+      const tooLate = performance.now() + waitMs >= endsAt;
+      if (failure.remedy === "nothing" || round >= this.#config.maxRetries || tooLate) {
+        throw failure;
+      }
+      await sleep(waitMs, undefined, { signal });
+    }
+  }
+
+  /** One attempt with every key that can be used, until one succeeds or another key would not help. */
+  async *#round<T>(
+    attempt: Attempt<T>,
+    signal: AbortSignal,
+    endsAt: number,
+    restartable: boolean,
+  ): AsyncGenerator<T, ProviderFailure | undefined> {
+    let failure = new ProviderFailure("rate_limited");
+    for (const key of await this.#keys.usable()) {
+      let sent = false;
+      try {
+        for await (const item of this.#attempt(attempt, key, signal, endsAt)) {
+          sent = true;
+          yield item;
+        }
+        return undefined;
+      } catch (error) {
+        signal.throwIfAborted();
+        failure = toFailure(error);
+        this.#logger.warn(
+          { provider: this.#name, outcome: failure.outcome, error: failure },
+          "attempt failed",
+        );
+        if (sent && !restartable) {
+          throw failure;
+        }
+        this.#keys.rest(key, failure.restSeconds);
+        if (failure.remedy !== "next key") {
+          return failure;
+        }
+        // Its rest is that key's alone: whether another is left decides how long to wait.
+        failure = new ProviderFailure(failure.outcome, { cause: failure });
+      }
+    }
+    return failure;
+  }
+
+  async *#attempt<T>(
+    attempt: Attempt<T>,
+    key: string,
+    signal: AbortSignal,
+    endsAt: number,
+  ): AsyncGenerator<T> {
+    const ended = await this.#enter();
+    const limit = new AbortController();
+    const arm = () => {
+      const silenceMs = Math.min(this.#config.timeoutSeconds * 1000, endsAt - performance.now());
+      return setTimeout(() => {
+        limit.abort(new ProviderFailure("timeout"));
+      }, silenceMs);
+    };
+    let outcome: Outcome = "cancelled";
+    let timer = arm();
+    try {
+      for await (const item of attempt(key, AbortSignal.any([signal, limit.signal]))) {
+        // Time that the reader takes is not the provider's.
+        clearTimeout(timer);
+        yield item;
+        timer = arm();
+      }
+      outcome = "ok";
+      ended.resolve();
+    } catch (error) {
+      if (!signal.aborted) {
+        const failure = toFailure(limit.signal.aborted ? limit.signal.reason : error);
+        outcome = failure.outcome;
+        ended.reject(failure);
+        throw failure;
+      }
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      limit.abort();
+      ended.reject(new Error("the caller gave up"));
+      this.#metrics.aiRequested(this.#name, outcome);
+    }
+  }
+
+  /** The breaker and the span want a promise to watch: here is one, settled when the attempt has ended. */
+  async #enter(): Promise<AttemptEnd> {
+    return new Promise((resolve, reject) => {
+      this.#breaker
+        .execute(() =>
+          traced(
+            `${this.#name} request`,
+            { kind: SpanKind.CLIENT },
+            () =>
+              new Promise<void>((succeeded, failed) => {
+                resolve({ resolve: succeeded, reject: failed });
+              }),
+          ),
+        )
+        .catch((error: unknown) => {
+          // Once the attempt has begun this is its own failure come back, and the promise is settled long since.
+          reject(new ProviderFailure("circuit_open", { remedy: "nothing", cause: error }));
+        });
+    });
+  }
+}
+
+/** Exponential, with full jitter: callers that failed together do not come back together. */
+function backoffMs(round: number): number {
+  return Math.random() * Math.min(longestBackoffMs, firstBackoffMs * 2 ** round);
+}

@@ -1,0 +1,229 @@
+import { type RawData, WebSocket } from "ws";
+import { z } from "zod";
+import type { Admission } from "../auth/guard.ts";
+import { rules } from "../auth/rules.ts";
+import type { Principal, Tokens } from "../auth/tokens.ts";
+import { toProblem } from "../http/errors.ts";
+import { forbidden, Problem, unauthorized, validated } from "../http/problem.ts";
+import { currentContext } from "../observability/context.ts";
+import type { Metrics } from "../observability/metrics.ts";
+import { type ChatEvent, isLast, question } from "./chat.ts";
+import type { ChatService } from "./service.ts";
+
+export const socketRoute = "/api/v2/chat/ws";
+const authenticationTimeoutMs = 5000;
+/** Of the WebSocket protocol: the other side broke the rules. */
+const policyViolation = 1008;
+
+/** What a client may send. */
+const clientMessage = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("auth"), token: z.string().max(8192) }),
+  question.extend({ type: z.literal("ask") }),
+  z.strictObject({
+    type: z.literal("resume"),
+    answerId: z.uuid(),
+    lastEventId: z.int().min(0).max(999_999_999).default(0),
+  }),
+  z.strictObject({ type: z.literal("cancel") }),
+]);
+
+export interface ConnectionArgs {
+  chat: Pick<ChatService, "ask" | "resume" | "cancel">;
+  tokens: Tokens;
+  admit: Admission;
+  heartbeatSeconds: number;
+  metrics: Metrics;
+}
+
+export interface Identity {
+  token: string;
+  principal: Principal;
+}
+
+/** One client's WebSocket: it says who it is, then asks one question at a time. */
+export class ChatConnection {
+  readonly #socket: WebSocket;
+  readonly #args: ConnectionArgs;
+  readonly #gone = new AbortController();
+  #token: string | undefined;
+  #principal: Principal | undefined;
+  /** The answer being given. */
+  #answerId: string | undefined;
+  #heard = true;
+  /** Messages are dealt with one after another. */
+  #work: Promise<void> = Promise.resolve();
+
+  /** `identity` is whom the upgrade's own token named, if it had one. */
+  constructor(socket: WebSocket, args: ConnectionArgs, identity: Identity | undefined) {
+    this.#socket = socket;
+    this.#args = args;
+    this.#token = identity?.token;
+    this.#principal = identity?.principal;
+  }
+
+  start(): void {
+    const unknown = setTimeout(() => {
+      if (this.#token === undefined) {
+        this.#socket.close(policyViolation, "no token came in time");
+      }
+    }, authenticationTimeoutMs);
+    const heartbeat = setInterval(() => {
+      this.#beat();
+    }, this.#args.heartbeatSeconds * 1000);
+    this.#socket.on("pong", () => {
+      this.#heard = true;
+    });
+    this.#socket.on("message", (data, isBinary) => {
+      // Nothing more is read until this is dealt with: a client cannot pile up work here.
+      this.#socket.pause();
+      this.#work = this.#work
+        .then(() => this.#receive(data, isBinary))
+        .then(() => {
+          this.#unpause();
+        });
+    });
+    this.#socket.on("close", () => {
+      clearTimeout(unknown);
+      clearInterval(heartbeat);
+      this.#gone.abort();
+    });
+    // A message that is too long, or not the protocol: ws closes by itself.
+    this.#socket.on("error", () => undefined);
+  }
+
+  #unpause(): void {
+    if (this.#socket.readyState === WebSocket.OPEN) {
+      this.#socket.resume();
+    }
+  }
+
+  #beat(): void {
+    if (!this.#heard) {
+      this.#socket.terminate();
+      return;
+    }
+    this.#heard = false;
+    this.#socket.ping();
+    if (this.#token !== undefined) {
+      this.#args.tokens.verify(this.#token).catch(() => {
+        this.#socket.close(policyViolation, "the token is no longer valid");
+      });
+    }
+  }
+
+  async #receive(data: RawData, isBinary: boolean): Promise<void> {
+    try {
+      await this.#obey(validated(clientMessage, parse(data, isBinary)));
+    } catch (error) {
+      const problem = toProblem(error);
+      await this.#send({ type: "problem", data: problem.body(currentContext().requestId) });
+      if (problem.status === 401) {
+        this.#socket.close(policyViolation, "not authenticated");
+      }
+    }
+  }
+
+  async #obey(message: z.infer<typeof clientMessage>): Promise<void> {
+    if (message.type === "auth") {
+      await this.#authenticate(message.token);
+      return;
+    }
+    if (this.#token === undefined) {
+      throw unauthorized("the first message must be of type auth");
+    }
+    const principal = await this.#authenticate(this.#token);
+    switch (message.type) {
+      case "ask": {
+        this.#refuseSecond();
+        await this.#args.admit(principal, { limit: "chat" });
+        const { message: text, sessionId } = message;
+        const answer = this.#args.chat.ask(principal, { message: text, sessionId });
+        this.#read(answer.id, answer.read(0, this.#gone.signal));
+        break;
+      }
+      case "resume": {
+        this.#refuseSecond();
+        await this.#args.admit(principal, {});
+        const { answerId, lastEventId } = message;
+        const events = await this.#args.chat.resume(principal, answerId, lastEventId, this.#gone.signal);
+        this.#read(answerId, events);
+        break;
+      }
+      case "cancel":
+        if (this.#answerId !== undefined) {
+          this.#args.chat.cancel(principal, this.#answerId);
+        }
+    }
+  }
+
+  /** Later tokens renew the first; they cannot make the connection another user's. */
+  async #authenticate(token: string): Promise<Principal> {
+    const principal = await this.#args.tokens.verify(token);
+    const known = this.#principal ?? principal;
+    if (principal.tenantId !== known.tenantId || principal.subject !== known.subject) {
+      throw forbidden("the token is another user's");
+    }
+    const rule = rules.find(({ path }) => path === socketRoute);
+    if (!rule || rule.allow === "public" || !rule.allow.includes(principal.role)) {
+      throw forbidden(`the role ${principal.role} may not do this`);
+    }
+    currentContext().tenantId = principal.tenantId;
+    this.#token = token;
+    this.#principal = principal;
+    return principal;
+  }
+
+  #refuseSecond(): void {
+    if (this.#answerId !== undefined) {
+      throw new Problem(409, { detail: "an answer is still being given: wait for its end, or cancel it" });
+    }
+  }
+
+  #read(answerId: string, events: AsyncIterable<ChatEvent>): void {
+    const ended = this.#args.metrics.streamStarted("websocket");
+    this.#answerId = answerId;
+    this.#forward(answerId, events)
+      .catch(() => {
+        this.#socket.terminate();
+      })
+      .finally(ended);
+  }
+
+  /** Sends an answer's events, each when the one before has left: a slow client holds up only itself. */
+  async #forward(answerId: string, events: AsyncIterable<ChatEvent>): Promise<void> {
+    const start = performance.now();
+    let answered = false;
+    for await (const event of events) {
+      if (!answered && event.type !== "start") {
+        answered = true;
+        const status = event.type === "error" ? event.data.status : 200;
+        this.#args.metrics.requestAnswered("WS", socketRoute, status, (performance.now() - start) / 1000);
+      }
+      if (isLast(event)) {
+        // The client may ask again as soon as it has this one.
+        this.#answerId = undefined;
+      }
+      await this.#send({ answerId, ...event });
+    }
+  }
+
+  /** Resolves when the frame has left, or will never. */
+  async #send(frame: object): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#socket.send(JSON.stringify(frame), () => {
+        resolve();
+      });
+    });
+  }
+}
+
+function parse(data: RawData, isBinary: boolean): unknown {
+  if (isBinary || !Buffer.isBuffer(data)) {
+    throw new Problem(400, { detail: "expected JSON as text" });
+  }
+  try {
+    return JSON.parse(data.toString("utf8"));
+  } catch (error) {
+    throw new Problem(400, { detail: "expected JSON as text", cause: error });
+  }
+}

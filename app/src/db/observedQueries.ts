@@ -1,0 +1,40 @@
+import { SpanKind } from "@opentelemetry/api";
+import type { PoolClient } from "pg";
+import { isRecording, traced } from "../observability/tracing.ts";
+
+/** Told of every statement that ended, and whether it failed. */
+export type QueryDone = (outcome: "success" | "failure") => void;
+
+/** Counts the connection's statements, and gives each a span while the request it belongs to is being recorded. */
+export function observeQueries(client: PoolClient, done: QueryDone = () => undefined): void {
+  const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+  const observed = (...args: unknown[]): unknown => {
+    const run = () => query(...args);
+    const result = isRecording() ? inSpan(args[0], run) : run();
+    // Anything but a promise (a callback's or a stream's) is not used by the app, only by pg itself.
+    if (result instanceof Promise) {
+      result.then(
+        () => {
+          done("success");
+        },
+        () => {
+          done("failure");
+        },
+      );
+    }
+    return result;
+  };
+  client.query = observed as typeof client.query;
+}
+
+function inSpan(statement: unknown, run: () => unknown): Promise<unknown> {
+  const text = typeof statement === "string" ? statement : "";
+  const operation = /^\s*([a-z]+)/i.exec(text)?.[1]?.toUpperCase() ?? "QUERY";
+  const attributes = {
+    "db.system.name": "postgresql",
+    "db.operation.name": operation,
+    // Values are parameters; only the beginning of a transaction holds one, the tenant's id.
+    "db.query.text": text.replace(/\s+/g, " "),
+  };
+  return traced(operation, { kind: SpanKind.CLIENT, attributes }, async () => await run());
+}

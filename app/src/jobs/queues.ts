@@ -1,0 +1,105 @@
+import { Queue } from "bullmq";
+import type { Redis } from "ioredis";
+import type { JobsConfig } from "../config/jobVariables.ts";
+import { type JobKind, jobKinds } from "./job.ts";
+
+/** Before every key of the queues, so that they can share a Redis with others. */
+export const prefix = "groundwork";
+export const batchQueue = "batches";
+
+/** What Redis is told of a job. The rest stays in Postgres, behind row-level security. */
+export interface QueuedJob {
+  tenantId: string;
+}
+
+/** A row of the outbox on its way to the queue. */
+export interface OutboxRow {
+  id: string;
+  tenant_id: string;
+  kind: JobKind;
+  created_at: Date;
+}
+
+/** The queues as those see them who put jobs in. */
+export class Queues {
+  readonly #queues: Record<JobKind, Queue<QueuedJob>>;
+  readonly batches: Queue;
+  readonly #connection: Redis;
+  readonly #config: JobsConfig;
+
+  constructor(connection: Redis, config: JobsConfig) {
+    const create = (name: string) => {
+      const queue = new Queue<QueuedJob>(name, { connection, prefix });
+      // The client's own listener has logged it; unheard here it would end the process.
+      queue.on("error", () => undefined);
+      return queue;
+    };
+    this.#queues = {
+      collect: create("collect"),
+      summarize: create("summarize"),
+      generate: create("generate"),
+    };
+    this.batches = create(batchQueue);
+    this.#connection = connection;
+    this.#config = config;
+  }
+
+  /** The job's id is the row's: what the queue has already is not added again. */
+  async add(rows: readonly OutboxRow[]): Promise<void> {
+    const { retries, backoffSeconds } = this.#config;
+    for (const kind of jobKinds) {
+      const jobs = rows
+        .filter((row) => row.kind === kind)
+        .map((row) => ({
+          name: kind,
+          data: { tenantId: row.tenant_id },
+          opts: {
+            jobId: row.id,
+            timestamp: row.created_at.getTime(),
+            attempts: retries + 1,
+            backoff: { type: "exponential", delay: backoffSeconds * 1000, jitter: 0.2 },
+            // Postgres remembers them; here a finished job would keep its id from being used for a re-drive.
+            removeOnComplete: true,
+            removeOnFail: true,
+          },
+        }));
+      if (jobs.length > 0) {
+        await this.#queues[kind].addBulk(jobs);
+      }
+    }
+  }
+
+  /** Which of the rows Redis does not know. */
+  async missing(rows: readonly OutboxRow[]): Promise<OutboxRow[]> {
+    const states = await Promise.all(rows.map(({ id, kind }) => this.#queues[kind].getJobState(id)));
+    return rows.filter((_row, index) => states[index] === "unknown");
+  }
+
+  /** Limits live in Redis and are lost with it. */
+  async limit(): Promise<void> {
+    await Promise.all(
+      jobKinds.map((kind) => this.#queues[kind].setGlobalConcurrency(this.#config.limits[kind].concurrency)),
+    );
+    await this.batches.setGlobalConcurrency(1);
+  }
+
+  /**
+   * Jobs that no worker has begun yet, and how long the oldest of them has been waiting since it was asked for;
+   * undefined while Redis is away.
+   */
+  async waiting(kind: JobKind): Promise<{ jobs: number; oldestSeconds: number } | undefined> {
+    if (this.#connection.status !== "ready") {
+      return undefined;
+    }
+    const [jobs, oldest] = await Promise.all([
+      this.#queues[kind].getWaitingCount(),
+      this.#queues[kind].getJobs("waiting", 0, 0, true),
+    ]);
+    const since = oldest[0]?.timestamp;
+    return { jobs, oldestSeconds: since === undefined ? 0 : (Date.now() - since) / 1000 };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...Object.values(this.#queues), this.batches].map((queue) => queue.close()));
+  }
+}

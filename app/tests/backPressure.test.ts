@@ -1,0 +1,103 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import express from "express";
+import { afterEach, describe, expect, it } from "vitest";
+import { KeyStore } from "../src/auth/keyStore.ts";
+import { Tokens } from "../src/auth/tokens.ts";
+import type { ChatEvent } from "../src/chat/chat.ts";
+import { ChatSockets } from "../src/chat/sockets.ts";
+import { closedSignal, sendEvents } from "../src/chat/sse.ts";
+import { listen, type Listener } from "../src/http/listen.ts";
+import { Metrics } from "../src/observability/metrics.ts";
+import { silentLogger } from "./support/logs.ts";
+import { eventually } from "./support/processes.ts";
+import { jwt, writeKeyFile } from "./support/service.ts";
+import { openStream, SocketClient } from "./support/stream.ts";
+
+const pieceBytes = 64 * 1024;
+/** What the system's own socket buffers, both ends', may swallow. */
+const bufferedBytes = 32 * 1024 * 1024;
+
+let given = 0;
+let ended = false;
+/** An answer that never ends, as fast as it is taken. */
+async function* endless(): AsyncGenerator<ChatEvent> {
+  const text = "x".repeat(pieceBytes);
+  try {
+    for (;;) {
+      // Lets everything else have its turn.
+      await new Promise(setImmediate);
+      given++;
+      yield { id: given, type: "delta", data: { text } };
+    }
+  } finally {
+    ended = true;
+  }
+}
+
+let listener: Listener | undefined;
+afterEach(async () => {
+  await listener?.close(0);
+});
+
+/** That nothing more is taken from the answer once the buffers are full, and then for how much that was. */
+async function settled(): Promise<number> {
+  given = 0;
+  ended = false;
+  return eventually(async () => {
+    const before = given;
+    await sleep(300);
+    expect(given).toBeGreaterThan(0);
+    expect(given).toBe(before);
+    return given * pieceBytes;
+  });
+}
+
+describe("a reader who takes nothing", () => {
+  it("of Server-Sent Events stops the answer instead of filling memory, and ends it by leaving", async () => {
+    const app = express();
+    app.get("/", async (_request, response) => {
+      const signal = closedSignal(response);
+      await sendEvents(response, endless(), { heartbeatSeconds: 15, metrics: new Metrics(), signal });
+    });
+    listener = await listen(app, 0);
+    const stream = await openStream(`http://127.0.0.1:${listener.port}/`, "");
+    expect(await settled()).toBeLessThan(bufferedBytes);
+    stream.close();
+    await eventually(() => {
+      expect(ended).toBe(true);
+    });
+  });
+
+  it("of a WebSocket stops the answer instead of filling memory", async () => {
+    const tokens = new Tokens(new KeyStore(await writeKeyFile(), silentLogger), {
+      ...jwt,
+      keysFile: undefined,
+    });
+    const answerId = "7d444840-9dc0-41d8-b245-1ef6a4d4fc9a";
+    const upgrades = new ChatSockets({
+      chat: {
+        ask: () => {
+          throw new Error("not asked");
+        },
+        resume: async () => Promise.resolve(endless()),
+        cancel: () => undefined,
+      },
+      tokens,
+      admit: async () => Promise.resolve(),
+      allowedOrigins: [],
+      heartbeatSeconds: 60,
+      metrics: new Metrics(),
+      logger: silentLogger,
+    });
+    listener = await listen(express(), 0, { upgrades });
+    const token = await tokens.sign({ subject: "a", role: "viewer", tenantId: answerId });
+    const client = new SocketClient(`http://127.0.0.1:${listener.port}/api/v2/chat/ws`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    await client.send({ type: "resume", answerId });
+    client.socket.pause();
+    expect(await settled()).toBeLessThan(bufferedBytes);
+    client.socket.terminate();
+    await upgrades.close();
+  });
+});

@@ -1,0 +1,222 @@
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
+import type { ChatMessage, LanguageModel } from "../src/ai/languageModel.ts";
+import type { Batch } from "../src/config/jobVariables.ts";
+import { FeedServer, JobsBench, rss } from "./support/jobs.ts";
+import { eventually } from "./support/processes.ts";
+import { newTenant } from "./support/service.ts";
+
+const never = "0 0 1 1 *";
+const schedules = (due: Partial<Record<Batch, string>>) => ({
+  schedules: { collection: never, summaries: never, "clean-up": never, ...due },
+});
+/** Cron with seconds, which the configuration does not accept: tests cannot wait for the minute. */
+const everySecond = "* * * * * *";
+
+// Workers share the machine with every other test.
+vi.setConfig({ testTimeout: 60_000 });
+
+let bench: JobsBench;
+let server: FeedServer;
+beforeAll(async () => {
+  bench = await JobsBench.create(inject("postgres"));
+  await bench.clear();
+  server = await FeedServer.create((_request, response) => response.end(rss("a", "b", "c")));
+});
+afterEach(() => bench.clear());
+afterAll(async () => {
+  await server.close();
+  await bench.remove();
+});
+
+async function newItem(guid: string, tenant = bench.tenant): Promise<string> {
+  const [row] = await bench.sql<{ id: string }>(
+    `insert into items (tenant_id, source_url, guid, title, content) values ($1, 'u', $2, $2, 'c') returning id`,
+    [tenant, guid],
+  );
+  return row?.id ?? "";
+}
+
+describe("the scheduled batches", () => {
+  it("that never run are missed from the migration on", async () => {
+    const fresh = await JobsBench.create(inject("postgres"));
+    const worker = await fresh.worker();
+    await eventually(async () => {
+      const at = await worker.metric('app_batch_last_success_timestamp_seconds{batch="clean-up"}');
+      expect(at).toBeGreaterThan(Date.now() / 1000 - 120);
+    });
+    await fresh.remove();
+  });
+
+  it("run once at each time, however many workers there are, and say when they last succeeded", async () => {
+    const feedsFile = await bench.feedsFile(server.url);
+    const before = Date.now() / 1000;
+    const jobs = { feedsFile, ...schedules({ collection: everySecond }) };
+    const workers = await Promise.all([1, 2, 3].map(() => bench.worker({}, jobs)));
+    await eventually(async () => {
+      expect(await bench.count("jobs")).toBeGreaterThanOrEqual(3);
+    });
+    await bench.stopWorkers();
+    // One run for each second, and one job for each run: never two with the same time.
+    const rows = await bench.sql<{ second: string; n: number }>(
+      `select split_part(idempotency_key, ' ', 1) as second, count(*)::int as n from jobs group by 1`,
+    );
+    expect(rows.every(({ second, n }) => second.startsWith("repeat:collection:") && n === 1)).toBe(true);
+    const logs = workers.flatMap((worker) => worker.logs());
+    const runs = logs.filter(({ message }) => message === "batch done").map(({ job_id }) => job_id);
+    expect(new Set(runs).size).toBe(runs.length);
+
+    // A worker that starts later knows it too.
+    const later = await bench.worker({}, schedules({}));
+    await eventually(async () => {
+      const at = await later.metric('app_batch_last_success_timestamp_seconds{batch="collection"}');
+      expect(at).toBeGreaterThan(before - 1);
+    });
+  });
+
+  it("collect every configured feed of every tenant, and skip a tenant that does not exist", async () => {
+    const file = await bench.feedsFile(server.url, `${server.url}?second`);
+    const worker = await bench.worker({}, { feedsFile: file, ...schedules({ collection: everySecond }) });
+    await eventually(async () => {
+      expect(await bench.count("items")).toBe(6);
+    });
+    expect(await worker.metric('app_batch_runs_total{batch="collection",outcome="success"}')).toBeGreaterThan(
+      0,
+    );
+  });
+
+  it("have each new item summarised once", async () => {
+    const asked: string[] = [];
+    const model: LanguageModel = {
+      complete: (messages: readonly ChatMessage[]) => {
+        asked.push(messages.at(-1)?.content.split("\n")[0] ?? "");
+        return Promise.resolve({ text: "In short.", model: "test", degraded: false });
+      },
+      stream: () => {
+        throw new Error("a job takes the answer whole");
+      },
+    };
+    const theirs = await newTenant(bench.postgres, bench.name);
+    await Promise.all([newItem("one"), newItem("two"), newItem("three", theirs)]);
+    const jobs = schedules({ summaries: everySecond });
+    const [worker] = await Promise.all([bench.worker({ model }, jobs), bench.worker({ model }, jobs)]);
+    await eventually(async () => {
+      expect(await bench.count("summaries")).toBe(3);
+    });
+    await newItem("four");
+    await eventually(async () => {
+      expect(await bench.count("summaries")).toBe(4);
+    });
+    expect(asked.sort()).toEqual(["four", "one", "three", "two"]);
+    expect(
+      await bench.sql(
+        "select 1 from summaries s join items i on i.id = s.item_id where i.tenant_id <> s.tenant_id",
+      ),
+    ).toEqual([]);
+    expect(await worker.metric("app_summaries_total")).toBeDefined();
+  });
+
+  it("that fail are counted and tried again, and leave the time of the last success alone", async () => {
+    await bench.sql(
+      "insert into batch_runs (batch, last_success_at) values ('collection', '2026-01-01T00:00:00Z')",
+    );
+    const jobs = { feedsFile: "/nowhere/feeds.json", ...schedules({ collection: everySecond }) };
+    const worker = await bench.worker({}, jobs);
+    await eventually(async () => {
+      expect(
+        await worker.metric('app_batch_runs_total{batch="collection",outcome="failure"}'),
+      ).toBeGreaterThan(1);
+      expect(await worker.metric('app_batch_last_success_timestamp_seconds{batch="collection"}')).toBe(
+        Date.parse("2026-01-01T00:00:00Z") / 1000,
+      );
+    });
+    const [row] = await bench.sql<{ failed: boolean }>(
+      "select last_failure_at is not null as failed from batch_runs where batch = 'collection'",
+    );
+    expect(row?.failed).toBe(true);
+  });
+
+  it("are put back when Redis has lost them, and follow a changed schedule", async () => {
+    await bench.worker({}, schedules({}));
+    await bench.redis.flush();
+    await bench.stopWorkers();
+    await bench.worker({}, schedules({ "clean-up": everySecond }));
+    await eventually(async () => {
+      expect(await bench.count("batch_runs")).toBe(1);
+    });
+    await bench.redis.flush();
+    await bench.sql("truncate batch_runs");
+    await eventually(async () => {
+      expect(await bench.count("batch_runs")).toBe(1);
+    });
+  });
+});
+
+describe("the clean-up", () => {
+  it("deletes by the rules of each table exactly what is past its age, of every tenant", async () => {
+    const theirs = await newTenant(bench.postgres, bench.name);
+    for (const tenant of [bench.tenant, theirs]) {
+      await bench.sql(
+        `insert into audit_events (tenant_id, subject, action, outcome, at)
+         select $1, 's', 'a.b', 'success', now() - make_interval(days => d) from unnest(array[1, 364, 366, 800]) d`,
+        [tenant],
+      );
+      await bench.sql(
+        `insert into items (tenant_id, source_url, guid, title, content, seen_at)
+         select $1, 'u', d::text, 't', 'c', now() - make_interval(days => d) from generate_series(80, 100) d`,
+        [tenant],
+      );
+      await bench.sql(
+        `insert into jobs (tenant_id, kind, payload, subject, state, finished_at)
+         select $1, 'generate', '{}', 's', state, now() - make_interval(days => d)
+         from unnest(array['done', 'dead']) state, unnest(array[29, 31, 89, 91]) d`,
+        [tenant],
+      );
+      const [item] = await bench.sql<{ id: string }>(
+        "select id from items where tenant_id = $1 and guid = '99'",
+        [tenant],
+      );
+      await bench.sql("insert into summaries (tenant_id, item_id, text, model) values ($1, $2, 't', 'm')", [
+        tenant,
+        item?.id,
+      ]);
+    }
+    const unfinished = await bench.prompt("still open");
+    await bench.sql(
+      "update jobs set created_at = now() - interval '1000 days', state = 'queued', relayed_at = now() + interval '1 h' where id = $1",
+      [unfinished],
+    );
+
+    const worker = await bench.worker({}, schedules({ "clean-up": everySecond }));
+    await eventually(async () => {
+      expect(await bench.count("batch_runs")).toBe(1);
+    });
+    expect(await bench.count("audit_events")).toBe(4);
+    // Those of 80 to 89 days; the one of exactly 90 is past its age by the time that is looked at.
+    expect(await bench.count("items")).toBe(2 * 10);
+    expect(await bench.count("summaries")).toBe(0);
+    expect(
+      await bench.sql(
+        "select state, count(*)::int as n from jobs where state <> 'queued' group by 1 order by 1",
+      ),
+    ).toEqual([
+      { state: "dead", n: 6 },
+      { state: "done", n: 2 },
+    ]);
+    expect((await bench.job(unfinished)).state).toBe("queued");
+    expect(await worker.metric('app_rows_cleaned_up_total{table="audit_events"}')).toBe(4);
+    expect(await worker.metric('app_rows_cleaned_up_total{table="jobs"}')).toBe(6 + 2);
+  });
+
+  it("goes on until nothing is left, however much there is", async () => {
+    await bench.sql(
+      `insert into audit_events (tenant_id, subject, action, outcome, at)
+       select $1, 's', 'a.b', 'success', now() - interval '2 years' from generate_series(1, 4500)`,
+      [bench.tenant],
+    );
+    await bench.worker({}, schedules({ "clean-up": everySecond }));
+    await eventually(async () => {
+      expect(await bench.count("batch_runs")).toBe(1);
+    });
+    expect(await bench.count("audit_events")).toBe(0);
+  });
+});

@@ -1,0 +1,112 @@
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import type { LdapConfig } from "../src/config/settings.ts";
+import { entries, groupRoles, password } from "./support/people.ts";
+import { newDatabase } from "./support/postgres.ts";
+import { newTenant, startTestService, type TestService } from "./support/service.ts";
+import { groups, LdapServer, people, reader } from "./support/slapd.ts";
+import { auditOf, createUser, refresh, signIn, trySignIn } from "./support/users.ts";
+
+const postgres = inject("postgres");
+let server: LdapServer;
+let searching: LdapConfig;
+let database: string;
+beforeAll(async () => {
+  server = await LdapServer.create(entries);
+  database = await newDatabase(postgres);
+  searching = {
+    url: server.ldapsUrl,
+    caFile: server.caFile,
+    tenant: "acme",
+    user: { base: people, filter: "(uid={username})" },
+    reader: { dn: reader.dn, passwordFile: server.readerPasswordFile },
+    groupRoles,
+  };
+});
+afterAll(() => server.remove());
+
+describe("signing in through the directory", () => {
+  let service: TestService;
+  let tenant: string;
+  beforeAll(async () => {
+    tenant = await newTenant(postgres, database);
+    service = await startTestService(postgres, database, inject("redis"), {
+      ldap: { ...searching, tenant: `tenant ${tenant}` },
+    });
+  });
+  afterAll(() => service.stop());
+
+  const user = (username: string) => ({ tenant: `tenant ${tenant}`, username, password });
+  const listed = async (username: string) => {
+    const token = await service.token("admin", tenant);
+    const { body } = await service.call("GET", "/api/v2/admin/users?limit=100", { token });
+    return (body as { items: { id: string; username: string }[] }).items.filter(
+      (item) => item.username === username,
+    );
+  };
+
+  it("creates the user the first time, also when that is twice at once", async () => {
+    const [first, second] = await Promise.all([signIn(service, user("eve")), signIn(service, user("eve"))]);
+    expect([first.role, second.role]).toEqual(["editor", "editor"]);
+    expect(await listed("eve")).toMatchObject([{ source: "ldap", role: "editor" }]);
+    const created = await auditOf(service, tenant, "user.create");
+    expect(created.filter(({ detail }) => detail["username"] === "eve")).toHaveLength(1);
+    expect((await refresh(service, first.refreshToken)).status).toBe(200);
+  });
+
+  it("takes the role from the groups again each time", async () => {
+    await signIn(service, user("vic"));
+    const [vic] = await listed("vic");
+    const token = await service.token("admin", tenant);
+    const path = `/api/v2/admin/users/${vic?.id ?? ""}`;
+    expect((await service.call("PATCH", path, { token, body: { role: "admin" } })).status).toBe(409);
+    const moved = await startTestService(postgres, database, inject("redis"), {
+      ldap: { ...searching, tenant: `tenant ${tenant}`, groupRoles: { [`cn=staff,${groups}`]: "editor" } },
+    });
+    expect((await signIn(moved, user("vic"))).role).toBe("editor");
+    await moved.stop();
+    expect(await auditOf(service, tenant, "user.change_role")).toContainEqual(
+      expect.objectContaining({
+        subject: "directory",
+        detail: { username: "vic", from: "viewer", to: "editor" },
+      }),
+    );
+  });
+
+  it("is refused to whom an admin disabled, who has no group, or whose password is wrong", async () => {
+    await signIn(service, user("leaver"));
+    const [leaver] = await listed("leaver");
+    const token = await service.token("admin", tenant);
+    await service.call("PATCH", `/api/v2/admin/users/${leaver?.id ?? ""}`, {
+      token,
+      body: { disabled: true },
+    });
+    expect((await trySignIn(service, user("leaver"))).status).toBe(401);
+    expect((await trySignIn(service, user("outsider"))).status).toBe(401);
+    expect((await trySignIn(service, { ...user("eve"), password: "wrong" })).status).toBe(401);
+    const reasons = (await auditOf(service, tenant, "session.sign_in")).map(({ detail }) => detail["reason"]);
+    expect(reasons).toEqual(expect.arrayContaining(["disabled", "no_role", "wrong_password"]));
+  });
+
+  it("is for the directory's tenant only, and never for a local user's name", async () => {
+    const other = await newTenant(postgres, database);
+    expect((await trySignIn(service, { ...user("eve"), tenant: `tenant ${other}` })).status).toBe(401);
+    const admin = await service.token("admin", tenant);
+    const body = { username: "ada", password: "a local password", role: "viewer" };
+    await service.call("POST", "/api/v2/admin/users", { token: admin, body });
+    expect((await trySignIn(service, user("ada"))).status).toBe(401);
+    expect((await signIn(service, { ...user("ada"), password: body.password })).role).toBe("viewer");
+  });
+
+  it("answers 503 while the directory is away, and local users still sign in", async () => {
+    const local = await createUser(service, tenant, "admin");
+    await server.stop();
+    // More often than one may fail: what is not the caller's fault does not count.
+    for (let round = 0; round < 2; round++) {
+      const attempts = await Promise.all(Array.from({ length: 6 }, () => trySignIn(service, user("eve"))));
+      expect(new Set(attempts.map(({ status }) => status))).toEqual(new Set([503]));
+    }
+    expect((await trySignIn(service, local)).status).toBe(200);
+    await server.start();
+    expect((await trySignIn(service, user("eve"))).status).toBe(200);
+  });
+});

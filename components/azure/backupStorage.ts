@@ -1,0 +1,161 @@
+import * as managedidentity from "@pulumi/azure-native/managedidentity";
+import * as storage from "@pulumi/azure-native/storage";
+import * as pulumi from "@pulumi/pulumi";
+
+import type { AzureNetwork } from "./network";
+import { grant } from "./roles";
+import { withoutHostLength, type AzureAccess, type AzureScope } from "./scope";
+import type { Vault } from "./vault";
+
+export interface BackupStorageArgs extends AzureScope, AzureAccess {
+  /** Globally unique, 3 to 24 lower-case letters and digits. */
+  readonly accountName: pulumi.Input<string>;
+  /** Copies: `ZRS` in three zones of the region, `GZRS` in another region, too. */
+  readonly redundancy: "ZRS" | "GZRS";
+  /** Days during which nobody can change or delete a blob. */
+  readonly immutableDays: number;
+  /** Whether the policy can no more be shortened or removed, by anyone. Cannot be undone. */
+  readonly immutabilityLocked: boolean;
+  /** Days after which blobs are deleted; more than `immutableDays`. */
+  readonly retentionDays: number;
+  readonly vault: Vault;
+  readonly network: AzureNetwork;
+}
+
+/** Where backups are kept: encrypted with our key, unchangeable for their first days, then deleted, closed to the public. */
+export class BackupStorage extends pulumi.ComponentResource {
+  readonly accountId: pulumi.Output<string>;
+  /** URL of the blob service. */
+  readonly endpoint: pulumi.Output<string>;
+  readonly container: storage.BlobContainer;
+
+  constructor(name: string, args: BackupStorageArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:azure:BackupStorage", name, {}, opts);
+    const { resourceGroupName, location, subscriptionId, vault } = args;
+    const child = { parent: this };
+    const kept = { ...child, protect: true, retainOnDelete: true };
+
+    // The account is created encrypted, so who it is must exist and hold the role on the key before it does.
+    const identity = new managedidentity.UserAssignedIdentity(
+      "backup-storage",
+      { resourceGroupName, location },
+      kept,
+    );
+    const mayUseKey = grant(
+      "backup-storage-key",
+      {
+        principalId: identity.principalId,
+        role: "keyVaultCryptoServiceEncryptionUser",
+        scope: pulumi.interpolate`${vault.id}/keys/${vault.backupKey.name}`,
+        subscriptionId,
+      },
+      { ...kept, dependsOn: [vault.backupKey] },
+    );
+    const account = new storage.StorageAccount(
+      name,
+      {
+        accountName: args.accountName,
+        resourceGroupName,
+        location,
+        kind: "StorageV2",
+        sku: { name: `Standard_${args.redundancy}` },
+        allowBlobPublicAccess: false,
+        allowSharedKeyAccess: false,
+        allowCrossTenantReplication: false,
+        enableHttpsTrafficOnly: true,
+        minimumTlsVersion: "TLS1_2",
+        publicNetworkAccess: args.access === "private" ? "Disabled" : "Enabled",
+        networkRuleSet: {
+          defaultAction: storage.DefaultAction.Deny,
+          bypass: "None",
+          ipRules:
+            args.access === "private"
+              ? []
+              : args.allowlist.map((cidr) => ({ iPAddressOrRange: withoutHostLength(cidr) })),
+        },
+        identity: { type: "UserAssigned", userAssignedIdentities: [identity.id] },
+        encryption: {
+          keySource: "Microsoft.Keyvault",
+          // No version: storage follows the key's rotation.
+          keyVaultProperties: { keyName: vault.backupKey.name, keyVaultUri: vault.uri },
+          encryptionIdentity: { encryptionUserAssignedIdentity: identity.id },
+          requireInfrastructureEncryption: true,
+        },
+        immutableStorageWithVersioning: {
+          enabled: true,
+          immutabilityPolicy: {
+            immutabilityPeriodSinceCreationInDays: args.immutableDays,
+            allowProtectedAppendWrites: false,
+            state: args.immutabilityLocked ? "Locked" : "Unlocked",
+          },
+        },
+      },
+      { ...kept, dependsOn: [mayUseKey] },
+    );
+    const ofAccount = { accountName: account.name, resourceGroupName };
+    const service = new storage.BlobServiceProperties(
+      "backup-blobs",
+      {
+        ...ofAccount,
+        blobServicesName: "default",
+        isVersioningEnabled: true,
+        deleteRetentionPolicy: { enabled: true, days: 14 },
+        containerDeleteRetentionPolicy: { enabled: true, days: 14 },
+      },
+      kept,
+    );
+    const scope = new storage.EncryptionScope(
+      "backup-scope",
+      {
+        ...ofAccount,
+        encryptionScopeName: "backups",
+        source: "Microsoft.KeyVault",
+        state: "Enabled",
+        keyVaultProperties: { keyUri: pulumi.interpolate`${vault.uri}/keys/${vault.backupKey.name}` },
+        requireInfrastructureEncryption: true,
+      },
+      kept,
+    );
+    this.container = new storage.BlobContainer(
+      "dumps",
+      {
+        ...ofAccount,
+        containerName: "backups",
+        publicAccess: "None",
+        defaultEncryptionScope: scope.name,
+        denyEncryptionScopeOverride: true,
+      },
+      { ...kept, dependsOn: [service] },
+    );
+    const after = args.retentionDays;
+    new storage.ManagementPolicy(
+      "backup-lifecycle",
+      {
+        ...ofAccount,
+        managementPolicyName: "default",
+        policy: {
+          rules: [
+            {
+              name: "delete-old-backups",
+              type: "Lifecycle",
+              enabled: true,
+              definition: {
+                filters: { blobTypes: ["blockBlob"] },
+                actions: {
+                  baseBlob: { delete: { daysAfterModificationGreaterThan: after } },
+                  version: { delete: { daysAfterCreationGreaterThan: after } },
+                  snapshot: { delete: { daysAfterCreationGreaterThan: after } },
+                },
+              },
+            },
+          ],
+        },
+      },
+      { ...child, dependsOn: [service] },
+    );
+    args.network.privateEndpoint("blob", account.id);
+    this.accountId = account.id;
+    this.endpoint = pulumi.interpolate`https://${account.name}.blob.core.windows.net`;
+    this.registerOutputs({ endpoint: this.endpoint });
+  }
+}

@@ -1,0 +1,70 @@
+import * as managedidentity from "@pulumi/azure-native/managedidentity";
+import * as pulumi from "@pulumi/pulumi";
+
+import { grant, type RoleName } from "./roles";
+import type { AzureScope } from "./scope";
+
+export interface WorkloadIdentitiesArgs extends AzureScope {
+  /** OIDC issuer of the cluster, which vouches for its service accounts. */
+  readonly oidcIssuerUrl: pulumi.Input<string>;
+}
+
+/** One managed identity per workload, which only the pods under the service account of the same name can use. */
+export class WorkloadIdentities extends pulumi.ComponentResource {
+  readonly #args: WorkloadIdentitiesArgs;
+  readonly #made = new Map<string, managedidentity.UserAssignedIdentity>();
+
+  constructor(name: string, args: WorkloadIdentitiesArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:azure:WorkloadIdentities", name, {}, opts);
+    this.#args = args;
+    this.registerOutputs();
+  }
+
+  /** Client id of the workload's identity, made at the first call. */
+  clientId(workload: string, namespace: pulumi.Input<string>): pulumi.Output<string> {
+    return this.#identity(workload, namespace).clientId;
+  }
+
+  /** Grants a workload that has an identity a role on one resource; `on` names the resource in the program. */
+  grant(
+    workload: string,
+    role: RoleName,
+    on: string,
+    scope: pulumi.Input<string>,
+    dependsOn: pulumi.Resource[] = [],
+  ): void {
+    const identity = this.#made.get(workload);
+    if (!identity) throw new Error(`workload "${workload}" has no identity yet`);
+    grant(
+      `${workload}-${role}-${on}`,
+      { principalId: identity.principalId, role, scope, subscriptionId: this.#args.subscriptionId },
+      { parent: this, dependsOn },
+    );
+  }
+
+  #identity(workload: string, namespace: pulumi.Input<string>): managedidentity.UserAssignedIdentity {
+    const known = this.#made.get(workload);
+    if (known) return known;
+    const { resourceGroupName, location, oidcIssuerUrl } = this.#args;
+    const identity = new managedidentity.UserAssignedIdentity(
+      `workload-${workload}`,
+      { resourceGroupName, location },
+      { parent: this },
+    );
+    // Azure refuses concurrent writes to the credentials of one identity; each has just one.
+    new managedidentity.FederatedIdentityCredential(
+      `workload-${workload}`,
+      {
+        resourceGroupName,
+        resourceName: identity.name,
+        federatedIdentityCredentialResourceName: workload,
+        issuer: oidcIssuerUrl,
+        subject: pulumi.interpolate`system:serviceaccount:${namespace}:${workload}`,
+        audiences: ["api://AzureADTokenExchange"],
+      },
+      { parent: this },
+    );
+    this.#made.set(workload, identity);
+    return identity;
+  }
+}

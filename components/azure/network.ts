@@ -1,0 +1,119 @@
+import * as network from "@pulumi/azure-native/network";
+import * as privatedns from "@pulumi/azure-native/privatedns";
+import * as pulumi from "@pulumi/pulumi";
+
+import type { AzureScope } from "./scope";
+
+/** Where each kind of service answers privately: its DNS zone, and its name in a private endpoint. */
+const privateServices = {
+  vault: { zone: "privatelink.vaultcore.azure.net", groupId: "vault" },
+  blob: { zone: "privatelink.blob.core.windows.net", groupId: "blob" },
+  registry: { zone: "privatelink.azurecr.io", groupId: "registry" },
+} as const;
+
+export type PrivateService = keyof typeof privateServices;
+
+export interface AzureNetworkArgs extends AzureScope {
+  /** Networks to create; absent where the cluster already has one. */
+  readonly ranges?: { readonly vnet: string; readonly nodes: string; readonly endpoints: string };
+  /** Subnet of the cluster's own network for private endpoints; absent where there is none. */
+  readonly endpointSubnetId?: string;
+}
+
+/** The virtual network: created with a subnet for the nodes and one for private endpoints, or the cluster's own. */
+export class AzureNetwork extends pulumi.ComponentResource {
+  /** Subnet of the nodes; only where the network was created. */
+  readonly nodesSubnetId?: pulumi.Output<string>;
+  /** The created network. */
+  readonly vnetId?: pulumi.Output<string>;
+  readonly #args: AzureNetworkArgs;
+  readonly #endpoints?: { readonly subnetId: pulumi.Input<string>; readonly vnetId: pulumi.Input<string> };
+
+  constructor(name: string, args: AzureNetworkArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:azure:AzureNetwork", name, {}, opts);
+    this.#args = args;
+    const { resourceGroupName, location, ranges, endpointSubnetId } = args;
+    if (ranges) {
+      const vnet = new network.VirtualNetwork(
+        "vnet",
+        { resourceGroupName, location, addressSpace: { addressPrefixes: [ranges.vnet] } },
+        // The subnets are resources of their own; as part of the network, too, each would undo the other.
+        { parent: this, ignoreChanges: ["subnets"] },
+      );
+      const subnet = (subnetName: string, addressPrefix: string, after: pulumi.Resource[]) =>
+        new network.Subnet(
+          subnetName,
+          {
+            resourceGroupName,
+            virtualNetworkName: vnet.name,
+            subnetName,
+            addressPrefix,
+            // Endpoints obey network policies only where the subnet says so.
+            privateEndpointNetworkPolicies: "Enabled",
+          },
+          { parent: this, dependsOn: after },
+        );
+      // Azure refuses two writes to one network at once.
+      const nodes = subnet("nodes", ranges.nodes, []);
+      const endpoints = subnet("endpoints", ranges.endpoints, [nodes]);
+      this.vnetId = vnet.id;
+      this.nodesSubnetId = nodes.id;
+      this.#endpoints = { subnetId: endpoints.id, vnetId: vnet.id };
+    } else if (endpointSubnetId !== undefined) {
+      this.#endpoints = { subnetId: endpointSubnetId, vnetId: vnetOf(endpointSubnetId) };
+    }
+    this.registerOutputs({ vnetId: this.vnetId });
+  }
+
+  /** Lets the network's pods and nodes reach a resource by a private address; nothing where no subnet is known. */
+  privateEndpoint(service: PrivateService, resourceId: pulumi.Input<string>): void {
+    if (!this.#endpoints) return;
+    const { resourceGroupName, location } = this.#args;
+    const { zone: privateZoneName, groupId } = privateServices[service];
+    const { subnetId, vnetId } = this.#endpoints;
+    const child = { parent: this };
+    const zone = new privatedns.PrivateZone(
+      `${service}-zone`,
+      { resourceGroupName, privateZoneName, location: "global" },
+      child,
+    );
+    new privatedns.VirtualNetworkLink(
+      `${service}-zone-link`,
+      {
+        resourceGroupName,
+        privateZoneName: zone.name,
+        location: "global",
+        registrationEnabled: false,
+        virtualNetwork: { id: vnetId },
+      },
+      child,
+    );
+    const endpoint = new network.PrivateEndpoint(
+      `${service}-endpoint`,
+      {
+        resourceGroupName,
+        location,
+        subnet: { id: subnetId },
+        privateLinkServiceConnections: [
+          { name: service, privateLinkServiceId: resourceId, groupIds: [groupId] },
+        ],
+      },
+      child,
+    );
+    new network.PrivateDnsZoneGroup(
+      `${service}-endpoint-names`,
+      {
+        resourceGroupName,
+        privateEndpointName: endpoint.name,
+        privateDnsZoneGroupName: "default",
+        privateDnsZoneConfigs: [{ name: service, privateDnsZoneId: zone.id }],
+      },
+      child,
+    );
+  }
+}
+
+/** The network that a subnet's id names. */
+export function vnetOf(subnetId: string): string {
+  return subnetId.replace(/\/subnets\/[^/]+$/i, "");
+}

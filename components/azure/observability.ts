@@ -1,0 +1,91 @@
+import * as consumption from "@pulumi/azure-native/consumption";
+import * as monitor from "@pulumi/azure-native/monitor";
+import * as operationalinsights from "@pulumi/azure-native/operationalinsights";
+import * as pulumi from "@pulumi/pulumi";
+
+import type { AzureScope } from "./scope";
+
+export interface AzureObservabilityArgs extends AzureScope {
+  /** Resource group that the budget watches. */
+  readonly resourceGroupId: pulumi.Input<string>;
+  /** Days that logs are kept, 30 to 730. */
+  readonly logRetentionDays: number;
+  readonly budget?: {
+    /** In the currency of the subscription. */
+    readonly monthlyAmount: number;
+    /** First day of the month that it starts in, YYYY-MM-01. */
+    readonly from: string;
+    readonly emails: readonly string[];
+  };
+}
+
+/** Shares of the budget at which a mail is sent, percent; the last by forecast. */
+const thresholds = [50, 80, 100];
+
+/** The Azure side of seeing: a workspace that resources log to, and a mail before the money is gone. */
+export class AzureObservability extends pulumi.ComponentResource {
+  readonly #workspaceId: pulumi.Output<string>;
+
+  constructor(name: string, args: AzureObservabilityArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:azure:AzureObservability", name, {}, opts);
+    const { resourceGroupName, location, budget } = args;
+    const workspace = new operationalinsights.Workspace(
+      "logs",
+      {
+        resourceGroupName,
+        location,
+        sku: { name: "PerGB2018" },
+        retentionInDays: args.logRetentionDays,
+        features: { disableLocalAuth: true },
+      },
+      { parent: this },
+    );
+    this.#workspaceId = workspace.id;
+    if (budget) {
+      const notification = (threshold: number, thresholdType: "Actual" | "Forecasted") => ({
+        enabled: true,
+        operator: "GreaterThan",
+        threshold,
+        thresholdType,
+        contactEmails: [...budget.emails],
+      });
+      new consumption.Budget(
+        "budget",
+        {
+          scope: args.resourceGroupId,
+          amount: budget.monthlyAmount,
+          category: "Cost",
+          timeGrain: "Monthly",
+          timePeriod: { startDate: `${budget.from}T00:00:00Z` },
+          notifications: {
+            ...Object.fromEntries(thresholds.map((t) => [`actual-${t}`, notification(t, "Actual")])),
+            "forecast-100": notification(100, "Forecasted"),
+          },
+        },
+        { parent: this },
+      );
+    }
+    this.registerOutputs();
+  }
+
+  /** Sends a resource's logs to the workspace: whole groups (`audit`, `allLogs`), or single categories. */
+  log(
+    name: string,
+    resourceUri: pulumi.Input<string>,
+    what: { readonly groups?: readonly string[]; readonly categories?: readonly string[] },
+  ): void {
+    new monitor.DiagnosticSetting(
+      `${name}-logs`,
+      {
+        name: "groundwork",
+        resourceUri,
+        workspaceId: this.#workspaceId,
+        logs: [
+          ...(what.groups ?? []).map((categoryGroup) => ({ categoryGroup, enabled: true })),
+          ...(what.categories ?? []).map((category) => ({ category, enabled: true })),
+        ],
+      },
+      { parent: this },
+    );
+  }
+}

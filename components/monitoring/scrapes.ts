@@ -1,0 +1,79 @@
+import * as pulumi from "@pulumi/pulumi";
+import { stringify } from "yaml";
+
+import { manifestFiles } from "../manifests";
+import type { Endpoint, MetricsTarget } from "../types";
+import type { Probe } from "./blackbox";
+
+/** What the other components declare. */
+export interface Scrapes {
+  /** Every workload that has metrics. */
+  readonly targets: readonly MetricsTarget[];
+  /** Whom to have ask, and what; each probe is asked at every scrape. */
+  readonly prober: Endpoint;
+  readonly probes: readonly Probe[];
+}
+
+const accountPath = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/** `prometheus.yml` as it is in the repository, and beside it what to scrape and whom to tell. */
+export function prometheusFiles(
+  { targets, prober, probes }: Scrapes,
+  alertmanagers: readonly Endpoint[],
+): pulumi.Output<Record<string, string>> {
+  const scrapes = targets.map(({ host, ...rest }) =>
+    pulumi.output(host).apply((name) => workloadScrape(name, rest)),
+  );
+  const receivers = pulumi.all(alertmanagers.map(({ host, port }) => pulumi.interpolate`${host}:${port}`));
+  return pulumi
+    .all([pulumi.all(scrapes), probeScrape(prober, probes), receivers])
+    .apply(([workloads, probe, addresses]): Record<string, string> => ({
+      ...manifestFiles("prometheus"),
+      "scrape-targets.yaml": stringify({ scrape_configs: [...workloads, probe, ...kubeletScrapes] }),
+      "alertmanagers.yaml": stringify([{ targets: addresses }]),
+    }));
+}
+
+/** Every pod behind a headless Service is an address of its name, so that all of them are scraped, not a random one. */
+function workloadScrape(host: string, { job, port, path }: Omit<MetricsTarget, "host">): object {
+  return {
+    job_name: job,
+    metrics_path: path ?? "/metrics",
+    dns_sd_configs: [{ names: [host], type: "A", port, refresh_interval: "15s" }],
+  };
+}
+
+/** The prober answers with what it found; labels that begin with `__param_` become its query. */
+function probeScrape({ host, port }: Endpoint, probes: readonly Probe[]): pulumi.Output<object> {
+  const prober = pulumi.interpolate`${host}:${port}`;
+  return pulumi.all([prober, pulumi.all(probes.map(({ url }) => url))]).apply(([address, urls]) => ({
+    job_name: "probe",
+    metrics_path: "/probe",
+    scrape_interval: "15s",
+    static_configs: probes.map(({ name }, index) => ({
+      targets: [address],
+      labels: { probe: name, __param_module: name, __param_target: urls[index] },
+    })),
+  }));
+}
+
+/** Volumes, containers and the nodes themselves; of their thousands of series only what alerts and dashboards read. */
+const kubeletScrapes = [
+  { job_name: "kubelet", metrics_path: "/metrics", kept: "kubelet_volume_stats_.*|kubelet_running_.*" },
+  {
+    job_name: "cadvisor",
+    metrics_path: "/metrics/cadvisor",
+    kept:
+      "container_(cpu_usage_seconds|cpu_cfs_throttled_seconds|network_receive_bytes|network_transmit_bytes|oom_events)_total|" +
+      "container_(memory_working_set|spec_memory_limit|fs_usage|fs_limit)_bytes|container_start_time_seconds|machine_.*",
+  },
+].map(({ kept, ...scrape }) => ({
+  ...scrape,
+  scheme: "https",
+  kubernetes_sd_configs: [{ role: "node" }],
+  authorization: { credentials_file: `${accountPath}/token` },
+  tls_config: { ca_file: `${accountPath}/ca.crt` },
+  // Containers carry the time of their own measurement, which Prometheus would take for old at a restart.
+  honor_timestamps: false,
+  metric_relabel_configs: [{ source_labels: ["__name__"], regex: kept, action: "keep" }],
+}));

@@ -1,0 +1,64 @@
+// The policy pack: `pulumi preview --policy-pack policy` refuses a stack that breaks a rule of rules.ts. Every stack is
+// held to what production demands, unless `--policy-pack-config policy/development.json` says that it is not production.
+import { PolicyPack } from "@pulumi/policy";
+
+import { exceptions, isExcepted } from "./exceptions";
+import type { Resource } from "./resource";
+import { rules, type StackFacts } from "./rules";
+
+interface Analyzed {
+  readonly type: string;
+  readonly name: string;
+  readonly props: unknown;
+  readonly opts: { readonly protect: boolean };
+}
+
+function resourceOf({ type, name, props, opts }: Analyzed): Resource {
+  return { type, name, props, protect: opts.protect };
+}
+
+/** The CLI hands packs no stack configuration, only their own. */
+const configSchema = {
+  properties: {
+    environment: { type: "string" as const, enum: ["production", "development"], default: "production" },
+  },
+};
+
+function facts(args: { getConfig: () => object }): StackFacts {
+  return { production: (args.getConfig() as { environment: string }).environment === "production" };
+}
+
+new PolicyPack("groundwork", {
+  enforcementLevel: "mandatory",
+  policies: rules.map(({ name, description, check, wholeStack }) => {
+    const complaints = (
+      resource: Resource,
+      stack: StackFacts,
+      all: readonly Resource[],
+    ): readonly string[] =>
+      isExcepted(exceptions, name, resource.name)
+        ? []
+        : check(resource, stack, all).map((complaint) => `${resource.name}: ${complaint}`);
+    if (wholeStack) {
+      return {
+        name,
+        description,
+        configSchema,
+        validateStack: (args, report) => {
+          const all = args.resources.map(resourceOf);
+          for (const complaint of all.flatMap((resource) => complaints(resource, facts(args), all))) {
+            report(complaint);
+          }
+        },
+      };
+    }
+    return {
+      name,
+      description,
+      configSchema,
+      validateResource: (args, report) => {
+        for (const complaint of complaints(resourceOf(args), facts(args), [])) report(complaint);
+      },
+    };
+  }),
+});

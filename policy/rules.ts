@@ -1,0 +1,222 @@
+import { azureRules } from "./azureRules";
+import {
+  at,
+  containersOf,
+  isKubernetes,
+  kindOf,
+  labelText,
+  listAt,
+  podOf,
+  selects,
+  textAt,
+} from "./resource";
+import type { Resource } from "./resource";
+
+/** What the rules know of the stack that they look at. */
+export interface StackFacts {
+  readonly production: boolean;
+}
+
+/** One thing that we would not run. */
+export interface Rule {
+  readonly name: string;
+  /** What is demanded, for the person whose change it stops. */
+  readonly description: string;
+  /** What is wrong with the resource, in the resource's own terms; `all` are the stack's. Nothing when it is fine. */
+  readonly check: (resource: Resource, stack: StackFacts, all: readonly Resource[]) => readonly string[];
+  /** Looks at other resources, too: can only be judged when all are known. */
+  readonly wholeStack?: true;
+}
+
+const always = ["Deployment", "StatefulSet", "DaemonSet"];
+
+/** A complaint for each container that fails the test. */
+function eachContainer(fine: (container: unknown, resource: Resource) => boolean, complaint: string) {
+  return (resource: Resource): readonly string[] =>
+    containersOf(resource)
+      .filter((container) => !fine(container, resource))
+      .map((container) => `container ${textAt(container, "name")} ${complaint}`);
+}
+
+function complaint(wrong: boolean, text: string): readonly string[] {
+  return wrong ? [text] : [];
+}
+
+/** A setting of the container or, where it sets none, of its pod. */
+function security(container: unknown, resource: Resource, field: string): unknown {
+  return at(container, `securityContext.${field}`) ?? at(podOf(resource), `securityContext.${field}`);
+}
+
+const imageWithDigest = /@sha256:[0-9a-f]{64}$/;
+const imageWithTag = /:[\w][\w.-]*$/;
+
+const kubernetesRules: readonly Rule[] = [
+  {
+    name: "container-resources",
+    description: "Every container requests CPU and memory and limits its memory.",
+    check: eachContainer(
+      (container) =>
+        ["requests.cpu", "requests.memory", "limits.memory"].every(
+          (field) => at(container, `resources.${field}`) !== undefined,
+        ),
+      "must set resources.requests.cpu, requests.memory and limits.memory",
+    ),
+  },
+  {
+    name: "container-probes",
+    description: "Every container that keeps running has a readiness and a liveness probe.",
+    check: (resource) =>
+      isKubernetes(resource, ...always)
+        ? listAt(podOf(resource), "containers")
+            .filter((container) => !at(container, "readinessProbe") || !at(container, "livenessProbe"))
+            .map(
+              (container) =>
+                `container ${textAt(container, "name")} must have a readinessProbe and a livenessProbe`,
+            )
+        : [],
+  },
+  {
+    name: "non-root",
+    description: "Containers run as an unprivileged user and cannot gain privileges.",
+    check: eachContainer(
+      (container, resource) =>
+        security(container, resource, "runAsNonRoot") === true &&
+        security(container, resource, "runAsUser") !== 0 &&
+        at(container, "securityContext.privileged") !== true &&
+        at(container, "securityContext.allowPrivilegeEscalation") === false,
+      "must set runAsNonRoot: true and allowPrivilegeEscalation: false, and not run as user 0 or privileged",
+    ),
+  },
+  {
+    name: "read-only-root",
+    description: "Containers cannot write to their image's file system.",
+    check: eachContainer(
+      (container) => at(container, "securityContext.readOnlyRootFilesystem") === true,
+      "must set readOnlyRootFilesystem: true",
+    ),
+  },
+  {
+    name: "dropped-capabilities",
+    description: "Containers drop every capability and run under the runtime's seccomp profile.",
+    check: eachContainer(
+      (container, resource) =>
+        listAt(container, "securityContext.capabilities.drop").includes("ALL") &&
+        listAt(container, "securityContext.capabilities.add").length === 0 &&
+        at(security(container, resource, "seccompProfile"), "type") === "RuntimeDefault",
+      "must drop ALL capabilities, add none, and use the seccomp profile RuntimeDefault",
+    ),
+  },
+  {
+    name: "immutable-image",
+    description: "Images name a version; in production they are given by digest.",
+    check: (resource, { production }) =>
+      containersOf(resource).flatMap((container) => {
+        const image = textAt(container, "image");
+        const fine =
+          imageWithDigest.test(image) ||
+          (!production && imageWithTag.test(image) && !image.endsWith(":latest"));
+        const wanted = production ? "a digest (name@sha256:…)" : "a tag other than latest, or a digest";
+        return complaint(
+          !fine,
+          `container ${textAt(container, "name")} runs ${image || "no image"}, which must have ${wanted}`,
+        );
+      }),
+  },
+  {
+    name: "no-host-access",
+    description: "Pods share nothing with their host: no network, processes, IPC, ports or paths.",
+    check: (resource) => {
+      const pod = podOf(resource);
+      const shared = ["hostNetwork", "hostPID", "hostIPC"].filter((field) => at(pod, field) === true);
+      const paths = listAt(pod, "volumes").flatMap((volume) => textAt(volume, "hostPath.path") || []);
+      const ports = containersOf(resource)
+        .flatMap((container) => listAt(container, "ports"))
+        .filter((port) => at(port, "hostPort") !== undefined);
+      return [
+        ...shared.map((field) => `${field} must not be true`),
+        ...paths.map((path) => `must not mount ${path} of the host`),
+        ...complaint(ports.length > 0, "must not use hostPort"),
+      ];
+    },
+  },
+  {
+    name: "no-wildcard-roles",
+    description:
+      "Roles name what they allow: no wildcard verbs, resources or API groups; nobody is cluster-admin.",
+    check: (resource) => {
+      if (isKubernetes(resource, "RoleBinding", "ClusterRoleBinding")) {
+        return complaint(
+          textAt(resource.props, "roleRef.name") === "cluster-admin",
+          "must not bind cluster-admin",
+        );
+      }
+      return isKubernetes(resource, "Role", "ClusterRole")
+        ? listAt(resource.props, "rules").flatMap((rule) =>
+            ["verbs", "resources", "apiGroups"]
+              .filter((field) => listAt(rule, field).includes("*"))
+              .map((field) => `must list its ${field}, not "*"`),
+          )
+        : [];
+    },
+  },
+  {
+    name: "credentials-required",
+    description: "In production the app refuses to start without its credentials.",
+    check: (resource, { production }) =>
+      containersOf(resource).flatMap((container) => {
+        const environment = listAt(container, "env");
+        const required = environment.find((entry) => textAt(entry, "name") === "REQUIRE_CREDENTIALS");
+        return complaint(
+          production && required !== undefined && textAt(required, "value") !== "true",
+          `container ${textAt(container, "name")} must set REQUIRE_CREDENTIALS to "true"`,
+        );
+      }),
+  },
+  {
+    name: "disruption-budget",
+    description: "Every workload with several replicas has a PodDisruptionBudget.",
+    wholeStack: true,
+    check: (resource, _stack, all) => {
+      const selector = labelText(at(resource.props, "spec.selector.matchLabels"));
+      const budgets = all.filter((other) => isKubernetes(other, "PodDisruptionBudget"));
+      return complaint(
+        isKubernetes(resource, "Deployment", "StatefulSet") &&
+          Number(at(resource.props, "spec.replicas") ?? 1) > 1 &&
+          !budgets.some((budget) => labelText(at(budget.props, "spec.selector.matchLabels")) === selector),
+        "has several replicas and no PodDisruptionBudget with its selector",
+      );
+    },
+  },
+  {
+    name: "network-policy",
+    description: "The pods behind every Service are selected by a NetworkPolicy for what comes in.",
+    wholeStack: true,
+    check: (resource, _stack, all) => {
+      const selector = at(resource.props, "spec.selector");
+      if (!isKubernetes(resource, "Service") || !selector) return [];
+      const namespace = textAt(resource.props, "metadata.namespace");
+      const covered = all.some(
+        (other) =>
+          isKubernetes(other, "NetworkPolicy") &&
+          textAt(other.props, "metadata.namespace") === namespace &&
+          listAt(other.props, "spec.policyTypes").includes("Ingress") &&
+          selects(at(other.props, "spec.podSelector.matchLabels"), selector),
+      );
+      return complaint(!covered, "no NetworkPolicy for ingress selects its pods");
+    },
+  },
+  {
+    name: "data-is-kept",
+    description: "In production volumes outlive their workload.",
+    check: (resource, { production }) =>
+      complaint(
+        production &&
+          isKubernetes(resource, "StatefulSet") &&
+          listAt(resource.props, "spec.volumeClaimTemplates").length > 0 &&
+          textAt(resource.props, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted") !== "Retain",
+        `${kindOf(resource)} must set persistentVolumeClaimRetentionPolicy.whenDeleted to Retain`,
+      ),
+  },
+];
+
+export const rules: readonly Rule[] = [...kubernetesRules, ...azureRules];

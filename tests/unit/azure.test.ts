@@ -1,0 +1,271 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import * as pulumi from "@pulumi/pulumi";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { parse } from "yaml";
+
+import { relativeName } from "../../components/azure/address";
+import { builtInRoles, fixedGuid } from "../../components/azure/roles";
+import { at, ofType, register, type Registered } from "./mocks";
+
+type Values = Record<string, unknown>;
+
+/** The whole program with the committed production stack and other Azure settings. */
+async function prod(change: Values, without: readonly string[] = []): Promise<Registered[]> {
+  const { config } = parse(readFileSync(join(__dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
+    config: Values;
+  };
+  const azure = { ...(config["groundwork:azure"] as Values), ...change };
+  const settings = Object.entries({ ...config, "groundwork:azure": azure })
+    .filter(([key]) => !without.includes(key))
+    .map(([key, value]): [string, string] => [
+      key,
+      typeof value === "string" ? value : JSON.stringify(value),
+    ]);
+  vi.resetModules();
+  return register(() => {
+    pulumi.runtime.setAllConfig(Object.fromEntries(settings));
+    return import("../../index");
+  });
+}
+
+const created: Values = {
+  cluster: "create",
+  existing: undefined,
+  registry: { create: true },
+  dnsZone: { name: "example.com", resourceGroup: "dns" },
+  budget: { monthlyAmount: 1000, from: "2027-01-01", emails: ["money@example.com"] },
+};
+
+/** Who holds which role on what, as `identity role resource`. */
+function grants(resources: readonly Registered[]): string[] {
+  const names = new Map<string, string>(Object.entries(builtInRoles).map(([name, id]) => [id, name]));
+  return ofType(resources, ":RoleAssignment")
+    .map((assignment) => {
+      const role = names.get(String(at(assignment, "roleDefinitionId")).split("/").at(-1) ?? "") ?? "unknown";
+      const who = String(at(assignment, "principalId")).replace(/^principal-of-(workload-)?/, "");
+      return `${who} ${role} ${String(at(assignment, "scope")).replace(/^vault-id\//, "")}`;
+    })
+    .sort();
+}
+
+describe("production on a cluster of its own", () => {
+  let resources: Registered[];
+  const only = (type: string) => ofType(resources, type)[0];
+  beforeAll(async () => {
+    resources = await prod(created, ["groundwork:cluster"]);
+  }, 60_000);
+
+  test("grants exactly these roles, each to one workload on one resource", () => {
+    expect(grants(resources)).toEqual(
+      [
+        "app keyVaultSecretsUser secrets/app-user-password",
+        "app keyVaultSecretsUser secrets/jwt-keys",
+        "app keyVaultSecretsUser secrets/redis-cache-password",
+        "app keyVaultSecretsUser secrets/redis-queue-password",
+        "app-migrate keyVaultSecretsUser secrets/app-owner-password",
+        "backup keyVaultSecretsUser secrets/app-backup-password",
+        "backup storageBlobDataContributor dumps-id",
+        "backup-exporter storageBlobDataReader dumps-id",
+        "backup-storage keyVaultCryptoServiceEncryptionUser keys/backup-key",
+        "backup-verify keyVaultSecretsUser secrets/age-identity",
+        "backup-verify storageBlobDataContributor dumps-id",
+        "cluster networkContributor edge-address-id",
+        "cluster networkContributor vnet-id",
+        "edge keyVaultSecretsUser secrets/edge-tls",
+        "grafana keyVaultSecretsUser secrets/grafana-admin-password",
+        "kubelet acrPull registry-id",
+        "postgres keyVaultSecretsUser secrets/app-backup-password",
+        "postgres keyVaultSecretsUser secrets/app-monitoring-password",
+        "postgres keyVaultSecretsUser secrets/app-owner-password",
+        "postgres keyVaultSecretsUser secrets/app-readonly-password",
+        "postgres keyVaultSecretsUser secrets/app-user-password",
+        "postgres keyVaultSecretsUser secrets/postgres-replication-password",
+        "postgres keyVaultSecretsUser secrets/postgres-rewind-password",
+        "redis-cache keyVaultSecretsUser secrets/redis-cache-password",
+        "redis-queue keyVaultSecretsUser secrets/redis-queue-password",
+        "app keyVaultSecretsUser secrets/field-keys",
+        "app keyVaultSecretsUser secrets/internal-ca",
+        "app-migrate keyVaultSecretsUser secrets/internal-ca",
+        "backup keyVaultSecretsUser secrets/internal-ca",
+        "postgres keyVaultSecretsUser secrets/internal-ca",
+        "postgres keyVaultSecretsUser secrets/postgres-tls",
+        "redis-cache keyVaultSecretsUser secrets/internal-ca",
+        "redis-cache keyVaultSecretsUser secrets/redis-cache-monitoring-password",
+        "redis-cache keyVaultSecretsUser secrets/redis-tls",
+        "redis-queue keyVaultSecretsUser secrets/internal-ca",
+        "redis-queue keyVaultSecretsUser secrets/redis-queue-monitoring-password",
+        "redis-queue keyVaultSecretsUser secrets/redis-queue-replica-password",
+        "redis-queue keyVaultSecretsUser secrets/redis-queue-sentinel-password",
+        "redis-queue keyVaultSecretsUser secrets/redis-tls",
+        "worker keyVaultSecretsUser secrets/app-user-password",
+        "worker keyVaultSecretsUser secrets/field-keys",
+        "worker keyVaultSecretsUser secrets/internal-ca",
+        "worker keyVaultSecretsUser secrets/redis-cache-password",
+        "worker keyVaultSecretsUser secrets/redis-queue-password",
+      ].sort(),
+    );
+  });
+
+  test("names every role assignment by a GUID of its own and says what kind of principal holds it", () => {
+    const assignments = ofType(resources, ":RoleAssignment");
+    const ids = assignments.map((assignment) => at(assignment, "roleAssignmentName"));
+    expect(new Set(ids).size).toBe(assignments.length);
+    for (const id of ids)
+      expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    for (const assignment of assignments) expect(at(assignment, "principalType")).toBe("ServicePrincipal");
+    expect(fixedGuid("a", "b")).toBe(fixedGuid("a", "b"));
+    expect(fixedGuid("a", "b")).not.toBe(fixedGuid("ab", ""));
+  });
+
+  test("lets each identity be used by the service account of one workload, under which its pods run", () => {
+    const subjects = ofType(resources, ":FederatedIdentityCredential").map((one) => at(one, "subject"));
+    expect(subjects.length).toBe(new Set(subjects).size);
+    const pods = resources.flatMap((resource) => {
+      const template = resource.type.endsWith(":CronJob")
+        ? "spec.jobTemplate.spec.template"
+        : "spec.template";
+      const spec = at(resource, `${template}.spec`) as Values | undefined;
+      const labels = at(resource, `${template}.metadata.labels`) as Record<string, string> | undefined;
+      return spec
+        ? [
+            {
+              resource,
+              spec,
+              usesAzure: JSON.stringify({ spec, labels }).match(/secrets-store|azure\.workload/),
+            },
+          ]
+        : [];
+    });
+    const users = pods.filter(({ usesAzure }) => usesAzure);
+    expect(users.length).toBeGreaterThan(8);
+    for (const { resource, spec } of users) {
+      const account = `system:serviceaccount:${String(at(resource, "metadata.namespace"))}:${String(spec["serviceAccountName"])}`;
+      expect(subjects, resource.name).toContain(account);
+    }
+  });
+
+  test("reaches the cluster by the kubeconfig that Azure gives, told apart by the cluster's id", () => {
+    const provider = ofType(resources, "pulumi:providers:kubernetes")[0];
+    expect(provider?.inputs).toMatchObject({
+      kubeconfig: "kind: Config",
+      clusterIdentifier: "groundwork-test-id",
+    });
+    expect(provider?.inputs["context"]).toBeUndefined();
+  });
+
+  test("makes a private cluster with Entra identities only, Cilium, zones and rotated secrets", () => {
+    expect(only(":ManagedCluster")?.inputs).toMatchObject({
+      disableLocalAccounts: true,
+      aadProfile: { managed: true, enableAzureRBAC: true },
+      oidcIssuerProfile: { enabled: true },
+      securityProfile: { workloadIdentity: { enabled: true } },
+      apiServerAccessProfile: { enablePrivateCluster: true },
+      networkProfile: { networkPolicy: "cilium", networkDataplane: "cilium", dnsServiceIP: "10.96.0.10" },
+      addonProfiles: {
+        azureKeyvaultSecretsProvider: { enabled: true, config: { enableSecretRotation: "true" } },
+      },
+      autoUpgradeProfile: { upgradeChannel: "patch" },
+      agentPoolProfiles: [{ mode: "System", availabilityZones: ["1", "2", "3"] }],
+    });
+    expect(only(":AgentPool")?.inputs).toMatchObject({
+      mode: "User",
+      enableAutoScaling: true,
+      minCount: 3,
+      maxCount: 9,
+    });
+    expect(ofType(resources, ":MaintenanceConfiguration")).toHaveLength(2);
+  });
+
+  test("keeps backups unchangeable for 30 days, deletes them later, and encrypts them with the vault's key", () => {
+    expect(only("storage:StorageAccount")?.inputs).toMatchObject({
+      sku: { name: "Standard_ZRS" },
+      allowSharedKeyAccess: false,
+      publicNetworkAccess: "Disabled",
+      encryption: { keySource: "Microsoft.Keyvault", keyVaultProperties: { keyName: "backup-key" } },
+      immutableStorageWithVersioning: {
+        enabled: true,
+        immutabilityPolicy: { immutabilityPeriodSinceCreationInDays: 30 },
+      },
+    });
+    expect(at(only(":BlobServiceProperties"), "isVersioningEnabled")).toBe(true);
+    expect(at(only(":BlobContainer"), "denyEncryptionScopeOverride")).toBe(true);
+    expect(JSON.stringify(only("storage:ManagementPolicy"))).toContain(
+      '"daysAfterModificationGreaterThan":35',
+    );
+  });
+
+  test("opens vault, storage and registry by private endpoints alone, each with its private name", () => {
+    expect(
+      ofType(resources, ":PrivateEndpoint")
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(["blob-endpoint", "registry-endpoint", "vault-endpoint"]);
+    expect(
+      ofType(resources, "privatedns:PrivateZone")
+        .map((zone) => at(zone, "privateZoneName"))
+        .sort(),
+    ).toEqual([
+      "privatelink.azurecr.io",
+      "privatelink.blob.core.windows.net",
+      "privatelink.vaultcore.azure.net",
+    ]);
+    expect(at(only("containerregistry:Registry"), "publicNetworkAccess")).toBe("Disabled");
+    expect(at(only("containerregistry:Registry"), "adminUserEnabled")).toBe(false);
+    expect(at(only("keyvault:Vault"), "properties.publicNetworkAccess")).toBe("disabled");
+  });
+
+  test("gives the edge the static address that the DNS record leads to", () => {
+    const edge = resources.find(({ type, name }) => type.endsWith("core/v1:Service") && name === "edge");
+    expect(at(edge, "metadata.annotations")).toMatchObject({
+      "service.beta.kubernetes.io/azure-pip-name": "edge-address",
+    });
+    expect(only("dns:RecordSet")?.inputs).toMatchObject({
+      zoneName: "example.com",
+      relativeRecordSetName: "api",
+      targetResource: { id: "edge-address-id" },
+    });
+    expect(relativeName("example.com", "example.com")).toBe("@");
+  });
+
+  test("logs what vault, storage, registry and cluster do, and mails before the budget is spent", () => {
+    expect(
+      ofType(resources, ":DiagnosticSetting")
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(["backups-logs", "cluster-logs", "registry-logs", "vault-logs"]);
+    expect(Object.keys(at(only(":Budget"), "notifications") as object)).toHaveLength(4);
+  });
+});
+
+test("an allowlist opens API server, vault, storage and registry to its networks and to no other", async () => {
+  const resources = await prod({ ...created, access: "allowlist", allowlist: ["203.0.113.7/32"] }, [
+    "groundwork:cluster",
+  ]);
+  const first = (type: string) => ofType(resources, type)[0];
+  expect(at(first(":ManagedCluster"), "apiServerAccessProfile")).toMatchObject({
+    authorizedIPRanges: ["203.0.113.7/32"],
+  });
+  expect(at(first("keyvault:Vault"), "properties.networkAcls")).toMatchObject({
+    defaultAction: "Deny",
+    ipRules: [{ value: "203.0.113.7/32" }],
+  });
+  for (const type of ["storage:StorageAccount", "containerregistry:Registry"]) {
+    expect(at(first(type), "networkRuleSet"), type).toMatchObject({
+      defaultAction: "Deny",
+      ipRules: [{ iPAddressOrRange: "203.0.113.7" }],
+    });
+  }
+}, 60_000);
+
+test("an existing cluster gets no network, cluster or address, and keeps its context", async () => {
+  const resources = await prod({});
+  for (const type of [":VirtualNetwork", ":ManagedCluster", ":PublicIPAddress", ":Registry"]) {
+    expect(ofType(resources, type), type).toEqual([]);
+  }
+  expect(at(ofType(resources, "pulumi:providers:kubernetes")[0], "context")).toBe("groundwork-prod");
+  expect(at(ofType(resources, ":VirtualNetworkLink")[0], "virtualNetwork.id")).toMatch(
+    /virtualNetworks\/cluster$/,
+  );
+}, 60_000);

@@ -1,0 +1,294 @@
+import { describe, expect, test } from "vitest";
+
+import { isExcepted } from "../../policy/exceptions";
+import type { Resource } from "../../policy/resource";
+import { rules, type StackFacts } from "../../policy/rules";
+
+const digest = `registry.example.com/app@sha256:${"0".repeat(64)}`;
+const labels = { "app.kubernetes.io/name": "app" };
+
+/** A copy in which the value at the path (`spec.containers.0.image`) is another one; undefined removes it. */
+function withValue<T>(tree: T, path: string, value: unknown): T {
+  const copy = structuredClone(tree);
+  const keys = path.split(".");
+  const last = keys.pop() ?? "";
+  const place = keys.reduce((here, key) => (here as Record<string, object>)[key] ?? {}, copy as object);
+  (place as Record<string, unknown>)[last] = value;
+  return copy;
+}
+
+function resource(type: string, props: unknown, more: Partial<Resource> = {}): Resource {
+  return { type, name: "it", props, protect: false, ...more };
+}
+
+const container = {
+  name: "app",
+  image: digest,
+  env: [{ name: "REQUIRE_CREDENTIALS", value: "true" }],
+  ports: [{ containerPort: 3000 }],
+  readinessProbe: { httpGet: { path: "/ready", port: 3000 } },
+  livenessProbe: { httpGet: { path: "/health", port: 3000 } },
+  resources: { requests: { cpu: "10m", memory: "64Mi" }, limits: { memory: "64Mi" } },
+  securityContext: {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ["ALL"] },
+  },
+};
+const workload = {
+  metadata: { namespace: "app" },
+  spec: {
+    replicas: 2,
+    selector: { matchLabels: labels },
+    persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain" },
+    volumeClaimTemplates: [{}],
+    template: {
+      spec: {
+        securityContext: { runAsNonRoot: true, runAsUser: 10001, seccompProfile: { type: "RuntimeDefault" } },
+        containers: [container],
+        volumes: [{ name: "tmp", emptyDir: {} }],
+      },
+    },
+  },
+};
+const pod = "spec.template.spec";
+const statefulSet = "kubernetes:apps/v1:StatefulSet";
+const budget = resource("kubernetes:policy/v1:PodDisruptionBudget", {
+  spec: { selector: { matchLabels: labels } },
+});
+const service = { metadata: { namespace: "app" }, spec: { selector: labels } };
+const networkPolicy = {
+  metadata: { namespace: "app" },
+  spec: { podSelector: { matchLabels: labels }, policyTypes: ["Ingress"] },
+};
+const role = { rules: [{ apiGroups: [""], resources: ["pods"], verbs: ["get"] }] };
+const account = {
+  allowBlobPublicAccess: false,
+  allowSharedKeyAccess: false,
+  minimumTlsVersion: "TLS1_2",
+  enableHttpsTrafficOnly: true,
+};
+const vault = {
+  properties: {
+    enablePurgeProtection: true,
+    enableRbacAuthorization: true,
+    networkAcls: { defaultAction: "Deny" },
+  },
+};
+const production: StackFacts = { production: true };
+
+/** For each rule the resource that passes, and the single changes that must make it fail. */
+interface Case {
+  readonly type: string;
+  readonly passing: object;
+  readonly violations: readonly (readonly [path: string, value: unknown])[];
+  readonly others?: readonly Resource[];
+  /** What the violation is, when it is the other resources that are missing. */
+  readonly alone?: true;
+  readonly protect?: boolean;
+}
+
+const cases: Record<string, Case> = {
+  "container-resources": {
+    type: statefulSet,
+    passing: workload,
+    violations: [
+      [`${pod}.containers.0.resources.limits.memory`, undefined],
+      [`${pod}.containers.0.resources.requests.cpu`, undefined],
+    ],
+  },
+  "container-probes": {
+    type: statefulSet,
+    passing: workload,
+    violations: [
+      [`${pod}.containers.0.readinessProbe`, undefined],
+      [`${pod}.containers.0.livenessProbe`, undefined],
+    ],
+  },
+  "non-root": {
+    type: statefulSet,
+    passing: workload,
+    violations: [
+      [`${pod}.securityContext.runAsNonRoot`, undefined],
+      [`${pod}.securityContext.runAsUser`, 0],
+      [`${pod}.containers.0.securityContext.allowPrivilegeEscalation`, true],
+      [`${pod}.containers.0.securityContext.privileged`, true],
+      [`${pod}.containers.0.securityContext.runAsNonRoot`, false],
+    ],
+  },
+  "read-only-root": {
+    type: statefulSet,
+    passing: workload,
+    violations: [[`${pod}.containers.0.securityContext.readOnlyRootFilesystem`, false]],
+  },
+  "dropped-capabilities": {
+    type: statefulSet,
+    passing: workload,
+    violations: [
+      [`${pod}.containers.0.securityContext.capabilities.drop`, ["NET_RAW"]],
+      [`${pod}.containers.0.securityContext.capabilities.add`, ["SYS_ADMIN"]],
+      [`${pod}.securityContext.seccompProfile`, { type: "Unconfined" }],
+    ],
+  },
+  "immutable-image": {
+    type: statefulSet,
+    passing: workload,
+    violations: [
+      [`${pod}.containers.0.image`, "app:1.2.3"],
+      [`${pod}.containers.0.image`, "app"],
+      [`${pod}.initContainers`, [{ name: "init", image: "busybox:latest" }]],
+    ],
+  },
+  "no-host-access": {
+    type: statefulSet,
+    passing: workload,
+    violations: [
+      [`${pod}.hostNetwork`, true],
+      [`${pod}.hostPID`, true],
+      [`${pod}.volumes.0`, { name: "root", hostPath: { path: "/" } }],
+      [`${pod}.containers.0.ports.0`, { containerPort: 80, hostPort: 80 }],
+    ],
+  },
+  "no-wildcard-roles": {
+    type: "kubernetes:rbac.authorization.k8s.io/v1:Role",
+    passing: role,
+    violations: [
+      ["rules.0.verbs", ["*"]],
+      ["rules.0.resources", ["*"]],
+      ["rules.0.apiGroups", ["*"]],
+    ],
+  },
+  "credentials-required": {
+    type: statefulSet,
+    passing: workload,
+    violations: [[`${pod}.containers.0.env.0.value`, "false"]],
+  },
+  "disruption-budget": {
+    type: statefulSet,
+    passing: workload,
+    violations: [],
+    others: [budget],
+    alone: true,
+  },
+  "network-policy": {
+    type: "kubernetes:core/v1:Service",
+    passing: service,
+    violations: [["metadata.namespace", "data"]],
+    others: [resource("kubernetes:networking.k8s.io/v1:NetworkPolicy", networkPolicy)],
+    alone: true,
+  },
+  "data-is-kept": {
+    type: statefulSet,
+    passing: workload,
+    violations: [["spec.persistentVolumeClaimRetentionPolicy.whenDeleted", "Delete"]],
+  },
+  "no-public-storage": {
+    type: "azure-native:storage:StorageAccount",
+    passing: account,
+    violations: [
+      ["allowBlobPublicAccess", true],
+      ["allowSharedKeyAccess", undefined],
+    ],
+  },
+  "vault-protection": {
+    type: "azure-native:keyvault/v20230701:Vault",
+    passing: vault,
+    violations: [
+      ["properties.enablePurgeProtection", undefined],
+      ["properties.enableRbacAuthorization", false],
+      ["properties.networkAcls.defaultAction", "Allow"],
+    ],
+  },
+  "tls-minimum": {
+    type: "azure-native:storage:StorageAccount",
+    passing: account,
+    violations: [
+      ["minimumTlsVersion", "TLS1_0"],
+      ["enableHttpsTrafficOnly", false],
+    ],
+  },
+  "stateful-is-protected": {
+    type: "azure-native:keyvault:Vault",
+    passing: vault,
+    violations: [],
+    protect: true,
+  },
+};
+
+test("every rule has a case here, and no case is without a rule", () => {
+  expect(rules.map(({ name }) => name).sort()).toEqual(Object.keys(cases).sort());
+});
+
+describe.each(rules.map((rule) => [rule.name, rule] as const))("the rule %s", (name, rule) => {
+  const {
+    type,
+    passing,
+    violations,
+    others = [],
+    alone,
+    protect = false,
+  } = cases[name] ?? {
+    type: "",
+    passing: {},
+    violations: [],
+  };
+  const check = (props: object, all: readonly Resource[] = others, guarded = protect) =>
+    rule.check(resource(type, props, { protect: guarded }), production, all);
+
+  test("lets a resource pass that keeps it", () => {
+    expect(check(passing)).toEqual([]);
+  });
+
+  test("refuses each way of breaking it, and says what is wanted", () => {
+    const complaints = violations.map(([path, value]) => check(withValue(passing, path, value)));
+    for (const [index, complaint] of complaints.entries()) {
+      expect(complaint.join(), violations[index]?.[0]).not.toBe("");
+    }
+    if (alone) expect(check(passing, [])).not.toEqual([]);
+    if (protect) expect(check(passing, others, false)).not.toEqual([]);
+    expect(violations.length + Number(alone ?? false) + Number(protect)).toBeGreaterThan(0);
+  });
+
+  test("says nothing about what it is not for", () => {
+    expect(
+      rule.check(resource("random:index/randomPassword:RandomPassword", { length: 32 }), production, []),
+    ).toEqual([]);
+  });
+});
+
+test("a cluster-admin binding is refused", () => {
+  const binding = resource("kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding", {
+    roleRef: { name: "cluster-admin" },
+  });
+  expect(rules.flatMap((rule) => rule.check(binding, production, []))).toEqual([
+    "must not bind cluster-admin",
+  ]);
+});
+
+test("development may run images by tag, but not by latest", () => {
+  const rule = rules.find(({ name }) => name === "immutable-image");
+  const complaints = (image: string) =>
+    rule?.check(
+      resource(statefulSet, withValue(workload, `${pod}.containers.0.image`, image)),
+      { production: false },
+      [],
+    );
+  expect(complaints("app:1.2.3")).toEqual([]);
+  expect(complaints("app:latest")).toHaveLength(1);
+});
+
+describe("an exception", () => {
+  const list = [
+    { rule: "no-host-access", resource: "agent", reason: "reads the node's logs", until: "2026-06-30" },
+  ];
+
+  test("holds for its rule and resource until the end of its last day", () => {
+    expect(isExcepted(list, "no-host-access", "agent", new Date("2026-06-30T23:59:59Z"))).toBe(true);
+    expect(isExcepted(list, "no-host-access", "agent", new Date("2026-07-01T00:00:00Z"))).toBe(false);
+  });
+
+  test("holds for nothing else", () => {
+    expect(isExcepted(list, "non-root", "agent", new Date("2026-01-01"))).toBe(false);
+    expect(isExcepted(list, "no-host-access", "app", new Date("2026-01-01"))).toBe(false);
+  });
+});

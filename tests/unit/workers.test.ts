@@ -1,0 +1,92 @@
+import * as pulumi from "@pulumi/pulumi";
+import { beforeAll, describe, expect, test } from "vitest";
+
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
+import { Workers } from "../../components/workers";
+import { at, ofType, register, type Registered } from "./mocks";
+
+const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
+const feeds = { acme: ["https://example.com/feed.xml"] };
+
+describe("Workers", () => {
+  let resources: Registered[];
+  let deployment: Registered | undefined;
+  let container: Record<string, unknown>;
+  beforeAll(async () => {
+    resources = await register(() => {
+      const secrets = new KubernetesSecretStore("secrets");
+      const ca = secrets.keep("internal-ca", "pem");
+      const user = (role: string) => ({ role, password: secrets.generate(`${role}-password`) });
+      const redis = (host: string) => ({
+        endpoint: endpoint(host, 6379),
+        sentinels: [],
+        user: "app",
+        password: secrets.generate(host),
+        ca,
+      });
+      new Workers("workers", {
+        namespace: pulumi.output("app"),
+        image: "app:1",
+        environment: "production",
+        logLevel: "info",
+        replicas: 2,
+        resources: { cpuMillis: 100, memoryMiB: 128 },
+        feeds,
+        schedules: { collection: "0 * * * *", summaries: "5 * * * *", cleanUp: "0 3 * * *" },
+        timeZone: "UTC",
+        database: {
+          endpoint: endpoint("postgres", 5432),
+          database: "app",
+          appUser: user("app_user"),
+          owner: user("app_owner"),
+          ca,
+        },
+        redisCache: redis("redis-cache"),
+        redisQueue: redis("redis-queue"),
+        secrets,
+        fieldKeys: secrets.keep("fields", "{}"),
+      });
+    });
+    [deployment] = ofType(resources, ":Deployment");
+    container = at(deployment, "spec.template.spec.containers.0") as typeof container;
+  });
+  const variable = (name: string) =>
+    (container["env"] as { name: string; value: string }[]).find((v) => v.name === name)?.value;
+
+  test("run the image's worker, with more time to end than it takes to hand jobs back", () => {
+    expect(container).toMatchObject({ image: "app:1", command: ["node", "/app/dist/worker.js"] });
+    const seconds = Number(at(deployment, "spec.template.spec.terminationGracePeriodSeconds"));
+    expect(seconds).toBeGreaterThanOrEqual(Number(variable("WORKER_GRACE_SECONDS")) + 10);
+  });
+
+  test("have every file that a variable names, and no key that signs tokens", () => {
+    const [mounted] = ofType(resources, ":Secret");
+    const files = Object.keys(at(mounted, "stringData") as object);
+    const named = (container["env"] as { value: string }[])
+      .map(({ value }) => /^\/run\/secrets\/groundwork\/(.+)$/.exec(value)?.[1])
+      .filter((file) => file !== undefined);
+    expect(named.sort()).toEqual(files.sort());
+    expect(files).toContain("field-keys.json");
+    expect(files).not.toContain("jwt-keys.json");
+    expect(JSON.stringify(container)).not.toContain("generated-");
+  });
+
+  test("are given their feeds and schedules", () => {
+    const [map] = ofType(resources, ":ConfigMap");
+    const [, file = ""] = /^\/etc\/groundwork\/feeds\/(.+)$/.exec(variable("FEEDS_FILE") ?? "") ?? [];
+    expect(JSON.parse((at(map, "data") as Record<string, string>)[file] ?? "")).toEqual(feeds);
+    expect(variable("CLEAN_UP_SCHEDULE")).toBe("0 3 * * *");
+    expect(variable("SCHEDULE_TIME_ZONE")).toBe("UTC");
+  });
+
+  test("are probed and scraped on the metrics port, pod by pod, and evicted one at a time", () => {
+    const [service] = ofType(resources, ":Service");
+    expect(at(service, "spec")).toMatchObject({ clusterIP: "None", ports: [{ port: 9464 }] });
+    expect(container).toMatchObject({
+      ports: [{ name: "metrics", containerPort: 9464 }],
+      livenessProbe: { httpGet: { path: "/health", port: "metrics" } },
+      readinessProbe: { httpGet: { path: "/ready", port: "metrics" } },
+    });
+    expect(at(ofType(resources, ":PodDisruptionBudget")[0], "spec.maxUnavailable")).toBe(1);
+  });
+});
