@@ -1,7 +1,9 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
+import { z } from "zod";
 
+import { manifestFiles } from "./manifests";
 import { labels, selector } from "./podDefaults";
 import { memorySettings } from "./postgresSettings";
 import type { Resources } from "./types";
@@ -80,18 +82,25 @@ export function patroniAccess(
   return account;
 }
 
+const patroniFile = z.object({
+  bootstrap: z.object({ dcs: z.looseObject({ postgresql: z.looseObject({}) }) }),
+});
+
 /** Patroni configuration that follows from the arguments, as files. */
 export function patroniSettings(args: {
   readonly members: number;
   readonly resources: Resources;
   readonly maxConnections: number;
 }): Record<"settings.yml" | "cluster.yml", string> {
-  // What all members share. With one member there is nobody to wait for; with more, no write is acknowledged that only
-  // one has, even when the others are away.
+  const { bootstrap } = patroniFile.parse(parse(manifestFiles("patroni")["patroni.yml"] ?? ""));
+  // What all members share, whole: whoever applies it may be faster than the bootstrap, which then leaves it as it is.
+  // With one member there is nobody to wait for; with more, no write is acknowledged that only one has, even when the
+  // others are away.
   const cluster = {
+    ...bootstrap.dcs,
     synchronous_mode: args.members > 1 ? "quorum" : "off",
     synchronous_mode_strict: args.members > 1,
-    postgresql: { parameters: { max_connections: args.maxConnections } },
+    postgresql: { ...bootstrap.dcs.postgresql, parameters: { max_connections: args.maxConnections } },
   };
   return {
     "settings.yml": stringify({

@@ -113,6 +113,19 @@ describe("Postgres", () => {
     );
   });
 
+  test("gives a running cluster everything that a new one is bootstrapped with", () => {
+    const { bootstrap } = parse(manifestFiles("patroni")["patroni.yml"] ?? "") as {
+      bootstrap: { dcs: { postgresql: object } };
+    };
+    const settings = patroniSettings({ members: 3, resources, maxConnections: 100 });
+    const cluster = parse(settings["cluster.yml"]) as { postgresql: object };
+    expect(Object.keys(cluster)).toEqual(expect.arrayContaining(Object.keys(bootstrap.dcs)));
+    expect(cluster.postgresql).toMatchObject({
+      ...bootstrap.dcs.postgresql,
+      parameters: { max_connections: 100 },
+    });
+  });
+
   test("takes its memory settings from its limit", () => {
     expect(memorySettings(1024, 100)).toMatchObject({
       shared_buffers: "256MB",

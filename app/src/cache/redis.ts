@@ -18,14 +18,16 @@ export function connectionOptions(config: RedisConfig) {
   } satisfies RedisOptions;
 }
 
-/** Sentinels take the same user as the servers, and tell of a new primary before the old one is missed. */
+/**
+ * Sentinels take the same user as the servers. ioredis' own `failoverDetector` is left off: told of a new primary while it
+ * is connecting already, it gives up for ever.
+ */
 function sentinelOptions(config: RedisConfig, trust: { ca?: string }) {
   const { sentinels, user, tls } = config;
   const password = readPassword(config);
   return {
     sentinels,
     name: "queue",
-    failoverDetector: true,
     ...(user !== undefined && { sentinelUsername: user }),
     ...(password !== undefined && { sentinelPassword: password }),
     ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: trust }),
@@ -58,7 +60,14 @@ export function createRedis(
     autoResendUnfulfilledCommands: false,
     ...(blocking
       ? { maxRetriesPerRequest: null }
-      : { maxRetriesPerRequest: 0, commandTimeout: 2000, enableOfflineQueue: false }),
+      : {
+          maxRetriesPerRequest: 0,
+          commandTimeout: 2000,
+          enableOfflineQueue: false,
+          // A server that is gone with its connections left open says nothing; this closes ours, and another is asked
+          // for. BullMQ does the same for those that wait for work.
+          socketTimeout: 2500,
+        }),
     // Called on the options of the client itself: a duplicate has options of its own.
     retryStrategy(this: RedisOptions, attempt: number) {
       this.password = readPassword(config);
