@@ -101,7 +101,6 @@ export function createFeatures(foundations: Foundations): Features {
     chat.routes,
     jobRoutes(new JobRepository(database)),
     speechRoutes(speech),
-    jobRoutes(new JobRepository(database)),
   ];
   const externalApis = {
     ...(languageModel.check && { ai: { check: languageModel.check, optional: true } }),

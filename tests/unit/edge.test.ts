@@ -151,6 +151,9 @@ describe("the edge, with real nginx", () => {
   });
 
   test("lets through to the app's health and readiness, and answers for its own health itself", async () => {
+    for (const url of ["/api/docs", "/api/openapi.json"]) {
+      expect(JSON.parse((await edge.get(url)).body)).toMatchObject({ url });
+    }
     expect(JSON.parse((await edge.get("/api/health")).body)).toMatchObject({ url: "/health" });
     expect(JSON.parse((await edge.get("/ready")).body)).toMatchObject({ url: "/ready" });
     expect((await edge.get("/health")).body).toBe('{"status":"ok"}');
