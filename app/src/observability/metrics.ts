@@ -57,7 +57,6 @@ export class Metrics {
     help: "Refresh tokens that came a second time: copied, or their answer was lost",
     registers: [this.registry],
   });
-
   readonly #search = new Histogram({
     name: "app_search_seconds",
     help: "Time a full-text search took in Postgres",
