@@ -119,7 +119,6 @@ export class Metrics {
     registers: [this.registry],
   });
   readonly #users = new ActiveUsers();
-
   constructor() {
     const users = this.#users;
     new Gauge({
