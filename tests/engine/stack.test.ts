@@ -75,7 +75,7 @@ describe("the dev stack", () => {
     const run = succeeded(await project.up());
     expect(operations(run, "app")).toEqual(["update"]);
     expect(run.changes.map(({ name }) => name)).toEqual(expect.arrayContaining(["app"]) as string[]);
-    expect(run.changes.filter(({ name }) => !["app", "app-migrate"].includes(name))).toEqual([]);
+    expect(run.changes.filter(({ name }) => !["app", "app-migrate", "worker"].includes(name))).toEqual([]);
   });
 
   test("refuses a configuration with mistakes before anything changes, and names them all", async () => {
