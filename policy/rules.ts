@@ -64,16 +64,21 @@ const kubernetesRules: readonly Rule[] = [
   },
   {
     name: "container-probes",
-    description: "Every container that keeps running has a readiness and a liveness probe.",
-    check: (resource) =>
-      isKubernetes(resource, ...always)
-        ? listAt(podOf(resource), "containers")
-            .filter((container) => !at(container, "readinessProbe") || !at(container, "livenessProbe"))
-            .map(
-              (container) =>
-                `container ${textAt(container, "name")} must have a readinessProbe and a livenessProbe`,
-            )
-        : [],
+    // Readiness is that of what serves: a sidecar's would take its pod out of service for figures nobody waits for.
+    description: "Every container that keeps running has a liveness probe, and every pod a readiness probe.",
+    check: (resource) => {
+      if (!isKubernetes(resource, ...always)) return [];
+      const containers = listAt(podOf(resource), "containers");
+      return [
+        ...containers
+          .filter((container) => !at(container, "livenessProbe"))
+          .map((container) => `container ${textAt(container, "name")} must have a livenessProbe`),
+        ...complaint(
+          !containers.some((container) => at(container, "readinessProbe")),
+          "one of its containers must have a readinessProbe",
+        ),
+      ];
+    },
   },
   {
     name: "non-root",

@@ -1,6 +1,7 @@
 /** The policy pack through the real engine: what the stacks must keep, and that a violation stops a preview. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { join } from "node:path";
+import { internalCertificates } from "../../local/internalCertificates.ts";
 import { repository } from "../../local/stack.ts";
 import { succeeded, TestProject } from "./support.ts";
 
@@ -13,7 +14,7 @@ test.each(["dev", "prod"])("the %s stack breaks no rule of the policy pack", asy
   const settings = {
     "groundwork:cluster": { context },
     ...(stack === "dev" && {
-      "groundwork:images": { app: "app:1", postgres: "postgres:1" },
+      "groundwork:images": { app: "app:1", postgres: "postgres:1", exporters: "exporters:1" },
       // Beside a dev stack that is running.
       "groundwork:edge": { service: { type: "NodePort", httpsPort: 31443, httpPort: 31080 } },
       "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
@@ -26,6 +27,8 @@ test.each(["dev", "prod"])("the %s stack breaks no rule of the policy pack", asy
         "groundwork:tlsBundle",
         "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
       );
+      for (const [key, value] of Object.entries(await internalCertificates()))
+        await project.secret(key, value);
       await project.secret("groundwork:ageIdentity", `AGE-SECRET-KEY-1${"Q".repeat(58)}`);
     }
     const run = succeeded(await project.run([...underPolicy, ...(stack === "dev" ? relaxed : [])]));
