@@ -2,6 +2,7 @@ import { type Request, type Response, Router } from "express";
 import { z } from "zod";
 import { principalOf } from "../auth/guard.ts";
 import type { DocumentCache } from "../cache/documentCache.ts";
+import { limitParameter } from "../http/limit.ts";
 import { notFound, validated } from "../http/problem.ts";
 import { storableText } from "../http/text.ts";
 import type { Metrics } from "../observability/metrics.ts";
@@ -18,16 +19,9 @@ import {
 import { etagOf, expectedVersion } from "./etag.ts";
 import type { DocumentRepository } from "./repository.ts";
 
-const limit = z
-  .string()
-  .regex(/^\d{1,3}$/, "expected a whole number from 1 to 100")
-  .transform(Number)
-  .refine((limit) => limit >= 1 && limit <= 100, "expected a whole number from 1 to 100")
-  .default(20);
-
-export const listQuery = z.strictObject({ limit, cursor: cursorParameter.optional() });
+export const listQuery = z.strictObject({ limit: limitParameter, cursor: cursorParameter.optional() });
 export const searchQuery = z.strictObject({
-  limit,
+  limit: limitParameter,
   query: storableText.trim().min(1).max(200),
   cursor: searchCursorParameter.optional(),
 });

@@ -2,17 +2,13 @@ import { Router } from "express";
 import { z } from "zod";
 import { principalOf } from "../auth/guard.ts";
 import { cursorParameter, encodeCursor } from "../documents/cursor.ts";
+import { limitParameter } from "../http/limit.ts";
 import { notFound, validated } from "../http/problem.ts";
 import { jobHeaders, jobInput, jobPath } from "./job.ts";
 import type { JobRepository } from "./repository.ts";
 
 export const deadLetterQuery = z.strictObject({
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, "expected a whole number from 1 to 100")
-    .transform(Number)
-    .refine((limit) => limit >= 1 && limit <= 100, "expected a whole number from 1 to 100")
-    .default(20),
+  limit: limitParameter,
   cursor: cursorParameter.optional(),
 });
 
