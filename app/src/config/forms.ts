@@ -13,7 +13,7 @@ export function wholeNumber(least: number, most: number) {
   const message = `expected a whole number from ${least} to ${most}`;
   return z
     .string()
-    .regex(/^\d{1,9}$/, message)
+    .regex(/^\d{1,10}$/, message)
     .transform(Number)
     .refine((value) => value >= least && value <= most, message);
 }
