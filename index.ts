@@ -7,14 +7,13 @@ import { Azurite } from "./components/azurite";
 import { Backups } from "./components/backups";
 import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
+import { dataTier } from "./components/data";
 import { flows, workloads } from "./components/flows";
 import { requireImage } from "./components/images";
 import { NginxIngress, withAnnotations } from "./components/ingress";
 import { Monitoring } from "./components/monitoring/monitoring";
 import { StackNamespaces } from "./components/namespaces";
 import { NetworkPolicies } from "./components/networkPolicies";
-import { Postgres } from "./components/postgres";
-import { Redis } from "./components/redis";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
 import { WebApp } from "./components/webApp";
@@ -39,24 +38,16 @@ const secrets =
   config.secrets.store === "keyVault" && azure
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
-const ca = secrets.keep("internal-ca", config.internalCa);
-const tls = (name: string, pem?: pulumi.Output<string>) => ({ bundle: secrets.keep(name, pem), ca });
 const keyFile = (name: string, length: number) =>
   pulumi.jsonStringify({ active: "1", keys: { "1": new random.RandomBytes(name, { length }).base64 } });
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
-const member = { ...data, separateNodes: retainData, exporterImage: image("exporters") };
-const server = { image: image("postgres"), certificate: tls("postgres-tls", config.postgresTls) };
-const postgres = new Postgres("postgres", { ...member, ...config.postgres, ...server }, guarded);
-const redis = { ...member, image: image("redis"), certificate: tls("redis-tls", config.redisTls) };
-const redisQueue = new Redis("redis-queue", { ...redis, ...config.redis.queue, purpose: "queue" }, guarded);
-const redisCache = new Redis("redis-cache", { ...redis, ...config.redis.cache, purpose: "cache" }, guarded);
+const stores = dataTier({ ...data, image, settings: config }, guarded);
 
 // The app, and the workers that do its jobs: two processes of one image, after the schema was brought to what it needs.
 const { environment, app: appSettings } = config;
-const stores = { database: postgres, redisQueue, redisCache, secrets };
-const common = { ...stores, namespace: namespaces.app, image: image("app"), environment };
+const common = { ...stores, secrets, namespace: namespaces.app, image: image("app"), environment };
 const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
 const keyed = { ...common, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
 const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
@@ -88,7 +79,7 @@ const backups = new Backups(
     ...data,
     ...config.backups,
     image: image("postgres"),
-    database: postgres,
+    database: stores.database,
     store: blobStore,
     ageIdentity: secrets.keep("age-identity", config.ageIdentity),
   },
@@ -96,14 +87,14 @@ const backups = new Backups(
 );
 
 // The eyes.
-const scraped = [edge, app, workers, redisQueue, redisCache, backups].map(({ metrics }) => metrics);
+const scraped = [edge, app, workers, backups].map(({ metrics }) => metrics);
 const { grafana, retentionDays, storageGiB } = config.monitoring;
 new Monitoring(
   "monitoring",
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [...postgres.metrics, ...scraped],
+    targets: [...stores.metrics, ...scraped],
     blackbox: { image: image("blackbox"), edge: edge.probed },
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },
