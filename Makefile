@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK ?= dev
 GW := local/groundwork
 
-.PHONY: help up down clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
+.PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open
 
 help: ## this list
@@ -14,6 +14,10 @@ up: ## the dev stack, on a real Kubernetes on this machine; HA=1: three members 
 	@$(GW) up
 down: ## destroys the dev stack; the node and the caches stay
 	@$(GW) down
+stop: ## stops the cluster that `make up` made, with everything on it; nothing is deleted
+	@$(GW) stop
+start: ## starts it again and waits until everything answers
+	@$(GW) start
 clean: ## removes the node, the stack's state and every cache of this project
 	@$(GW) clean
 test: ## lint, types, unit and app tests (with a Postgres and a Redis of their own)
@@ -26,6 +30,8 @@ bench: ## measures the app (and the dev stack, if it is up) into docs/benchmarks
 	@$(GW) bench
 chaos: ## faults under load, against `make up HA=1`: FAULT=name (default all) TIMES=n (default 1)
 	@$(GW) chaos
+docs: ## writes the generated parts of docs/ (configuration, network flows) from the code
+	@$(GW) exec npx tsx docs/generate/main.ts
 format: ## Prettier over everything
 	@$(GW) exec npx prettier --write .
 status: ## one look at the health of every workload

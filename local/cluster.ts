@@ -19,6 +19,7 @@ import {
   pruneImages,
   removeNode,
   startNode,
+  stopNode,
 } from "./node/node.ts";
 import { committedContext, edgePorts } from "./stack.ts";
 import {
@@ -43,6 +44,7 @@ export interface Cluster {
 }
 
 const kindName = "groundwork";
+const kindContainer = `${kindName}-control-plane`;
 const chosenFile = (): string => join(cacheDirectory(), "cluster.json");
 
 /** Makes a cluster that answers, and says which and why. */
@@ -172,6 +174,27 @@ export async function loadImages(cluster: Cluster, { images, tars }: LocalImages
   const kindCommand = cluster.kind === "kind" ? await kindProgram() : undefined;
   if (kindCommand === undefined) return;
   for (const tar of tars) await run(kindCommand, ["load", "image-archive", tar, "--name", kindName]);
+}
+
+/** Ends the cluster's processes, or its container; all data stays. */
+export async function stopCluster(cluster: Cluster): Promise<void> {
+  if (cluster.kind === "node") return stopNode();
+  requireOwn(cluster, "stop");
+  await run("docker", ["stop", kindContainer]);
+}
+
+/** Starts what `stopCluster` stopped. */
+export async function startCluster(cluster: Cluster): Promise<void> {
+  if (cluster.kind === "node") return startNode();
+  requireOwn(cluster, "start");
+  await run("docker", ["start", kindContainer]);
+}
+
+function requireOwn({ kind, context }: Cluster, verb: string): void {
+  if (kind !== "existing") return;
+  throw new UserError(
+    `The stack runs on ${context}, a cluster that was there before: ${verb} it with the tool that made it.`,
+  );
 }
 
 /** Removes whatever `ensureCluster` made; a cluster that was there before stays. */

@@ -4,6 +4,7 @@ import { caPath } from "./identity.ts";
 import { showStatus } from "./status.ts";
 import { message, run, say, UserError } from "./system.ts";
 import { forward, showLogs } from "./observe.ts";
+import { start, stop } from "./pause.ts";
 import { runTests } from "./tests.ts";
 import { developmentToken } from "./token.ts";
 import { baseUrl, clean, dev, down, exportState, knownEngine, preview, up, wrapperDirectory } from "./up.ts";
@@ -21,6 +22,8 @@ const commands: Readonly<Record<string, Command>> = {
   down,
   dev,
   clean,
+  stop,
+  start,
   preview: (stack = "dev") => preview(stack),
   url: async () => {
     await currentCluster();

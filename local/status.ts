@@ -3,7 +3,8 @@ import { AppsV1Api, BatchV1Api, CoreV1Api, KubeConfig, type V1Pod } from "@kuber
 
 const namespaces = ["edge", "app", "data", "monitoring"];
 
-interface Row {
+/** One workload, as the person sees it. */
+export interface Row {
   readonly namespace: string;
   readonly workload: string;
   readonly ready: string;
@@ -11,16 +12,32 @@ interface Row {
   readonly healthy: boolean;
 }
 
-/** Prints the table; whether everything is healthy. */
-export async function showStatus(kubeconfig: string, context: string): Promise<boolean> {
+/** Every workload of the stack's namespaces. */
+export async function readStatus(kubeconfig: string, context: string): Promise<Row[]> {
   const cluster = new KubeConfig();
   cluster.loadFromFile(kubeconfig);
   cluster.setCurrentContext(context);
-  const rows = (await Promise.all(namespaces.map((namespace) => rowsOf(cluster, namespace)))).flat();
+  return (await Promise.all(namespaces.map((namespace) => rowsOf(cluster, namespace)))).flat();
+}
+
+/** Prints the table; whether everything is healthy. */
+export async function showStatus(kubeconfig: string, context: string): Promise<boolean> {
+  const rows = await readStatus(kubeconfig, context);
   if (rows.length === 0) {
     process.stdout.write("No workload runs. `make up` brings the stack up.\n");
     return false;
   }
+  process.stdout.write(statusTable(rows, usesColor(process.env, process.stdout.isTTY)));
+  return rows.every(({ healthy }) => healthy);
+}
+
+/** Colour is for terminals that show it to a person who has not declined it (https://no-color.org). */
+export function usesColor(env: NodeJS.ProcessEnv, isTerminal: boolean): boolean {
+  return isTerminal && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb";
+}
+
+/** The table, a line for each workload; without colour, `ok` and `!!` say the same. */
+export function statusTable(rows: readonly Row[], color: boolean): string {
   const cells = rows.map(({ namespace, workload, ready, state, healthy }) => [
     healthy ? "ok" : "!!",
     namespace,
@@ -32,17 +49,15 @@ export async function showStatus(kubeconfig: string, context: string): Promise<b
   const widths = header.map((title, column) =>
     Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)),
   );
-  const color = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
-  for (const row of [header, ...cells]) {
-    const line = row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd();
-    process.stdout.write(
-      color && row[0] !== "" ? `\u001b[${row[0] === "ok" ? 32 : 31}m${line}\u001b[0m\n` : `${line}\n`,
-    );
-  }
-  return rows.every(({ healthy }) => healthy);
+  return [header, ...cells]
+    .map((row) => {
+      const line = row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd();
+      return color && row[0] !== "" ? `\u001b[${row[0] === "ok" ? 32 : 31}m${line}\u001b[0m\n` : `${line}\n`;
+    })
+    .join("");
 }
 
 async function rowsOf(cluster: KubeConfig, namespace: string): Promise<Row[]> {

@@ -1,0 +1,92 @@
+import { describe, expect, it } from "vitest";
+import { untilHealthy } from "../../local/pause.ts";
+import { statusTable, usesColor, type Row } from "../../local/status.ts";
+
+const row = (workload: string, healthy: boolean): Row => ({
+  namespace: "app",
+  workload,
+  ready: healthy ? "1/1" : "0/1",
+  state: healthy ? "running" : "pending",
+  healthy,
+});
+
+describe("colour", () => {
+  it.each([
+    ["a terminal", {}, true, true],
+    ["a pipe or a file", {}, false, false],
+    ["NO_COLOR", { NO_COLOR: "1" }, true, false],
+    ["an empty NO_COLOR, which says nothing", { NO_COLOR: "" }, true, true],
+    ["a dumb terminal", { TERM: "dumb" }, true, false],
+  ])("with %s", (_, env, isTerminal, expected) => {
+    expect(usesColor(env, isTerminal)).toBe(expected);
+  });
+});
+
+describe("the table of workloads", () => {
+  it("says without colour what is healthy and what is not", () => {
+    expect(statusTable([row("app", true), row("worker", false)], false).split("\n")).toEqual([
+      "    NAMESPACE  WORKLOAD  READY  STATE",
+      "ok  app        app       1/1    running",
+      "!!  app        worker    0/1    pending",
+      "",
+    ]);
+  });
+
+  it("has the same words with colour", () => {
+    const rows = [row("app", true), row("worker", false)];
+    const colored = statusTable(rows, true);
+    expect(colored).toContain("\u001b[32mok  app");
+    expect(colored).toContain("\u001b[31m!!  app");
+    expect(colored.replace(/\u001b\[\d+m/g, "")).toBe(statusTable(rows, false));
+  });
+});
+
+describe("waiting for a stack that was started again", () => {
+  const steps = <T>(...values: T[]) => {
+    let next = 0;
+    return {
+      asked: () => next,
+      give: () => Promise.resolve(values[Math.min(next++, values.length - 1)] as T),
+    };
+  };
+
+  it("goes on until every workload is ready and the edge answers", async () => {
+    const rows = steps([row("app", false)], [row("app", true)]);
+    const edge = steps(false, false, true);
+    await untilHealthy({ read: rows.give, answers: edge.give, deadlineSeconds: 5, pauseSeconds: 0.001 });
+    expect(rows.asked()).toBe(4);
+    expect(edge.asked()).toBe(3);
+  });
+
+  it("bears an API server that does not answer yet", async () => {
+    let refusals = 2;
+    const read = () =>
+      refusals-- > 0 ? Promise.reject(new Error("refused")) : Promise.resolve([row("app", true)]);
+    await untilHealthy({
+      read,
+      answers: () => Promise.resolve(true),
+      deadlineSeconds: 5,
+      pauseSeconds: 0.001,
+    });
+    expect(refusals).toBe(-1);
+  });
+
+  it("ends at its deadline, and names what is not healthy", async () => {
+    const waiting = untilHealthy({
+      read: () => Promise.resolve([row("app", true), row("worker", false)]),
+      answers: () => Promise.resolve(true),
+      deadlineSeconds: 0.01,
+      pauseSeconds: 0.001,
+    });
+    await expect(waiting).rejects.toThrow(/app\/worker.*make up/);
+  });
+
+  it("says that nothing is there rather than wait for it", async () => {
+    const waiting = untilHealthy({
+      read: () => Promise.resolve([]),
+      answers: () => Promise.resolve(true),
+      deadlineSeconds: 5,
+    });
+    await expect(waiting).rejects.toThrow(/make up/);
+  });
+});
