@@ -207,17 +207,19 @@ const bundle = z
 
 /** Keys that must be set with `--secret`: they are encrypted in the stack file and in the state. */
 export const secretSchema = z.strictObject({
-  tlsBundle: bundle.optional(),
+  tlsBundle: bundle.optional().describe("certificate and key of the edge"),
   internalCa: z
     .string()
     .regex(/-----BEGIN CERTIFICATE-----/, "must be the PEM of a certificate")
-    .optional(),
-  postgresTls: bundle.optional(),
-  redisTls: bundle.optional(),
+    .optional()
+    .describe("authority of the certificates inside the cluster"),
+  postgresTls: bundle.optional().describe("certificate and key of Postgres"),
+  redisTls: bundle.optional().describe("certificate and key of both Redis"),
   ageIdentity: z
     .string()
     .regex(/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/, "must be an age identity (AGE-SECRET-KEY-1…)")
-    .optional(),
+    .optional()
+    .describe("private key that restore verification decrypts dumps with"),
 });
 
 export type StackValues = z.output<typeof stackSchema>;

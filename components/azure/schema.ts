@@ -24,7 +24,10 @@ const pool = (vmSize: string, minNodes: number, maxNodes: number) =>
 export const azureSchema = z.strictObject({
   subscriptionId: z.guid().describe("subscription; the stack touches no other"),
   tenantId: z.guid().describe("Entra tenant of the subscription"),
-  location: z.string().regex(/^[a-z]+[a-z0-9]*$/, "must be a region such as japaneast"),
+  location: z
+    .string()
+    .regex(/^[a-z]+[a-z0-9]*$/, "must be a region such as japaneast")
+    .describe("region of everything that is made"),
   prefix: z
     .string()
     .regex(/^[a-z][a-z0-9]{2,14}$/, "must be 3 to 15 lower-case letters and digits, a letter first")
@@ -87,15 +90,18 @@ export const azureSchema = z.strictObject({
         .strictObject({
           day: z
             .enum(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"])
-            .default("Sunday"),
+            .default("Sunday")
+            .describe("day of the week"),
           startTime: z
             .string()
             .regex(/^([01]\d|2[0-3]):[0-5]\d$/, "must be a time such as 02:00")
-            .default("02:00"),
+            .default("02:00")
+            .describe("when they begin"),
           utcOffset: z
             .string()
             .regex(/^[+-](0\d|1[0-4]):[0-5]\d$/, "must be an offset such as +09:00")
-            .default("+09:00"),
+            .default("+09:00")
+            .describe("time zone of startTime"),
         })
         .prefault({})
         .describe("weekly four hours in which upgrades happen"),
