@@ -6,9 +6,10 @@ GW := local/groundwork
 
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open
+.PHONY: check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## the dev stack, on a real Kubernetes on this machine; HA=1: three members of Postgres and of the queue
 	@$(GW) up
@@ -58,3 +59,27 @@ render: ## YAML of everything STACK=dev|prod would make, into .render/<stack>/
 	@$(GW) render $(STACK)
 open: ## forwards Grafana, Prometheus and Alertmanager to this machine
 	@$(GW) open
+lint: ## ESLint and Prettier
+	@$(GW) exec npm run --silent lint
+check: ## the workflows, as GitHub would read them
+	@$(GW) check
+audit: ## secrets in any commit, known vulnerabilities of the packages
+	@$(GW) audit
+scan-secrets: ## secrets in any commit; STAGED=1: in what is about to be committed
+	@$(GW) scan-secrets
+hooks: ## has git run .githooks/pre-commit before each commit
+	@git config core.hooksPath .githooks
+cloud-login: ## a workflow signs in to Azure by its own token: CLUSTER=group/name REGISTRY=name
+	@$(GW) cloud-login
+deploy: ## `pulumi up` of STACK=dev|prod with the state at PULUMI_BACKEND_URL
+	@$(GW) deploy $(STACK)
+drift: ## fails when what STACK=dev|prod runs is not what the program says
+	@$(GW) drift $(STACK)
+smoke: ## asks URL=https://name for its health, as a client would
+	@$(GW) smoke "$(URL)"
+restore-drill: ## restores the newest dump of STACK=dev|prod into a scratch server and compares
+	@$(GW) restore-drill $(STACK)
+push-images: ## builds the images, with bills of materials, into REGISTRY=name
+	@$(GW) push-images "$(REGISTRY)"
+preview-comment: ## previews of dev and prod, as the one comment of pull request PR=number
+	@$(GW) preview-comment "$(PR)"

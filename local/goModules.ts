@@ -52,6 +52,12 @@ export const goModules = {
   },
   runc: { programs: { runc: "github.com/opencontainers/runc" }, seccomp: true, minutes: 0.5, diskGiB: 1 },
   coredns: { programs: { coredns: "." }, minutes: 2, diskGiB: 3 },
+  actionlint: {
+    programs: { actionlint: "github.com/rhysd/actionlint/cmd/actionlint" },
+    minutes: 0.5,
+    diskGiB: 0.5,
+  },
+  gitleaks: { programs: { gitleaks: "github.com/zricethezav/gitleaks/v8" }, minutes: 2, diskGiB: 1 },
   pause: { programs: { pause: "." }, minutes: 0.1, diskGiB: 0.2 },
 } as const satisfies Readonly<Record<string, GoModule>>;
 

@@ -1,5 +1,6 @@
 /** The commands behind the Makefile. */
 import { currentCluster } from "./cluster.ts";
+import { deliveryCommands } from "./delivery/commands.ts";
 import { caPath } from "./identity.ts";
 import { showStatus } from "./status.ts";
 import { message, run, say, UserError } from "./system.ts";
@@ -57,6 +58,7 @@ const commands: Readonly<Record<string, Command>> = {
   bench: async () => (await import("./bench/main.ts")).runBench(),
   "test-cluster": () => runTests("cluster"),
   chaos: () => runTests("chaos"),
+  ...deliveryCommands,
 };
 
 async function printEnvironment(): Promise<void> {

@@ -1,0 +1,18 @@
+/** Commands behind the Makefile that bring a change to production and back. */
+import { audit, checkWorkflows, scanSecrets } from "./checks.ts";
+import { cloudLogin } from "./cloud.ts";
+import { deploy, drift, pushImages, restoreDrill, smoke } from "./deploy.ts";
+import { previewComment } from "./previewComment.ts";
+
+export const deliveryCommands = {
+  check: checkWorkflows,
+  audit,
+  "scan-secrets": scanSecrets,
+  "cloud-login": cloudLogin,
+  deploy: (stack = "dev") => deploy(stack),
+  drift: (stack = "dev") => drift(stack),
+  smoke: (url = "") => smoke(url),
+  "restore-drill": (stack = "dev") => restoreDrill(stack),
+  "push-images": (registry = "") => pushImages(registry),
+  "preview-comment": (pullRequest = "") => previewComment(pullRequest),
+};

@@ -1,0 +1,99 @@
+/** What the workflows do with a stack whose state is kept elsewhere: bring it up, compare it, look at it from outside. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { join } from "node:path";
+import { findCommand, message, run, say, UserError } from "../system.ts";
+import { repository, requireStack } from "../stack.ts";
+import { runVisibly } from "./checks.ts";
+import { targetOf } from "./target.ts";
+
+/** The stack's own Pulumi, signed in to its own backend; never this machine's private one. */
+async function pulumiProgram(stack: string): Promise<string> {
+  await requireStack(stack);
+  if (!process.env["PULUMI_BACKEND_URL"])
+    throw new UserError(
+      "PULUMI_BACKEND_URL is not set; it says where the stack's state is kept, such as azblob://state?storage_account=name",
+    );
+  const found = await findCommand("pulumi");
+  if (found === undefined) throw new UserError("`pulumi` is not on PATH: install it, then run this again.");
+  return found;
+}
+
+/** `make deploy STACK=…`: an `up` that the policy pack allows. */
+export async function deploy(stack: string): Promise<number> {
+  const pack = ["--policy-pack", join(repository, "policy")];
+  return runVisibly(await pulumiProgram(stack), ["up", "--yes", "--skip-preview", "--stack", stack, ...pack]);
+}
+
+/** `make drift STACK=…`: fails when what runs is not what the program says. */
+export async function drift(stack: string): Promise<number> {
+  const args = ["preview", "--refresh", "--expect-no-changes", "--diff", "--stack", stack];
+  return runVisibly(await pulumiProgram(stack), args);
+}
+
+const smokePaths = ["/health", "/api/health", "/ready"];
+const smokeAttempts = 6;
+const smokePauseSeconds = 5;
+
+/** `make smoke URL=…`: by the public name, with a certificate that this machine trusts; each must answer 200. */
+export async function smoke(url: string): Promise<number> {
+  if (!/^https:\/\/[^/]+$/.test(url))
+    throw new UserError(`URL is "${url}" and may be a base URL such as https://api.example.com`);
+  for (const path of smokePaths) {
+    const answer = await firstGood(`${url}${path}`);
+    say(`${path}: ${answer}`);
+    if (answer !== "200") return 1;
+  }
+  return 0;
+}
+
+async function firstGood(url: string): Promise<string> {
+  let answer = "";
+  for (let attempt = 1; attempt <= smokeAttempts; attempt += 1) {
+    answer = await fetch(url, { signal: AbortSignal.timeout(10_000), redirect: "error" })
+      .then(({ status }) => String(status))
+      .catch((error: unknown) => message(error instanceof Error && error.cause ? error.cause : error));
+    if (answer === "200") break;
+    await sleep(smokePauseSeconds * 1000);
+  }
+  return answer;
+}
+
+/** `make restore-drill STACK=…`: the newest dump is restored and compared now, as every day by itself. */
+export async function restoreDrill(stack: string): Promise<number> {
+  const { kubectl } = await targetOf(stack);
+  const job = `restore-drill-${Date.now()}`;
+  const inData = (...args: string[]): Promise<string> => kubectl(["--namespace", "data", ...args]);
+  await inData("create", "job", job, "--from=cronjob/backup-verify");
+  try {
+    for (;;) {
+      await sleep(3000);
+      const state = await inData("get", "job", job, "--output=jsonpath={.status.conditions[*].type}");
+      if (!/Complete|Failed/.test(state)) continue;
+      say(await inData("logs", `job/${job}`, "--tail=5"));
+      say(`restore drill: ${state.includes("Failed") ? "failed" : "the newest dump was restored and holds"}`);
+      return state.includes("Failed") ? 1 : 0;
+    }
+  } finally {
+    await inData("delete", "job", job, "--ignore-not-found", "--wait=false");
+  }
+}
+
+/** `make push-images REGISTRY=…`: builds the three images with their bills of materials, and prints their digests. */
+export async function pushImages(registry: string): Promise<void> {
+  if (!/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._/-]+)?$/.test(registry))
+    throw new UserError(`REGISTRY is "${registry}" and may be a name such as example.azurecr.io/groundwork`);
+  for (const [name, directory] of Object.entries({
+    app: "app",
+    postgres: "images/postgres",
+    exporters: "images/exporters",
+  })) {
+    const commit = (await run("git", ["rev-parse", "HEAD"], { cwd: repository })).trim();
+    const reference = `${registry}/${name}:${commit}`;
+    const args = ["buildx", "build", "--push", "--sbom=true", "--provenance=mode=max", "--tag", reference];
+    const code = await runVisibly("docker", [...args, join(repository, directory)]);
+    if (code !== 0) throw new UserError(`${name} could not be built and pushed; Docker says why above.`);
+    const format = ["--format", "{{.Manifest.Digest}}"];
+    const digest = await run("docker", ["buildx", "imagetools", "inspect", reference, ...format]);
+    process.stdout.write(`${name}=${registry}/${name}@${digest.trim()}\n`);
+  }
+}
