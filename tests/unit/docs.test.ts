@@ -129,6 +129,49 @@ describe("what pages name", () => {
   });
 });
 
+describe("lists that must be complete", () => {
+  test.each([
+    ["the stack", "package.json", "The stack, its tools and its tests"],
+    ["the app", "app/package.json", "The app"],
+  ])("every direct dependency of %s has its reason, and no other has", (_, file, heading) => {
+    const { dependencies, devDependencies } = JSON.parse(read(file)) as Record<
+      string,
+      Record<string, string>
+    >;
+    const section = read("docs/dependencies.md")
+      .split(/^## /m)
+      .find((text) => text.startsWith(`${heading}\n`));
+    const rows = [...(section ?? "").matchAll(/^\| `([^`]+)` +\| +(\S.*?) +\|$/gm)].map(([, name]) => name);
+    expect(rows.sort()).toEqual(Object.keys({ ...dependencies, ...devDependencies }).sort());
+  });
+
+  test("every requirement has one row that says where it is and in what state", () => {
+    const areas = { A: 9, B: 16, C: 5, D: 4, E: 8, F: 9, G: 5, H: 6, I: 6, J: 4, K: 4 };
+    const wanted = Object.entries(areas).flatMap(([area, count]) =>
+      Array.from({ length: count }, (_, index) => `${area}${index + 1}`),
+    );
+    const rows = [...read("docs/requirements.md").matchAll(/^\| ([A-K]\d+) +\|(.*)\|(.*)\|(.*)\|$/gm)];
+    expect(rows.map(([, row]) => row)).toEqual(wanted);
+    for (const [, row, , where = "", state = ""] of rows) {
+      expect(state.trim(), row).toMatch(/^(there|partly: .+|\*\*not yet\*\*)$/);
+      if (!state.includes("not yet")) expect(where.trim(), `${String(row)} is nowhere`).not.toBe("");
+    }
+  });
+
+  test("the two READMEs have the same commands and lead to the same places", () => {
+    const [english, japanese] = [read("README.md"), read("README.ja.md")];
+    const commands = (text: string): string[] =>
+      [...text.matchAll(/^```sh\n([\s\S]*?)^```/gm)].flatMap(([, block = ""]) =>
+        block
+          .split("\n")
+          .map((line) => line.replace(/ +#.*$/, "").replace(/"(title|content)":"[^"]*"/g, '"$1":""')),
+      );
+    expect(commands(japanese)).toEqual(commands(english));
+    const images = (text: string): number => (text.match(/^```mermaid/gm) ?? []).length;
+    expect(images(japanese)).toBe(images(english));
+  });
+});
+
 describe("what is generated", () => {
   const current = "written by `make docs`; run it and commit what it writes";
 
