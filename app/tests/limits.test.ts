@@ -1,5 +1,9 @@
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { createRedis } from "../src/cache/redis.ts";
+import { RateLimits } from "../src/http/rateLimit.ts";
 import { ActiveUsers } from "../src/observability/activeUsers.ts";
+import { silentLogger } from "./support/logs.ts";
 import { newDatabase } from "./support/postgres.ts";
 import { eventually } from "./support/processes.ts";
 import { Redis } from "./support/redis.ts";
@@ -97,6 +101,35 @@ describe("the limits", () => {
     expect(await statuses(5, list(editor))).toEqual([200, 200, 200, 429, 429]);
     expect(await statuses(1, list(await newUser()))).toEqual([200]);
     expect((await first().call("GET", "/ready")).status).toBe(200);
+  });
+
+  it("of thousands are taken from Redis by the thousandth, and never exceeded by the replicas together", async () => {
+    const clients = [1, 2].map((n) => createRedis(queue.config, `lease-${n}`, silentLogger));
+    const limits = clients.map((redis) => new RateLimits(redis, { chatPerMinute: 1, tenantPerMinute: 5000 }));
+    await eventually(() => {
+      expect(clients.map((redis) => redis?.status)).toEqual(["ready", "ready"]);
+    });
+    const principal = { subject: "s", role: "viewer", tenantId: randomUUID() } as const;
+    let [admitted, refused] = [0, 0];
+    const take = async (limit: RateLimits | undefined) => {
+      await limit?.take(principal, undefined).then(
+        () => admitted++,
+        () => refused++,
+      );
+    };
+    const asked = async () =>
+      Number(
+        /cmdstat_(?:eval|evalsha):calls=(\d+)/.exec((await clients[0]?.info("commandstats")) ?? "")?.[1] ?? 0,
+      );
+    const before = await asked();
+    await Promise.all(Array.from({ length: 2500 }, (_, n) => take(limits[n % 2])));
+    expect({ admitted, refused }).toEqual({ admitted: 2500, refused: 0 });
+    expect((await asked()) - before).toBeLessThanOrEqual(2500 / 5 + 2);
+    await Promise.all(Array.from({ length: 2600 }, (_, n) => take(limits[n % 2])));
+    expect(admitted).toBeLessThanOrEqual(5000);
+    // What is left of a block is the only loss.
+    expect(admitted).toBeGreaterThan(5000 - 2 * 5);
+    clients.forEach((redis) => redis?.disconnect());
   });
 
   it("are each replica's own while Redis is away or hangs, and nothing fails for it", async () => {

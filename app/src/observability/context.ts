@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 
 /** What ties log lines together; it follows a request (or a job) through everything it awaits. */
 export interface Context {
@@ -24,7 +24,7 @@ export function currentContext(): Context {
 export function requestContext(requestId: string | undefined, traceparent: string | undefined): Context {
   return {
     requestId: requestId !== undefined && /^[\w.-]{1,64}$/.test(requestId) ? requestId : randomUUID(),
-    traceId: traceIdOf(traceparent) ?? randomBytes(16).toString("hex"),
+    traceId: traceIdOf(traceparent) ?? randomUUID().replaceAll("-", ""),
     tenantId: null,
     jobId: null,
   };
