@@ -2,6 +2,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import { keepSettings, settingsFlows } from "./components/appSettings";
 import { AzurePlatform } from "./components/azure/platform";
 import { Azurite } from "./components/azurite";
 import { Backups } from "./components/backups";
@@ -30,8 +31,8 @@ const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure,
 const { context = "", apiServerCidrs } = config.cluster;
 const provider = clusterProvider(azure?.cluster ?? { context });
 const { names: namespaces } = new StackNamespaces("namespaces", { provider });
-const closed = { namespaces, workloads, flows, apiServerCidrs };
-const network = new NetworkPolicies("network", closed, { provider });
+const opened = { workloads, flows: [...flows, ...settingsFlows(config.app.egressPorts)], apiServerCidrs };
+const network = new NetworkPolicies("network", { namespaces, ...opened }, { provider });
 const guarded = { provider, dependsOn: [network] };
 
 const secrets =
@@ -47,7 +48,8 @@ const stores = dataTier({ ...data, image, settings: config }, guarded);
 
 // The app, and the workers that do its jobs: two processes of one image, after the schema was brought to what it needs.
 const { environment, app: appSettings } = config;
-const common = { ...stores, secrets, namespace: namespaces.app, image: image("app"), environment };
+const settings = keepSettings(secrets, appSettings.variables, config.appFiles);
+const common = { ...stores, secrets, namespace: namespaces.app, image: image("app"), environment, settings };
 const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
 const keyed = { ...common, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
 const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);

@@ -1,6 +1,7 @@
 import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import type { AppSettings } from "./appSettings";
 import { secretsPath } from "./podDefaults";
 import type { DatabaseUser } from "./postgres";
 import type { SecretStore, StoredSecret } from "./secrets/secretStore";
@@ -43,6 +44,8 @@ export interface AppBindings extends RedisBindings {
   readonly secrets: SecretStore;
   /** Keys that sensitive columns are encrypted with: `{"active": kid, "keys": {kid: base64}}`, 32 bytes each. */
   readonly fieldKeys: StoredSecret;
+  /** What the stack's owner sets. */
+  readonly settings: AppSettings;
   /** `ENVIRONMENT` of the app. */
   readonly environment: "development" | "production";
   /** Least severe level that is logged. */

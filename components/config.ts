@@ -16,6 +16,8 @@ export type StackConfig = StackValues & {
   readonly redisTls?: pulumi.Output<string>;
   /** Key that restore verification decrypts dumps with. */
   readonly ageIdentity?: pulumi.Output<string>;
+  /** Variable of the app that names a file → what is in it. */
+  readonly appFiles?: Readonly<Record<string, pulumi.Output<string>>>;
 };
 
 /**
@@ -30,8 +32,13 @@ export function loadConfig(): StackConfig {
       `Pulumi.${pulumi.getStack()}.yaml has ${problems.length} mistake(s); nothing was changed:\n${list}`,
     );
   }
-  const given = Object.entries(secrets).map(([key, value]) => [key, pulumi.secret(value)] as const);
-  return { ...values, ...Object.fromEntries(given) };
+  const { appFiles = {}, ...single } = secrets;
+  return { ...values, ...marked(single), appFiles: marked(appFiles) };
+}
+
+function marked(secrets: object): Record<string, pulumi.Output<string>> {
+  const entries = Object.entries(secrets) as [string, string][];
+  return Object.fromEntries(entries.map(([key, value]) => [key, pulumi.secret(value)]));
 }
 
 /** The keys that the engine decrypted, as the language host names them; the SDK exports no call for it. */
@@ -52,13 +59,13 @@ export function readConfig(
 ): ReadConfig {
   const prefix = "groundwork:";
   const plain: Record<string, unknown> = {};
-  const secret: Record<string, string> = {};
+  const secret: Record<string, unknown> = {};
   const problems: string[] = [];
   for (const [key, value] of Object.entries(all)) {
     if (!key.startsWith(prefix)) continue;
     const name = key.slice(prefix.length);
     if (name in secretSchema.shape) {
-      secret[name] = value;
+      secret[name] = name === "appFiles" ? parseValue(value) : value;
       if (!secretKeysOfStack.has(key))
         problems.push(`${key} is stored in plain text; set it with: pulumi config set --secret ${key}`);
     } else plain[name] = parseValue(value);
@@ -100,6 +107,9 @@ function issues(error: z.ZodError | undefined, input: unknown): string[] {
         .map((name) => (issue.path.length > 0 ? `${key}.${name}` : key + name))
         .join(", ");
       return `${names}: no such key`;
+    }
+    if (issue.code === "invalid_key") {
+      return `${key}: the name ${issue.issues.map(({ message }) => message).join(", ")}`;
     }
     const found = issue.path.reduce<unknown>(
       (value, step) =>

@@ -92,7 +92,7 @@ function secretProblems(
 }
 
 /** What a stack without a vault must be given. */
-const secretNames: Record<keyof SecretValues, true> = {
+const secretNames: Record<Exclude<keyof SecretValues, "appFiles">, true> = {
   tlsBundle: true,
   internalCa: true,
   postgresTls: true,

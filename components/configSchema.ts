@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { reservedVariables } from "./appSettings";
 import { azureSchema } from "./azure/schema";
 import { imageNames } from "./images";
 
@@ -29,6 +30,12 @@ const timeZone = z
   .describe("time zone of the schedules");
 
 const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
+
+/** A variable that is the owner's to set. */
+const settable = z
+  .string()
+  .regex(/^[A-Z][A-Z0-9_]*$/, "must be the name of a variable, such as AI_URL")
+  .refine((name) => !reservedVariables.some((reserved) => reserved === name), "is set by the stack itself");
 
 /** Everything that can be set in `Pulumi.<stack>.yaml`, with its default. */
 export const stackSchema = z.strictObject({
@@ -65,6 +72,16 @@ export const stackSchema = z.strictObject({
         .describe("least severe level that is logged"),
       poolSize: z.int().min(1).max(200).default(10).describe("database connections each pod keeps open"),
       poolOverflow: z.int().min(0).max(200).default(20).describe("connections a pod may open beyond that"),
+      variables: z
+        .record(settable, z.string())
+        .default({})
+        .describe("more variables of the app and its workers, see docs/environment.md"),
+      egressPorts: z
+        .array(z.int().min(1).max(65_535))
+        .default([])
+        .describe(
+          "TCP ports outside the cluster that these variables make the app reach, such as 443 or 636",
+        ),
     })
     .prefault({}),
   workers: z
@@ -220,6 +237,13 @@ export const secretSchema = z.strictObject({
     .regex(/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/, "must be an age identity (AGE-SECRET-KEY-1…)")
     .optional()
     .describe("private key that restore verification decrypts dumps with"),
+  appFiles: z
+    .record(
+      settable.regex(/_FILE$/, "must be a variable that names a file, such as AI_KEYS_FILE"),
+      z.string().min(1),
+    )
+    .optional()
+    .describe("contents of files of the app and its workers, by the variable that names each"),
 });
 
 export type StackValues = z.output<typeof stackSchema>;

@@ -12,6 +12,7 @@ import {
   redisFiles,
   type AppBindings,
 } from "./appConnections";
+import { settingsEnvironment, settingsFiles } from "./appSettings";
 import { allowOneEviction } from "./disruption";
 import {
   labels,
@@ -70,6 +71,7 @@ export class WebApp extends pulumi.ComponentResource {
       files: {
         ...databaseFiles(args.database, args.database.appUser),
         ...redisFiles(args),
+        ...settingsFiles(args.settings),
         "jwt-keys.json": args.signingKeys,
         "field-keys.json": args.fieldKeys,
       },
@@ -98,6 +100,7 @@ export class WebApp extends pulumi.ComponentResource {
                   image: args.image,
                   command: ["node", "/app/dist/server.js"],
                   env: environment({
+                    ...settingsEnvironment(args.settings),
                     ...commonEnvironment(args),
                     ...databaseEnvironment(args.database, args.database.appUser),
                     PORT: String(httpPort),

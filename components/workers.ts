@@ -10,6 +10,7 @@ import {
   redisFiles,
   type AppBindings,
 } from "./appConnections";
+import { settingsEnvironment, settingsFiles } from "./appSettings";
 import { allowOneEviction } from "./disruption";
 import {
   labels,
@@ -68,6 +69,7 @@ export class Workers extends pulumi.ComponentResource {
       files: {
         ...databaseFiles(args.database, args.database.appUser),
         ...redisFiles(args),
+        ...settingsFiles(args.settings),
         "field-keys.json": args.fieldKeys,
       },
     });
@@ -104,6 +106,7 @@ export class Workers extends pulumi.ComponentResource {
                   image: args.image,
                   command: ["node", "/app/dist/worker.js"],
                   env: environment({
+                    ...settingsEnvironment(args.settings),
                     ...commonEnvironment(args),
                     ...databaseEnvironment(args.database, args.database.appUser),
                     ...redisEnvironment(args),

@@ -51,6 +51,35 @@ const problems = (all: Record<string, string>, secrets: ReadonlySet<string> = se
   readConfig(all, secrets).problems;
 
 describe("the stack's configuration", () => {
+  test("takes more variables of the app, and the contents of the files that they name as secrets", () => {
+    const set = (app: object, files: object, keys = [...secretKeys, "groundwork:appFiles"]) =>
+      readConfig(
+        {
+          ...development,
+          "groundwork:app": JSON.stringify(app),
+          "groundwork:appFiles": JSON.stringify(files),
+        },
+        new Set(keys),
+      );
+    const files = { AI_KEYS_FILE: "sk-1" };
+    const {
+      values,
+      secrets,
+      problems: none,
+    } = set({ variables: { AI_URL: "https://ai.example.org" } }, files);
+    expect(none).toEqual([]);
+    expect(values?.app.variables).toEqual({ AI_URL: "https://ai.example.org" });
+    expect(secrets.appFiles).toEqual(files);
+    expect(set({}, files, [...secretKeys]).problems).toEqual([
+      "groundwork:appFiles is stored in plain text; set it with: pulumi config set --secret groundwork:appFiles",
+    ]);
+    const wrong = set({ variables: { DATABASE_URL: "postgres://x", "ai url": "x" } }, { AI_URL: "x" });
+    expect(wrong.problems).toHaveLength(3);
+    expect(wrong.problems.join("\n")).toMatch(/app\.variables\.DATABASE_URL.*set by the stack itself/);
+    expect(wrong.problems.join("\n")).toMatch(/app\.variables\.ai url.*must be the name of a variable/);
+    expect(wrong.problems.join("\n")).toMatch(/appFiles\.AI_URL.*names a file/);
+  });
+
   test("takes a small development stack and fills in every default", () => {
     const { values, problems: found } = readConfig(development, secretKeys);
     expect(found).toEqual([]);

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
+import { keepSettings, reservedVariables } from "../../components/appSettings";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
 import { WebApp } from "../../components/webApp";
 import { at, ofType, register, type Registered } from "./mocks";
@@ -44,6 +45,11 @@ const app = (image: string): Promise<Registered[]> =>
       secrets,
       signingKeys: secrets.keep("jwt", "{}"),
       fieldKeys: secrets.keep("fields", "{}"),
+      settings: keepSettings(
+        secrets,
+        { AI_URL: "https://ai.example.org/v1" },
+        { AI_KEYS_FILE: pulumi.secret("sk-1") },
+      ),
     });
   });
 
@@ -77,6 +83,14 @@ describe("WebApp", () => {
     );
     expect(variable("DATABASE_PASSWORD_FILE")).toBe("/run/secrets/groundwork/database-password");
     expect(JSON.stringify(container)).not.toContain("generated-");
+  });
+
+  test("refuses as settings what the stack sets itself", () => {
+    const names = (container["env"] as { name: string }[]).map(({ name }) => name);
+    const ours = names.filter((name) => name !== "AI_URL" && name !== "AI_KEYS_FILE");
+    expect(ours.filter((name) => !reservedVariables.some((reserved) => reserved === name))).toEqual([]);
+    expect(variable("AI_URL")).toBe("https://ai.example.org/v1");
+    expect(variable("AI_KEYS_FILE")).toBe("/run/secrets/groundwork/ai-keys-file");
   });
 
   test("gives every connection the authority to check the server's certificate against", () => {

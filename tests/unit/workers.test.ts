@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
+import { keepSettings, reservedVariables } from "../../components/appSettings";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
 import { Workers } from "../../components/workers";
 import { at, ofType, register, type Registered } from "./mocks";
@@ -45,6 +46,11 @@ describe("Workers", () => {
         redisQueue: redis("redis-queue"),
         secrets,
         fieldKeys: secrets.keep("fields", "{}"),
+        settings: keepSettings(
+          secrets,
+          { AI_URL: "https://ai.example.org/v1" },
+          { AI_KEYS_FILE: pulumi.secret("sk-1") },
+        ),
       });
     });
     [deployment] = ofType(resources, ":Deployment");
@@ -69,6 +75,14 @@ describe("Workers", () => {
     expect(files).toContain("field-keys.json");
     expect(files).not.toContain("jwt-keys.json");
     expect(JSON.stringify(container)).not.toContain("generated-");
+  });
+
+  test("refuse as settings what the stack sets itself", () => {
+    const names = (container["env"] as { name: string }[]).map(({ name }) => name);
+    const ours = names.filter((name) => name !== "AI_URL" && name !== "AI_KEYS_FILE");
+    expect(ours.filter((name) => !reservedVariables.some((reserved) => reserved === name))).toEqual([]);
+    expect(variable("AI_URL")).toBe("https://ai.example.org/v1");
+    expect(variable("AI_KEYS_FILE")).toBe("/run/secrets/groundwork/ai-keys-file");
   });
 
   test("are given their feeds and schedules", () => {
