@@ -31,6 +31,8 @@ import type { Dependency } from "./http/readiness.ts";
 import { JobRepository } from "./jobs/repository.ts";
 import { jobRoutes } from "./jobs/routes.ts";
 import type { Metrics } from "./observability/metrics.ts";
+import { createOcr } from "./ocr/ocr.ts";
+import { ocrRoutes } from "./ocr/routes.ts";
 import { createSpeech } from "./speech/speech.ts";
 import { speechRoutes } from "./speech/routes.ts";
 import { UserRepository } from "./users/repository.ts";
@@ -89,6 +91,7 @@ export function createFeatures(foundations: Foundations): Features {
 
   const languageModel = createLanguageModel(config.ai, metrics, logger);
   const speech = createSpeech(config, cacheRedis, metrics, logger);
+  const ocr = createOcr(config.ocr, metrics, logger);
   const stores = { cache: cacheRedis, queue: queueRedis, database, cipher };
   const chat = createChat({ config, ...stores, languageModel, tokens, admit, metrics, logger });
 
@@ -101,10 +104,12 @@ export function createFeatures(foundations: Foundations): Features {
     chat.routes,
     jobRoutes(new JobRepository(database)),
     speechRoutes(speech),
+    ocrRoutes(ocr),
   ];
   const externalApis = {
     ...(languageModel.check && { ai: { check: languageModel.check, optional: true } }),
     ...(speech.check && { speech: { check: speech.check, optional: true } }),
+    ...(ocr.check && { ocr: { check: ocr.check, optional: true } }),
   };
   return { tokens, sessions, refusals, admit, chat, externalApis, routes };
 }

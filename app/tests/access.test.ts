@@ -61,12 +61,15 @@ const expected: Record<string, { allowed: readonly string[]; success: number }> 
   "get /api/v2/chat/:answerId/events": { allowed: roles, success: 200 },
   "post /api/v2/chat/:answerId/feedback": { allowed: roles, success: 204 },
   "post /api/v2/speech": { allowed: roles, success: 200 },
+  "post /api/v2/ocr": { allowed: roles, success: 200 },
   "post /api/v2/jobs": { allowed: ["admin", "editor"], success: 202 },
   "get /api/v2/jobs/:id": { allowed: roles, success: 200 },
   "get /api/v2/admin/dead-letters": { allowed: ["admin"], success: 200 },
   "post /api/v2/admin/dead-letters/:id/redrive": { allowed: ["admin"], success: 202 },
 };
 
+/** The smallest beginning of a PNG that says what it is. */
+const onePixel = Buffer.from("\x89PNG\r\n\x1a\n", "latin1").toString("base64");
 const jobBody = { kind: "generate", prompt: "Say hello" };
 
 describe("access to the routes", () => {
@@ -147,6 +150,8 @@ describe("access to the routes", () => {
         return { id: await newAnswer(role), body: { value: 1 } };
       case "/api/v2/speech":
         return { body: { text: "t" } };
+      case "/api/v2/ocr":
+        return { body: { image: onePixel } };
       case "/api/v2/jobs":
         return { body: jobBody };
       case "/api/v2/jobs/:id":

@@ -107,7 +107,7 @@ describe("the limits", () => {
     const clients = [1, 2].map((n) => createRedis(queue.config, `lease-${n}`, silentLogger));
     const limits = clients.map((redis) => new RateLimits(redis, { chatPerMinute: 1, tenantPerMinute: 5000 }));
     await eventually(() => {
-      expect(clients.map((redis) => redis?.status)).toEqual(["ready", "ready"]);
+      expect(clients.map((redis) => redis.status)).toEqual(["ready", "ready"]);
     });
     const principal = { subject: "s", role: "viewer", tenantId: randomUUID() } as const;
     let [admitted, refused] = [0, 0];
@@ -129,7 +129,9 @@ describe("the limits", () => {
     expect(admitted).toBeLessThanOrEqual(5000);
     // What is left of a block is the only loss.
     expect(admitted).toBeGreaterThan(5000 - 2 * 5);
-    clients.forEach((redis) => redis?.disconnect());
+    clients.forEach((redis) => {
+      redis?.disconnect();
+    });
   });
 
   it("are each replica's own while Redis is away or hangs, and nothing fails for it", async () => {

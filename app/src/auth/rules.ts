@@ -51,6 +51,7 @@ export const rules: readonly Rule[] = [
   { method: "get", path: "/api/v2/chat/:answerId/events", allow: ["admin", "editor", "viewer"] },
   { method: "post", path: "/api/v2/chat/:answerId/feedback", allow: ["admin", "editor", "viewer"] },
   { method: "post", path: "/api/v2/speech", allow: ["admin", "editor", "viewer"], limit: "chat" },
+  { method: "post", path: "/api/v2/ocr", allow: ["admin", "editor", "viewer"], limit: "chat" },
   { method: "post", path: "/api/v2/jobs", allow: ["admin", "editor"], limit: "chat" },
   { method: "get", path: "/api/v2/jobs/:id", allow: ["admin", "editor", "viewer"] },
   { method: "get", path: "/api/v2/admin/dead-letters", allow: ["admin"] },

@@ -55,6 +55,26 @@ export const chatVariables = {
   SPEECH_DEADLINE_SECONDS: described(wholeNumber(1, 600).default(30), {
     description: "Seconds within which the speech model must have answered, all attempts together",
   }),
+  OCR_URL: optional(
+    httpUrl,
+    "https://ai.example.org/v1",
+    "OpenAI-compatible API of the model that reads pictures; without it none are read",
+  ),
+  OCR_KEYS_FILE: optional(
+    secretFile,
+    "/run/secrets/groundwork/ocr-keys",
+    "File with that model's API keys, as AI_KEYS_FILE",
+  ),
+  OCR_MODEL: described(z.string().default("gpt-5-mini"), { description: "Model that reads pictures" }),
+  OCR_TIMEOUT_SECONDS: described(wholeNumber(1, 300).default(20), {
+    description: "Seconds until an attempt to have a picture read is given up",
+  }),
+  OCR_MAX_RETRIES: described(wholeNumber(0, 10).default(1), {
+    description: "Times the model is asked to read a picture again",
+  }),
+  OCR_DEADLINE_SECONDS: described(wholeNumber(1, 600).default(45), {
+    description: "Seconds within which a picture must have been read, all attempts together",
+  }),
   AI_CACHE_TTL_SECONDS: described(wholeNumber(1, 604_800).default(3600), {
     description: "Seconds an answer of the language model stays in the cache",
   }),
@@ -75,7 +95,7 @@ export const chatVariables = {
     description: "Seconds between signs of life on a stream; less than any proxy's idle time-out",
   }),
   CHAT_LIMIT_PER_MINUTE: described(wholeNumber(1, 1_000_000).default(30), {
-    description: "Questions and spoken texts per user and minute, all replicas together",
+    description: "Questions, spoken texts, pictures and jobs per user and minute, all replicas together",
   }),
   TENANT_LIMIT_PER_MINUTE: described(wholeNumber(1, 1_000_000_000).default(60_000), {
     description: "Requests per tenant and minute, all replicas together",

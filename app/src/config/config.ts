@@ -115,6 +115,14 @@ function toConfig(env: z.infer<typeof schema>): Config {
       maxRetries: env.SPEECH_MAX_RETRIES,
       deadlineSeconds: env.SPEECH_DEADLINE_SECONDS,
     },
+    ocr: {
+      url: env.OCR_URL,
+      keysFile: env.OCR_KEYS_FILE,
+      model: env.OCR_MODEL,
+      timeoutSeconds: env.OCR_TIMEOUT_SECONDS,
+      maxRetries: env.OCR_MAX_RETRIES,
+      deadlineSeconds: env.OCR_DEADLINE_SECONDS,
+    },
     chat: {
       answerTtlSeconds: env.AI_CACHE_TTL_SECONDS,
       speechTtlSeconds: env.SPEECH_CACHE_TTL_SECONDS,

@@ -78,6 +78,10 @@ export interface LanguageModelConfig extends ProviderConfig {
   modeFile: string | undefined;
 }
 
+export interface OcrConfig extends ProviderConfig {
+  model: string;
+}
+
 export interface SpeechConfig extends ProviderConfig {
   model: string;
 }
@@ -124,6 +128,7 @@ export interface Config {
   tracing: TracingConfig;
   ai: LanguageModelConfig;
   speech: SpeechConfig;
+  ocr: OcrConfig;
   chat: ChatConfig;
   limits: LimitsConfig;
   jobs: JobsConfig;

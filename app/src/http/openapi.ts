@@ -14,6 +14,7 @@ import { type Rule, rules as allRules } from "../auth/rules.ts";
 import { paths as chatPaths } from "../chat/openapi.ts";
 import { paths as documentPaths } from "../documents/openapi.ts";
 import { paths as jobPaths } from "../jobs/openapi.ts";
+import { paths as ocrPaths } from "../ocr/openapi.ts";
 import { paths as servicePaths } from "./openapiPaths.ts";
 
 /** What each feature says of its own routes. */
@@ -24,6 +25,7 @@ const features: readonly ZodOpenApiPathsObject[] = [
   documentPaths,
   chatPaths,
   jobPaths,
+  ocrPaths,
 ];
 
 export type OpenApiDocument = ReturnType<typeof createDocument>;

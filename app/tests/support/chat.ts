@@ -39,12 +39,13 @@ export function question(): string {
 export async function startChat(postgres: PostgresAddress, redis: Redis["config"]): Promise<ChatHarness> {
   const provider = await FakeProvider.start();
   const database = await newDatabase(postgres);
-  const { ai, speech, chat } = testConfig();
+  const { ai, speech, ocr, chat } = testConfig();
   const common: Partial<Config> = {
     jwt: { ...jwt, keysFile: await writeKeyFile() },
     fieldKeysFile: await writeKeyFile(),
     ai: { ...ai, url: provider.url },
     speech: { ...speech, url: provider.url },
+    ocr: { ...ocr, url: provider.url },
     chat: { ...chat, resumeSeconds: 1, heartbeatSeconds: 0.3 },
   };
   const startReplica = (overrides: Partial<Config> = {}) =>

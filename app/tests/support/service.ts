@@ -76,6 +76,14 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
       maxRetries: 1,
       deadlineSeconds: 5,
     },
+    ocr: {
+      url: undefined,
+      keysFile: undefined,
+      model: "eyes",
+      timeoutSeconds: 1,
+      maxRetries: 1,
+      deadlineSeconds: 5,
+    },
     chat: {
       answerTtlSeconds: 60,
       speechTtlSeconds: 60,

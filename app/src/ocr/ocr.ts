@@ -1,0 +1,71 @@
+import type { Logger } from "pino";
+import { z } from "zod";
+import { ProviderFailure } from "../ai/failure.ts";
+import { createClient } from "../ai/openai.ts";
+import { Provider } from "../ai/provider.ts";
+import type { OcrConfig } from "../config/settings.ts";
+import type { Metrics } from "../observability/metrics.ts";
+
+/** Longer than what can stand on a picture: a model gone astray. */
+const mostCharacters = 64 * 1024;
+const instruction = "Give the text on this picture, exactly as it stands there, and nothing else.";
+const answer = z.object({
+  choices: z.array(z.object({ message: z.object({ content: z.string() }) })).min(1),
+});
+
+export interface Recognized {
+  text: string;
+  /** Nobody read the picture: there is no provider, or it does not answer. */
+  degraded: boolean;
+}
+
+export interface Ocr {
+  /** @param image a data URL. @throws the signal's reason. */
+  recognize(image: string, signal: AbortSignal): Promise<Recognized>;
+  /** Undefined without a provider. Rejects while the provider does not answer. */
+  check: (() => Promise<void>) | undefined;
+}
+
+/** Has a model that sees read the text on pictures. */
+export function createOcr(config: OcrConfig, metrics: Metrics, logger: Logger): Ocr {
+  const log = logger.child({ module: "ocr" });
+  const provider = config.url === undefined ? undefined : new Provider("ocr", config, metrics, logger);
+  return {
+    async recognize(image, signal) {
+      try {
+        const attempt = (key: string, limit: AbortSignal) => ask(config, key, image, limit);
+        for await (const text of provider?.run(attempt, signal) ?? []) {
+          return { text, degraded: false };
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        log.warn({ error }, "a picture stays unread");
+      }
+      return { text: "", degraded: true };
+    },
+    check: provider && (() => provider.check()),
+  };
+}
+
+async function* ask(
+  { url, model }: OcrConfig,
+  apiKey: string,
+  image: string,
+  signal: AbortSignal,
+): AsyncGenerator<string> {
+  const client = await createClient(url, apiKey);
+  const content = [
+    { type: "text" as const, text: instruction },
+    { type: "image_url" as const, image_url: { url: image } },
+  ];
+  const received = await client.chat.completions.create(
+    { model, messages: [{ role: "user", content }] },
+    { signal },
+  );
+  const { data } = answer.safeParse(received);
+  const text = data?.choices[0]?.message.content;
+  if (text === undefined || text.length > mostCharacters) {
+    throw new ProviderFailure("rubbish");
+  }
+  yield text;
+}
