@@ -130,7 +130,7 @@ describe("the limits", () => {
     // What is left of a block is the only loss.
     expect(admitted).toBeGreaterThan(5000 - 2 * 5);
     clients.forEach((redis) => {
-      redis?.disconnect();
+      redis.disconnect();
     });
   });
 

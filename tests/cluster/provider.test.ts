@@ -1,0 +1,123 @@
+/** The language model's way down and up again, as those see it who ask: stub, dead letter, and done after all. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
+import { Client, kubectl, kubectlCommand, token, waitFor, type Answer } from "./support.ts";
+
+const tenant = `cluster-tests-${randomBytes(4).toString("hex")}`;
+const port = 18_080;
+/** In the pod's own network, so that no policy has to let it through; the key may be anything. */
+const settings = {
+  app: [
+    `AI_URL=http://127.0.0.1:${port}/v1`,
+    "AI_KEYS_FILE=/run/secrets/groundwork/field-keys.json",
+    "AI_MAX_RETRIES=0",
+  ],
+  worker: [
+    `AI_URL=http://127.0.0.1:${port}/v1`,
+    "AI_KEYS_FILE=/run/secrets/groundwork/field-keys.json",
+    "AI_MAX_RETRIES=0",
+    "JOB_RETRIES=0",
+  ],
+};
+const provider = `
+  const piece = (delta, finish) => "data: " + JSON.stringify({ id: "c", object: "chat.completion.chunk",
+    choices: [{ index: 0, delta, finish_reason: finish }] }) + "\\n\\n";
+  require("node:http").createServer((request, response) => {
+    request.resume();
+    response.writeHead(200, { "Content-Type": "text/event-stream" })
+      .end(piece({ content: "the provider's answer" }, null) + piece({}, "stop") + "data: [DONE]\\n\\n");
+  }).listen(${port}, "127.0.0.1", () => console.log("listening"));`;
+
+const client = new Client();
+const running: ChildProcess[] = [];
+const jobShape = z.object({ id: z.string(), state: z.string(), result: z.unknown() });
+const pageShape = z.object({ items: z.array(z.object({ id: z.string(), error: z.string() })) });
+const read = <T extends z.ZodType>(shape: T, { body }: Answer): z.infer<T> => shape.parse(JSON.parse(body));
+
+async function set(variables: (workload: keyof typeof settings) => string[]): Promise<void> {
+  for (const workload of ["app", "worker"] as const) {
+    await kubectl("set", "env", "--namespace=app", `deploy/${workload}`, ...variables(workload));
+  }
+  for (const workload of ["app", "worker"]) {
+    await kubectl("rollout", "status", "--namespace=app", `deploy/${workload}`, "--timeout=110s");
+  }
+}
+
+/** Starts the provider inside a pod of the workload. */
+async function up(workload: string): Promise<void> {
+  const [program, args] = kubectlCommand(
+    "exec",
+    "--namespace=app",
+    `deploy/${workload}`,
+    "--",
+    "node",
+    "-e",
+    provider,
+  );
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+  running.push(child);
+  await waitFor(`the provider in ${workload}`, 20, () => {
+    expect(String(child.stdout.read() ?? "")).toContain("listening");
+  });
+}
+
+async function ask(): Promise<string> {
+  const message = `What is ${randomBytes(4).toString("hex")}?`;
+  const answer = await client.send("POST", "/api/v2/chat", {
+    token: await token("editor", tenant),
+    body: { message },
+  });
+  expect(answer.status, answer.body).toBe(200);
+  return answer.body;
+}
+
+beforeAll(async () => {
+  await set((workload) => settings[workload]);
+}, 300_000);
+
+afterAll(async () => {
+  for (const child of running) child.kill();
+  await set((workload) => settings[workload].map((setting) => `${setting.split("=")[0] ?? ""}-`));
+}, 300_000);
+
+test("while it is down a question is answered by the stub, marked as such, and the service stays ready", async () => {
+  expect(await ask()).toMatch(/event: done\ndata: .*"degraded":true/);
+  await waitFor("readiness", 20, async () => {
+    expect((await client.get("/ready")).status).toBe(200);
+  });
+});
+
+test("a job that it fails becomes a dead letter, and is done when it is sent again and the model is back", async () => {
+  const [editor, admin] = [await token("editor", tenant), await token("admin", tenant)];
+  const body = { kind: "generate", prompt: "Say hello" };
+  const { id } = read(jobShape, await client.send("POST", "/api/v2/jobs", { token: editor, body }));
+  const state = async () => read(jobShape, await client.get(`/api/v2/jobs/${id}`, { token: editor }));
+  await waitFor("the dead letter", 60, async () => {
+    expect((await state()).state).toBe("dead");
+  });
+  const letters = read(pageShape, await client.get("/api/v2/admin/dead-letters?limit=10", { token: admin }));
+  expect(letters.items).toEqual([
+    expect.objectContaining({ id, error: expect.stringContaining("language model") as string }),
+  ]);
+
+  await up("worker");
+  const again = await client.send("POST", `/api/v2/admin/dead-letters/${id}/redrive`, { token: admin });
+  expect(again.status, again.body).toBe(202);
+  await waitFor("the job's end", 60, async () => {
+    expect(await state()).toMatchObject({
+      state: "done",
+      result: { text: "the provider's answer", degraded: false },
+    });
+  });
+});
+
+test("once it is back, questions are answered by it again", async () => {
+  await up("app");
+  await waitFor("the provider's own answer", 40, async () => {
+    const answer = await ask();
+    expect(answer).toContain("the provider's answer");
+    expect(answer).toMatch(/event: done\ndata: .*"degraded":false/);
+  });
+});
