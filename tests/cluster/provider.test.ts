@@ -1,9 +1,10 @@
 /** The language model's way down and up again, as those see it who ask: stub, dead letter, and done after all. */
+import type { V1PodList } from "@kubernetes/client-node";
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { Client, kubectl, kubectlCommand, token, waitFor, type Answer } from "./support.ts";
+import { Client, get, kubectl, kubectlCommand, token, waitFor, type Answer } from "./support.ts";
 
 const tenant = `cluster-tests-${randomBytes(4).toString("hex")}`;
 const port = 18_080;
@@ -42,6 +43,12 @@ async function set(variables: (workload: keyof typeof settings) => string[]): Pr
   }
   for (const workload of ["app", "worker"]) {
     await kubectl("rollout", "status", "--namespace=app", `deploy/${workload}`, "--timeout=110s");
+    // A pod on its way out still answers for some seconds, with the settings that it had.
+    const selector = `--selector=app.kubernetes.io/name=${workload}`;
+    await waitFor(`the end of the old pods of ${workload}`, 60, async () => {
+      const { items } = (await get("pods", "--namespace=app", selector)) as V1PodList;
+      expect(items.filter(({ metadata }) => metadata?.deletionTimestamp !== undefined)).toEqual([]);
+    });
   }
 }
 
