@@ -123,6 +123,7 @@ export class Azurite extends pulumi.ComponentResource {
     this.store = {
       endpoint,
       container: "backups",
+      immutableDays: 0,
       access: { kind: "connectionString", secret: secrets.keep("azure-connection-string", connectionString) },
     };
     this.registerOutputs({ endpoint });

@@ -1,10 +1,11 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { backupExporter } from "./backupExporter";
 import { programPods, type ProgramPods } from "./backupPods";
 import type { BlobStore } from "./blobStore";
 import { checksumAnnotation, manifestFiles } from "./manifests";
-import { labels, secretsPath, selector, serviceHost } from "./podDefaults";
+import { labels, secretsPath } from "./podDefaults";
 import type { DatabaseUser } from "./postgres";
 import type { SecretStore, StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
@@ -16,6 +17,8 @@ export interface DumpedDatabase {
   readonly database: string;
   /** Role that reads it; it must bypass row-level security. */
   readonly backupUser: DatabaseUser;
+  /** Role that owns what is in it; restores. */
+  readonly owner: DatabaseUser;
   /** Authority that its certificate must be signed by. */
   readonly ca: StoredSecret;
 }
@@ -32,7 +35,7 @@ export interface BackupsArgs {
   readonly secrets: SecretStore;
   /** age public key that dumps are encrypted to. */
   readonly ageRecipient: string;
-  /** age private key that opens them; no pod but the verification's mounts it. */
+  /** age private key that opens them; no pods but the verification's and the restore's mount it. */
   readonly ageIdentity: StoredSecret;
   /** IANA time zone of the schedules. */
   readonly timeZone: string;
@@ -44,6 +47,10 @@ export interface BackupsArgs {
   readonly weekly: string;
   /** Cron expression at which the newest backup is restored and compared; daily or more often. */
   readonly verification: string;
+  /** Cron expression at which old backups are deleted; daily or more often. */
+  readonly retention: string;
+  /** Days that a backup is kept; longer where the store does not let it go sooner, or where it is the newest verified. */
+  readonly retentionDays: number;
   /** Scratch volume of the jobs, MiB: room for a dump and its restored copy. */
   readonly scratchMiB: number;
   /** CPU and memory of a dump; default 128 MiB. */
@@ -54,14 +61,14 @@ export interface BackupsArgs {
   readonly exporterResources?: Resources;
 }
 
-const exporterName = "backup-exporter";
-const metricsPort = 9469;
 // Where node-pg-migrate notes what it has applied.
 const migrationsTable = "public.pgmigrations";
 
 /** When a job runs, and how much delay is borne. */
 interface Schedule {
   readonly cron: string;
+  /** Never by itself: it is there for a person to start, once. */
+  readonly byHand?: boolean;
   /** How late it may start; a run missed by more is left out. */
   readonly startingDeadlineSeconds: number;
   /** How long it may take with its retry; then it is stopped and has failed. */
@@ -70,7 +77,7 @@ interface Schedule {
 
 /**
  * Dumps the database on schedule, encrypted before it leaves the pod, and proves every day that the newest dump can be
- * restored. An exporter reads from the container itself when the last good one was made.
+ * restored. What is older than it is kept is deleted. An exporter reads from the container itself what is there.
  */
 export class Backups extends pulumi.ComponentResource {
   /** Age and size of the newest backups, and how the last verification ended. */
@@ -91,6 +98,13 @@ export class Backups extends pulumi.ComponentResource {
     );
     const host = { ...args, scripts };
 
+    const reach = {
+      PGHOST: database.endpoint.host,
+      PGPORT: String(database.endpoint.port),
+      PGSSLMODE: "verify-full",
+      PGSSLROOTCERT: `${secretsPath}/database-ca.crt`,
+      MIGRATIONS_TABLE: migrationsTable,
+    };
     const backup = programPods(this, host, {
       name: "backup",
       script: "backup.py",
@@ -98,14 +112,10 @@ export class Backups extends pulumi.ComponentResource {
       scratchMiB,
       files: { "database-password": database.backupUser.password, "database-ca.crt": database.ca },
       env: {
-        PGHOST: database.endpoint.host,
-        PGPORT: String(database.endpoint.port),
+        ...reach,
         PGDATABASE: database.database,
         PGUSER: database.backupUser.role,
-        PGSSLMODE: "verify-full",
-        PGSSLROOTCERT: `${secretsPath}/database-ca.crt`,
         AGE_RECIPIENT: args.ageRecipient,
-        MIGRATIONS_TABLE: migrationsTable,
       },
     });
     const series = [
@@ -132,14 +142,40 @@ export class Backups extends pulumi.ComponentResource {
     };
     this.cronJob("backup-verify", schedule, verification, {});
 
-    const exporter = programPods(this, host, {
-      name: exporterName,
-      script: "exporter.py",
-      resources: args.exporterResources ?? { cpuMillis: 10, memoryMiB: 96 },
-      scratchMiB: 8,
-      env: { METRICS_PORT: String(metricsPort) },
+    const restore = programPods(this, host, {
+      name: "backup-restore",
+      script: "restore.py",
+      resources: args.verificationResources ?? { cpuMillis: 100, memoryMiB: 384 },
+      scratchMiB,
+      files: {
+        "age-identity": args.ageIdentity,
+        "backup-password": database.backupUser.password,
+        "database-ca.crt": database.ca,
+        "owner-password": database.owner.password,
+      },
+      env: { ...reach, PGUSER: database.owner.role, BACKUP_USER: database.backupUser.role },
     });
-    this.metrics = this.exporter(exporter, checksumAnnotation(data));
+    this.cronJob("backup-restore", { ...schedule, byHand: true }, restore, {});
+
+    const expiry = {
+      RETENTION_DAYS: String(args.retentionDays),
+      IMMUTABLE_DAYS: String(args.store.immutableDays),
+    };
+    const retention = programPods(this, host, {
+      name: "backup-retention",
+      script: "retention.py",
+      resources: { cpuMillis: 10, memoryMiB: 96 },
+      scratchMiB: 8,
+      env: expiry,
+    });
+    const daily = { startingDeadlineSeconds: 3_600, activeDeadlineSeconds: 3_600 };
+    this.cronJob("backup-retention", { cron: args.retention, ...daily }, retention, {});
+
+    this.metrics = backupExporter(this, host, {
+      resources: args.exporterResources ?? { cpuMillis: 10, memoryMiB: 96 },
+      env: expiry,
+      annotations: checksumAnnotation(data),
+    });
     this.registerOutputs();
   }
 
@@ -161,12 +197,13 @@ export class Backups extends pulumi.ComponentResource {
           schedule: when.cron,
           timeZone: this.args.timeZone,
           concurrencyPolicy: "Forbid",
+          suspend: when.byHand ?? false,
           startingDeadlineSeconds: when.startingDeadlineSeconds,
           successfulJobsHistoryLimit: 3,
           failedJobsHistoryLimit: 3,
           jobTemplate: {
             spec: {
-              backoffLimit: 1,
+              backoffLimit: when.byHand ? 0 : 1,
               activeDeadlineSeconds: when.activeDeadlineSeconds,
               template: {
                 metadata: { labels: pods.labels },
@@ -178,43 +215,5 @@ export class Backups extends pulumi.ComponentResource {
       },
       { parent: this },
     );
-  }
-
-  private exporter(pods: ProgramPods, annotations: Record<string, string>): MetricsTarget {
-    const metadata = this.metadata(exporterName);
-    const matchLabels = selector(exporterName);
-    const ports = [{ name: "metrics", containerPort: metricsPort }];
-    const probe = { httpGet: { path: "/health", port: "metrics" }, timeoutSeconds: 3 };
-    const probes = {
-      startupProbe: { ...probe, periodSeconds: 2, failureThreshold: 30 },
-      readinessProbe: { ...probe, periodSeconds: 10 },
-      livenessProbe: { ...probe, periodSeconds: 20, failureThreshold: 3 },
-    };
-    const deployment = new k8s.apps.v1.Deployment(
-      exporterName,
-      {
-        metadata,
-        spec: {
-          replicas: 1,
-          progressDeadlineSeconds: 120,
-          selector: { matchLabels },
-          template: {
-            metadata: { labels: pods.labels, annotations },
-            spec: pods.spec({}, { ports, ...probes }),
-          },
-        },
-      },
-      { parent: this, customTimeouts: { create: "4m", update: "4m" } },
-    );
-    const service = new k8s.core.v1.Service(
-      exporterName,
-      {
-        metadata,
-        spec: { clusterIP: "None", selector: matchLabels, ports: [{ name: "metrics", port: metricsPort }] },
-      },
-      { parent: this, dependsOn: [deployment] },
-    );
-    const host = serviceHost(service.metadata.name, this.args.namespace);
-    return { job: "backup", host, port: metricsPort };
   }
 }

@@ -22,4 +22,6 @@ export interface BlobStore {
   /** Name of the container. */
   readonly container: pulumi.Input<string>;
   readonly access: BlobAccess;
+  /** Days in which nobody can delete a blob; 0: the store has no such policy. */
+  readonly immutableDays: number;
 }

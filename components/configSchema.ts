@@ -195,6 +195,13 @@ export const stackSchema = z.strictObject({
     daily: cron.default("0 3 * * *").describe("when the daily dump is made"),
     weekly: cron.default("0 4 * * 0").describe("when the weekly dump is made"),
     verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
+    retention: cron.default("15 6 * * *").describe("when old backups are deleted"),
+    retentionDays: z
+      .int()
+      .min(1)
+      .max(3_650)
+      .default(30)
+      .describe("days that a backup is kept; the newest verified one stays"),
     timeZone,
     ageRecipient: z
       .string()

@@ -16,13 +16,13 @@ export interface BackupStorageArgs extends AzureScope, AzureAccess {
   readonly immutableDays: number;
   /** Whether the policy can no more be shortened or removed, by anyone. Cannot be undone. */
   readonly immutabilityLocked: boolean;
-  /** Days after which blobs are deleted; more than `immutableDays`. */
+  /** Days after which versions are gone for good that were deleted or overwritten; more than `immutableDays`. */
   readonly retentionDays: number;
   readonly vault: Vault;
   readonly network: AzureNetwork;
 }
 
-/** Where backups are kept: encrypted with our key, unchangeable for their first days, then deleted, closed to the public. */
+/** Where backups are kept: encrypted with our key, unchangeable for their first days, closed to the public. */
 export class BackupStorage extends pulumi.ComponentResource {
   readonly accountId: pulumi.Output<string>;
   /** URL of the blob service. */
@@ -127,6 +127,7 @@ export class BackupStorage extends pulumi.ComponentResource {
       },
       { ...kept, dependsOn: [service] },
     );
+    // Only what the backups' own retention has deleted: it alone knows the newest verified one, which must stay.
     const after = args.retentionDays;
     new storage.ManagementPolicy(
       "backup-lifecycle",
@@ -142,7 +143,6 @@ export class BackupStorage extends pulumi.ComponentResource {
               definition: {
                 filters: { blobTypes: ["blockBlob"] },
                 actions: {
-                  baseBlob: { delete: { daysAfterModificationGreaterThan: after } },
                   version: { delete: { daysAfterCreationGreaterThan: after } },
                   snapshot: { delete: { daysAfterCreationGreaterThan: after } },
                 },

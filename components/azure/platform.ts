@@ -207,6 +207,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
     this.backups = {
       endpoint: storage.endpoint,
       container: storage.container.name,
+      immutableDays: args.backups.immutableDays,
       access: {
         kind: "workloadIdentity",
         clientId: (workload, namespace) => {

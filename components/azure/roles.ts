@@ -19,6 +19,9 @@ export const blobRoles: Readonly<Record<string, RoleName>> = {
   backup: "storageBlobDataContributor",
   // Writes the result of each verification beside the dumps.
   "backup-verify": "storageBlobDataContributor",
+  // Deletes what is older than it is kept; the container's immutability bounds it.
+  "backup-retention": "storageBlobDataContributor",
+  "backup-restore": "storageBlobDataReader",
   "backup-exporter": "storageBlobDataReader",
 };
 

@@ -130,7 +130,12 @@ export const azureSchema = z.strictObject({
         .boolean()
         .default(false)
         .describe("lock the policy for good: it can then only be lengthened"),
-      retentionDays: z.int().min(31).max(146_000).default(35).describe("days after which blobs are deleted"),
+      retentionDays: z
+        .int()
+        .min(31)
+        .max(146_000)
+        .default(35)
+        .describe("days after which deleted versions are gone for good"),
     })
     .prefault({}),
   logRetentionDays: z.int().min(30).max(730).default(90).describe("days that Log Analytics keeps logs"),

@@ -7,7 +7,6 @@ The manifest is uploaded last: a dump without one is an interrupted run, and is 
 
 import hashlib
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from psycopg2.extensions import cursor as Cursor
 from common import (
     EXPECTED,
     SCRATCH,
-    SECRETS,
     Backup,
     BackupError,
     explain,
@@ -33,19 +31,9 @@ from common import (
     timestamp,
 )
 from inventory import scalar, take_inventory
+from pgpass import write_pgpass
 
 CHUNK_BYTES = 1 << 20
-
-
-def write_pgpass() -> None:
-    """libpq reads the password from this file: it stands in no environment and no process list."""
-    password = (SECRETS / "database-password").read_text().strip()
-    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    path = SCRATCH / "pgpass"
-    path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(f"*:*:*:*:{escaped}\n")
-    os.environ["PGPASSFILE"] = str(path)
 
 
 @contextmanager
@@ -102,7 +90,7 @@ def run() -> None:
     backup = Backup(timestamp=timestamp(started), kind=setting("BACKUP_KIND"))
     recipient = setting("AGE_RECIPIENT")
     encrypted = SCRATCH / "dump.age"
-    write_pgpass()
+    write_pgpass({"*": "database-password"})
     container = open_container()
     with snapshot() as (cursor, snapshot_name):
         inventory = take_inventory(cursor, setting("MIGRATIONS_TABLE"))
@@ -126,7 +114,7 @@ def run() -> None:
         "info",
         "backup made",
         ok=True,
-        backup=f"{backup.kind}/{backup.timestamp}",
+        backup=backup.label,
         bytes=manifest["encrypted"]["bytes"],
         rows=sum(inventory["tables"].values()),
         seconds=round((datetime.now(UTC) - started).total_seconds(), 1),

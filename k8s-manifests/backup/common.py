@@ -80,6 +80,11 @@ class Backup:
     kind: str
 
     @property
+    def label(self) -> str:
+        """As a person types it."""
+        return f"{self.kind}/{self.timestamp}"
+
+    @property
     def dump(self) -> str:
         return f"dumps/{self.kind}/{self.timestamp}{DUMP_SUFFIX}"
 
@@ -120,10 +125,3 @@ def open_container(retries: int = 5) -> ContainerClient:
     with suppress(ResourceExistsError):
         container.create_container()
     return container
-
-
-def list_backups(container: ContainerClient) -> dict[Backup, int | None]:
-    """Every backup that has a manifest, and so was finished, with the size of its dump; None if the dump is gone."""
-    sizes = {blob.name: blob.size for blob in container.list_blobs(name_starts_with="dumps/")}
-    named = {backup for name in sizes if (backup := Backup.parse(name))}
-    return {backup: sizes.get(backup.dump) for backup in named if backup.manifest in sizes}

@@ -9,14 +9,18 @@ import signal
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from azure.core.exceptions import AzureError
 from azure.storage.blob import ContainerClient
 
-from common import list_backups, log, open_container, parse_timestamp, setting
+from common import log, open_container, setting
+from holdings import take_stock
 
 LISTING_SECONDS = 60
+# The job that deletes runs once a day.
+RETENTION_DELAY = timedelta(days=2)
 
 HELP = {
     "groundwork_backup_store_up": "Whether the container that backups are kept in could be listed.",
@@ -24,30 +28,26 @@ HELP = {
     "the last passed verification ended.",
     "groundwork_backup_last_size_bytes": "Size of the newest backup, encrypted.",
     "groundwork_backup_last_verification_passed": "Whether the last verification of the newest backup passed.",
+    "groundwork_backup_overdue_deletions": "Backups that should have been deleted two days ago and are still there.",
 }
 
 Samples = dict[str, dict[str, float]]
 
 
-def verifications(container: ContainerClient) -> list[tuple[float, bool]]:
-    """Time and outcome of every recorded verification, oldest first."""
-    parts = (blob.name.removeprefix("verifications/").split(".") for blob in container.list_blobs("verifications/"))
-    return sorted((parse_timestamp(moment).timestamp(), outcome == "passed") for moment, outcome, _ in parts)
-
-
 def collect(container: ContainerClient) -> Samples:
     """Metric → labels → value. A kind of which there is none has no sample, and alerts on that."""
-    complete = {backup: size for backup, size in list_backups(container).items() if size}
-    newest = {backup.kind: backup for backup in sorted(complete)}
+    stock = take_stock(container)
+    newest = {backup.kind: backup for backup in sorted(stock.complete)}
     times = {kind: backup.taken_at.timestamp() for kind, backup in newest.items()}
-    checks = verifications(container)
-    passed = [moment for moment, outcome in checks if outcome]
+    passed = [record.moment for record in stock.records if record.passed]
     if passed:
-        times["verify"] = passed[-1]
+        times["verify"] = passed[-1].timestamp()
+    overdue = stock.expired(stock.limit(datetime.now(UTC) - RETENTION_DELAY))
     return {
         "groundwork_backup_last_success_timestamp_seconds": labelled(times),
-        "groundwork_backup_last_size_bytes": labelled({kind: complete[backup] for kind, backup in newest.items()}),
-        "groundwork_backup_last_verification_passed": {"": float(checks[-1][1])} if checks else {},
+        "groundwork_backup_last_size_bytes": labelled({kind: stock.complete[last] for kind, last in newest.items()}),
+        "groundwork_backup_last_verification_passed": {"": float(stock.records[-1].passed)} if stock.records else {},
+        "groundwork_backup_overdue_deletions": {"": len(overdue)},
     }
 
 

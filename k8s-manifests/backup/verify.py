@@ -23,6 +23,7 @@ from psycopg2 import sql
 
 from common import (
     EXPECTED,
+    MANIFEST_SUFFIX,
     SCRATCH,
     SCRATCH_FULL,
     SECRETS,
@@ -30,13 +31,13 @@ from common import (
     BackupError,
     explain,
     fail,
-    list_backups,
     log,
     open_container,
     setting,
     sha256,
     timestamp,
 )
+from holdings import RECORDS
 from inventory import take_inventory
 
 RESTORE_JOBS = 4
@@ -88,7 +89,9 @@ def choose(container: ContainerClient, named: str | None) -> Backup:
                 f"BACKUP={named} names no backup; write <kind>/<timestamp>, as in hourly/20260101T000700Z"
             )
         return backup
-    backups = list_backups(container)
+    # Whoever has a manifest was finished; that its dump is gone must be found.
+    manifests = [blob.name for blob in container.list_blobs("dumps/") if blob.name.endswith(MANIFEST_SUFFIX)]
+    backups = [backup for name in manifests if (backup := Backup.parse(name))]
     if not backups:
         raise BackupError("missing: the container holds no backup")
     return max(backups)
@@ -243,7 +246,7 @@ def verify(container: ContainerClient, backup: Backup) -> dict[str, Any]:
 def record(container: ContainerClient, result: dict[str, Any]) -> None:
     """The outcome is part of the name, so that a listing of the container is enough to know it."""
     outcome = "passed" if result["ok"] else "failed"
-    name = f"verifications/{timestamp(datetime.now(UTC))}.{outcome}.json"
+    name = f"{RECORDS}{timestamp(datetime.now(UTC))}.{outcome}.json"
     container.upload_blob(name, json.dumps(result, ensure_ascii=False), overwrite=False)
 
 
@@ -253,7 +256,7 @@ def run() -> None:
     result: dict[str, Any] = {"ok": False}
     try:
         backup = choose(container, named)
-        result["backup"] = f"{backup.kind}/{backup.timestamp}"
+        result["backup"] = backup.label
         result |= verify(container, backup) | {"ok": True}
     except EXPECTED as error:
         result["reason"] = explain(error)

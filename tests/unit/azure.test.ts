@@ -68,6 +68,12 @@ describe("production on a cluster of its own", () => {
         "backup keyVaultSecretsUser secrets/app-backup-password",
         "backup storageBlobDataContributor dumps-id",
         "backup-exporter storageBlobDataReader dumps-id",
+        "backup-restore keyVaultSecretsUser secrets/age-identity",
+        "backup-restore keyVaultSecretsUser secrets/app-backup-password",
+        "backup-restore keyVaultSecretsUser secrets/app-owner-password",
+        "backup-restore keyVaultSecretsUser secrets/internal-ca",
+        "backup-restore storageBlobDataReader dumps-id",
+        "backup-retention storageBlobDataContributor dumps-id",
         "backup-storage keyVaultCryptoServiceEncryptionUser keys/backup-key",
         "backup-verify keyVaultSecretsUser secrets/age-identity",
         "backup-verify storageBlobDataContributor dumps-id",
@@ -191,9 +197,12 @@ describe("production on a cluster of its own", () => {
     });
     expect(at(only(":BlobServiceProperties"), "isVersioningEnabled")).toBe(true);
     expect(at(only(":BlobContainer"), "denyEncryptionScopeOverride")).toBe(true);
-    expect(JSON.stringify(only("storage:ManagementPolicy"))).toContain(
-      '"daysAfterModificationGreaterThan":35',
-    );
+    // The current version of a blob is the retention job's to delete: it knows which backup must stay.
+    const rule = "policy.rules.0.definition.actions";
+    expect(at(only("storage:ManagementPolicy"), rule)).toEqual({
+      version: { delete: { daysAfterCreationGreaterThan: 35 } },
+      snapshot: { delete: { daysAfterCreationGreaterThan: 35 } },
+    });
   });
 
   test("opens vault, storage and registry by private endpoints alone, each with its private name", () => {

@@ -9,6 +9,7 @@ import { at, ofType, register, type Registered } from "./mocks";
 const emulator: BlobStore = {
   endpoint: "http://azurite:10000/groundwork",
   container: "backups",
+  immutableDays: 0,
   access: {
     kind: "connectionString",
     secret: { name: "azure-connection-string", value: pulumi.output("AccountKey=hush") },
@@ -17,6 +18,7 @@ const emulator: BlobStore = {
 const azure: BlobStore = {
   endpoint: "https://account.blob.core.windows.net",
   container: "backups",
+  immutableDays: 30,
   access: { kind: "workloadIdentity", clientId: (workload) => `client-of-${workload}` },
 };
 
@@ -31,6 +33,7 @@ function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
         database: "app",
         ca: secrets.keep("internal-ca", "pem"),
         backupUser: { role: "app_backup", password: secrets.keep("app-backup-password", "hush-database") },
+        owner: { role: "app_owner", password: secrets.keep("app-owner-password", "hush-owner") },
       },
       store: emulator,
       secrets,
@@ -41,6 +44,8 @@ function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
       daily: "0 3 * * *",
       weekly: "0 4 * * 0",
       verification: "30 5 * * *",
+      retention: "15 6 * * *",
+      retentionDays: 30,
       scratchMiB: 700,
       ...changes,
     });
@@ -100,13 +105,21 @@ describe("Backups", () => {
     });
   });
 
-  test("gives the key that opens dumps to the verification and to no other pod", async () => {
+  test("gives the key that opens dumps to the verification and the restore, and to no other pod", async () => {
     const files = (await backups())
       .filter(({ type }) => type.endsWith(":Secret"))
       .map((secret) => [secret.name, Object.keys(at(secret, "stringData") as object).sort()]);
     expect(Object.fromEntries(files)).toEqual({
       "backup-secrets": ["azure-connection-string", "database-ca.crt", "database-password"],
       "backup-verify-secrets": ["age-identity", "azure-connection-string"],
+      "backup-restore-secrets": [
+        "age-identity",
+        "azure-connection-string",
+        "backup-password",
+        "database-ca.crt",
+        "owner-password",
+      ],
+      "backup-retention-secrets": ["azure-connection-string"],
       "backup-exporter-secrets": ["azure-connection-string"],
     });
   });
@@ -119,6 +132,31 @@ describe("Backups", () => {
   test("verifies every day, in the same time zone", async () => {
     const cronJob = named(await backups(), ":CronJob", "backup-verify");
     expect(cronJob?.inputs["spec"]).toMatchObject({ schedule: "30 5 * * *", timeZone: "Asia/Tokyo" });
+  });
+
+  test("restores only when a person says so, once, and as the role that owns what is restored", async () => {
+    const all = await backups();
+    const restore = named(all, ":CronJob", "backup-restore");
+    expect(restore?.inputs["spec"]).toMatchObject({
+      suspend: true,
+      jobTemplate: { spec: { backoffLimit: 0 } },
+    });
+    expect(environment(restore)).toMatchObject({ PGHOST: "postgres.data", PGUSER: "app_owner" });
+    for (const cronJob of ofType(all, ":CronJob").filter((job) => job !== restore))
+      expect(at(cronJob, "spec.suspend")).toBe(false);
+  });
+
+  test("deletes every day what is old, and has the exporter watch by the same rule", async () => {
+    const all = await backups({ store: azure });
+    const cronJob = named(all, ":CronJob", "backup-retention");
+    expect(cronJob?.inputs["spec"]).toMatchObject({ schedule: "15 6 * * *", timeZone: "Asia/Tokyo" });
+    const rule = { RETENTION_DAYS: "30", IMMUTABLE_DAYS: "30" };
+    expect(environment(cronJob)).toMatchObject(rule);
+    const exporter = at(
+      named(all, ":Deployment", "backup-exporter"),
+      "spec.template.spec.containers.0.env",
+    ) as { name: string; value: string }[];
+    expect(Object.fromEntries(exporter.map(({ name, value }) => [name, value]))).toMatchObject(rule);
   });
 
   test("verifies without a way to the database: it restores inside its own pod", async () => {
@@ -153,10 +191,11 @@ describe("Backups", () => {
       const secrets = new KubernetesSecretStore("secrets");
       const ca = secrets.keep("internal-ca", "pem");
       const backupUser = { role: "app_backup", password: secrets.keep("password", "hush") };
+      const owner = { role: "app_owner", password: secrets.keep("owner-password", "hush") };
       ({ metrics } = new Backups("backups", {
         namespace: pulumi.output("data"),
         image: "postgres:1",
-        database: { endpoint: { host: "postgres.data", port: 5432 }, database: "app", ca, backupUser },
+        database: { endpoint: { host: "postgres.data", port: 5432 }, database: "app", ca, backupUser, owner },
         store: azure,
         secrets,
         ageRecipient: "age1recipient",
@@ -166,6 +205,8 @@ describe("Backups", () => {
         daily: "0 3 * * *",
         weekly: "0 4 * * 0",
         verification: "30 5 * * *",
+        retention: "15 6 * * *",
+        retentionDays: 30,
         scratchMiB: 700,
       }));
     });
@@ -189,7 +230,7 @@ describe("Backups", () => {
       ...ofType(all, ":CronJob").map((cronJob) => at(cronJob, pod)),
       at(named(all, ":Deployment", "backup-exporter"), "spec.template.spec"),
     ];
-    expect(specs).toHaveLength(5);
+    expect(specs).toHaveLength(7);
     for (const spec of specs) {
       expect(spec).toMatchObject({
         automountServiceAccountToken: false,

@@ -41,12 +41,12 @@ describe("the network policies", () => {
     }
   });
 
-  test("let only the app, its migrations and workers, backups and other members reach Postgres on its own port", () => {
+  test("let only the app, its migrations and workers, backups, restores and other members reach Postgres on its own port", () => {
     const ingress = rulesOf("postgres", { workloads, flows, apiServerCidrs }).ingress;
     const callers = flows
       .filter((flow) => flow.to === "postgres" && flow.port === 5432)
       .map((flow) => flow.from);
-    expect(callers.sort()).toEqual(["app", "app-migrate", "backup", "postgres", "worker"]);
+    expect(callers.sort()).toEqual(["app", "app-migrate", "backup", "backup-restore", "postgres", "worker"]);
     expect(ingress).toHaveLength(flows.filter((flow) => flow.to === "postgres").length);
   });
 

@@ -3,12 +3,17 @@ import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
 /** Programs whose own checks the tests run, and the Debian 13 package of each. */
-const packages = { nginx: "nginx", promtool: "promtool", amtool: "prometheus-alertmanager" } as const;
+const packages = {
+  nginx: "nginx",
+  promtool: "promtool",
+  amtool: "prometheus-alertmanager",
+  python3: "python3",
+} as const;
 
 export type Tool = keyof typeof packages;
 
 /**
- * Path of a program: from `NGINX_BINARY`, `PROMTOOL_BINARY` or `AMTOOL_BINARY`, else from PATH. (`NGINX` itself means something else to nginx.)
+ * Path of a program: from `NGINX_BINARY` (or `PROMTOOL_…`, `AMTOOL_…`, `PYTHON3_…`), else from PATH. (`NGINX` itself means something else to nginx.)
  * @throws {Error} saying how to get it. A check that cannot run must not look like one that passed.
  */
 export function tool(name: Tool): string {

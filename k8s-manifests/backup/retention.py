@@ -1,0 +1,54 @@
+"""
+Deletes the dumps that are older than they are kept, and the records of old verifications. The newest verified backup stays
+(`expiry.py` is the rule), and so does what the store does not let go: that is tried again the next day.
+"""
+
+from datetime import UTC, datetime
+
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.storage.blob import ContainerClient
+
+from common import EXPECTED, BackupError, explain, fail, log, open_container
+from holdings import Holdings, take_stock
+
+
+def delete(container: ContainerClient, names: list[str]) -> list[str]:
+    """Deletes blobs in this order; gives what the store said about those that it kept."""
+    refused = []
+    for name in names:
+        try:
+            container.delete_blob(name)
+        except ResourceNotFoundError:
+            # An interrupted run was here before.
+            continue
+        except HttpResponseError as error:
+            refused.append(f"{name}: {error.message}")
+    return refused
+
+
+def run() -> None:
+    container = open_container()
+    stock: Holdings = take_stock(container)
+    if stock.verified is None and stock.complete:
+        log("backup-retention", "warning", "no backup has been verified yet, so none is deleted")
+    limit = stock.limit(datetime.now(UTC))
+    # The manifest first: without it a dump is no backup, so an interrupted deletion leaves nothing half.
+    gone = [blob for backup in stock.expired(limit) for blob in (backup.manifest, backup.dump)]
+    gone += stock.old_records(limit)
+    refused = delete(container, gone)
+    result = {
+        "deleted": len(gone) - len(refused),
+        "kept": len(stock.complete),
+        "olderThan": limit.isoformat(),
+        "verified": stock.verified and stock.verified.label,
+    }
+    if refused:
+        raise BackupError(f"{len(refused)} of {len(gone)} blobs were not deleted; the first: {refused[0]}")
+    log("backup-retention", "info", "retention enforced", ok=True, **result)
+
+
+if __name__ == "__main__":
+    try:
+        run()
+    except EXPECTED as error:
+        fail("backup-retention", explain(error))
