@@ -5,7 +5,7 @@ STACK ?= dev
 GW := local/groundwork
 
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
-	render preview open
+	render preview open restore dr-drill
 .PHONY: check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
 
 help: ## this list
@@ -33,6 +33,10 @@ chaos: ## faults under load, against `make up HA=1`: FAULT=name (default all) TI
 	@$(GW) chaos
 docs: ## writes the generated parts of docs/ (configuration, network flows) from the code
 	@$(GW) exec npx tsx docs/generate/main.ts
+restore: ## a backup into service: FROM=latest|<kind>/<timestamp> shows the plan, CONFIRM=yes carries it out
+	@$(GW) restore "$(STACK)" "$(FROM)" "$(CONFIRM)"
+dr-drill: ## loses the dev stack's data tier and restores it: ROWS=n (default 20000); prints RPO and RTO
+	@$(GW) dr-drill "$(or $(ROWS),20000)"
 format: ## Prettier over everything
 	@$(GW) exec npx prettier --write .
 status: ## one look at the health of every workload

@@ -1,7 +1,9 @@
 /** The commands behind the Makefile. */
 import { currentCluster } from "./cluster.ts";
 import { deliveryCommands } from "./delivery/commands.ts";
+import { drDrill } from "./drDrill.ts";
 import { caPath } from "./identity.ts";
+import { restore } from "./restore.ts";
 import { showStatus } from "./status.ts";
 import { message, run, say, UserError } from "./system.ts";
 import { forward, showLogs } from "./observe.ts";
@@ -52,6 +54,10 @@ const commands: Readonly<Record<string, Command>> = {
     await requireStack(stack);
     print(await run("npx", ["tsx", "local/render.ts", stack], { cwd: repository }));
   },
+  restore: async (stack = "dev", from = "", confirm = "") => {
+    await restore({ from, confirmed: confirm === "yes", stack });
+  },
+  "dr-drill": (rows = "") => drDrill(rows),
   test: () => runTests("test"),
   "test-engine": () => runTests("engine"),
   // Only it needs the app's packages.

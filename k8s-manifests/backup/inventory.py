@@ -37,6 +37,7 @@ def take_inventory(cursor: Cursor, migrations_table: str) -> dict[str, Any]:
     return {
         "postgresVersion": scalar(cursor, "SHOW server_version"),
         "schemaVersion": schema_version(cursor, migrations_table),
+        "databaseBytes": int(scalar(cursor, "SELECT pg_database_size(current_database())")),
         "tables": tables,
         "constraints": len(constraints),
         "notValidConstraints": [name for name, valid in constraints if not valid],

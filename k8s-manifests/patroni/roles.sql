@@ -22,12 +22,5 @@ GRANT pg_read_all_data TO app_backup;
 CREATE ROLE app_monitoring LOGIN PASSWORD :'monitoring_password' CONNECTION LIMIT 4;
 GRANT pg_monitor TO app_monitoring;
 
-CREATE DATABASE app OWNER app_owner;
-REVOKE ALL ON DATABASE app FROM PUBLIC;
-GRANT CONNECT ON DATABASE app TO app_user, app_readonly, app_backup, app_monitoring;
-
-\connect app
-ALTER SCHEMA public OWNER TO app_owner;
-REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO app_user, app_readonly, app_backup, app_monitoring;
-CREATE EXTENSION pg_stat_statements;
+\set database app
+\ir database.sql

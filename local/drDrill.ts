@@ -1,0 +1,215 @@
+/**
+ * `make dr-drill`: the whole of a disaster, on this machine's dev stack. Rows are loaded and written, a backup is made, all of
+ * the data tier is destroyed and brought up empty, the backup is restored and compared. Prints what was lost and how long it took.
+ */
+import { readFileSync } from "node:fs";
+import { Agent, request } from "node:https";
+import { json } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { currentCluster, kubectl, type Cluster } from "./cluster.ts";
+import { dropDatabase, inPrimary, inService } from "./database.ts";
+import { caPath } from "./identity.ts";
+import { runJob } from "./jobs.ts";
+import { withLock } from "./lock.ts";
+import { restore } from "./restore.ts";
+import { pulumi, pulumiOutput } from "./stack.ts";
+import { say, UserError } from "./system.ts";
+import { developmentToken } from "./token.ts";
+import { baseUrl, knownEngine, withKubeconfig } from "./up.ts";
+
+const tenant = "dr-drill";
+const stores = ["postgres", "redis-queue", "redis-cache"];
+/** How long writes go on after the backup: what the drill must be seen to lose. */
+const writesAfterBackupMs = 5_000;
+
+interface Write {
+  readonly id: string;
+  readonly at: number;
+}
+
+export async function drDrill(rows: string): Promise<void> {
+  if (!/^[1-9]\d{0,7}$/.test(rows))
+    throw new UserError(`ROWS is "${rows}" and may be 1 to 99999999: make dr-drill ROWS=20000`);
+  const cluster = await currentCluster();
+  if (cluster.kind === "existing")
+    throw new UserError(
+      `The drill destroys the data tier; it does so only on a cluster that \`make up\` made, not on ${cluster.context}.`,
+    );
+
+  say(`Loading ${rows} documents of the tenant ${tenant}…`);
+  await sql(cluster, loading(Number(rows)));
+  const loaded = await fingerprint(cluster);
+  const writer = new Writer(await developmentToken("editor", tenant));
+  const writing = writer.run();
+  const backup = await (async () => {
+    try {
+      await sleep(2_000);
+      say("Making a backup while documents are being written…");
+      const name = `dr-drill-${Date.now()}`;
+      const made = await runJob({ cluster, namespace: "data", source: "cronjob/backup-hourly", name });
+      await sleep(writesAfterBackupMs);
+      return String(made["backup"]);
+    } finally {
+      writer.stop();
+      await writing;
+    }
+  })();
+
+  const destroyedAt = Date.now();
+  say(`Destroying ${stores.join(", ")}: servers, volumes and Patroni's memory of them…`);
+  await destroy(cluster);
+  say("Bringing the data tier up, empty…");
+  await bringUp(cluster);
+  const { aside } = await restore({ from: backup, confirmed: true, stack: "dev" });
+  const kept = await survivors(cluster);
+  const newest = writer.acknowledged.filter(({ id }) => kept.has(id)).at(-1);
+  if (newest === undefined) throw new UserError("None of the documents written before the backup came back.");
+  await firstRead(newest.id, writer.token);
+  const recoverySeconds = (Date.now() - destroyedAt) / 1000;
+
+  say("Comparing…");
+  const restored = await fingerprint(cluster);
+  if (restored !== loaded) throw new UserError(`The restored rows differ: ${restored}, not ${loaded}.`);
+  const lost = writer.acknowledged.filter(({ id }) => !kept.has(id));
+  const early = lost.filter(({ at }) => at < newest.at);
+  if (early.length > 0)
+    throw new UserError(
+      `${early.length} documents are missing that were written before the backup's moment.`,
+    );
+  const lossSeconds = (destroyedAt - newest.at) / 1000;
+  await tidyUp(cluster, aside);
+  process.stdout.write(
+    `\n${rows} loaded rows and ${kept.size} of ${writer.acknowledged.length} acknowledged writes are back, each as it was.\n` +
+      `RPO ${lossSeconds.toFixed(1)} s: ${lost.length} writes were acknowledged between the backup's moment and the disaster.\n` +
+      `RTO ${recoverySeconds.toFixed(1)} s: from the disaster to the first document read through the edge.\n`,
+  );
+}
+
+function loading(rows: number): string {
+  return `
+    insert into tenants (id, name) values (gen_random_uuid(), '${tenant}') on conflict (name) do nothing;
+    delete from documents where tenant_id = (select id from tenants where name = '${tenant}');
+    insert into documents (tenant_id, title, content, created_by)
+      select id, 'Loaded ' || number, repeat(md5(number::text) || ' ', 8), 'loader'
+      from tenants, generate_series(1, ${rows}) number where name = '${tenant}'`;
+}
+
+/** Of the loaded rows: how many, and one checksum over all of them. */
+async function fingerprint(cluster: Cluster): Promise<string> {
+  const rows = `select md5(d::text) as row from documents d where created_by = 'loader'`;
+  return (await sql(cluster, `select count(*), md5(string_agg(row, '' order by row)) from (${rows})`)).trim();
+}
+
+/** Ids of the writer's documents that are there. */
+async function survivors(cluster: Cluster): Promise<Set<string>> {
+  const mine = `tenant_id = (select id from tenants where name = '${tenant}') and created_by <> 'loader'`;
+  return new Set((await sql(cluster, `select id from documents where ${mine}`)).split("\n").filter(Boolean));
+}
+
+function sql(cluster: Cluster, text: string): Promise<string> {
+  const psql = ["psql", "-XAtq", "-h", "/run/patroni", "-U", "postgres", "-v", "ON_ERROR_STOP=1"];
+  return inPrimary(cluster, [...psql, "-d", inService, "-c", text]);
+}
+
+/** Creates documents through the edge, five a second, and remembers those that were acknowledged. */
+class Writer {
+  readonly acknowledged: Write[] = [];
+  readonly token: string;
+  #running = true;
+
+  constructor(token: string) {
+    this.token = token;
+  }
+
+  async run(): Promise<void> {
+    for (let number = 1; this.#running; number += 1) {
+      const body = { title: `Written ${number}`, content: "during the drill" };
+      const { status, answer } = await ask("POST", "/api/v1/documents", this.token, body);
+      const { id } = answer as { id?: string };
+      if (status === 201 && id !== undefined) this.acknowledged.push({ id, at: Date.now() });
+      await sleep(200);
+    }
+  }
+
+  stop(): void {
+    this.#running = false;
+  }
+}
+
+async function destroy(cluster: Cluster): Promise<void> {
+  const inData = "--namespace=data";
+  const ofStores = `--selector=app.kubernetes.io/name in (${stores.join(", ")})`;
+  const deletion = ["--ignore-not-found", "--timeout=120s"];
+  await kubectl(cluster, ["delete", "statefulsets", inData, ...stores, "--cascade=foreground", ...deletion]);
+  await kubectl(cluster, ["delete", "persistentvolumeclaims", inData, ofStores, ...deletion]);
+  // Where Patroni keeps which cluster this was, and who led it.
+  const memory = ["postgres", "postgres-config", "postgres-failover", "postgres-sync"];
+  await kubectl(cluster, ["delete", "endpoints", inData, ...memory, ...deletion]);
+}
+
+/** The engine learns that the servers are gone, and makes them again. */
+async function bringUp(cluster: Cluster): Promise<void> {
+  await withLock("stack", async () => {
+    const { engine } = withKubeconfig({ engine: await knownEngine(), cluster });
+    const stack = ["--stack", "dev"];
+    const { deployment } = JSON.parse(await pulumiOutput(engine, ["stack", "export", ...stack])) as {
+      deployment: { resources: { urn: string; type: string; id?: string }[] };
+    };
+    const gone = deployment.resources.filter(
+      ({ type, id = "" }) =>
+        type === "kubernetes:apps/v1:StatefulSet" && stores.some((name) => id === `data/${name}`),
+    );
+    const targets = gone.flatMap(({ urn }) => ["--target", urn]);
+    const refreshed = await pulumi(engine, ["refresh", "--yes", "--skip-preview", ...stack, ...targets]);
+    const made = refreshed || (await pulumi(engine, ["up", "--yes", "--skip-preview", ...stack]));
+    if (made !== 0)
+      throw new UserError("pulumi could not bring the data tier up; the messages above say why.");
+  });
+}
+
+/** Waits until a document is readable by whoever uses the service. */
+async function firstRead(id: string, token: string): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    const { status } = await ask("GET", `/api/v1/documents/${id}`, token);
+    if (status === 200) return;
+    if (Date.now() > deadline)
+      throw new UserError(`The document ${id} could not be read through the edge (${status}).`);
+    await sleep(200);
+  }
+}
+
+/** The drill's own rows, and the generation that was empty. */
+async function tidyUp(cluster: Cluster, aside: string): Promise<void> {
+  await sql(
+    cluster,
+    `delete from documents where tenant_id = (select id from tenants where name = '${tenant}')`,
+  );
+  await dropDatabase(cluster, aside);
+}
+
+const agent = new Agent({ keepAlive: true });
+
+/** One request through the edge; status 0 if there was no answer. */
+function ask(
+  method: string,
+  path: string,
+  token: string,
+  body?: object,
+): Promise<{ status: number; answer: unknown }> {
+  const headers = { Authorization: `Bearer ${token}`, ...(body && { "Content-Type": "application/json" }) };
+  return new Promise((resolve) => {
+    const none = () => {
+      resolve({ status: 0, answer: {} });
+    };
+    const options = { method, headers, agent, ca: readFileSync(caPath()), timeout: 10_000 };
+    const sending = request(`${baseUrl}${path}`, options, (response) => {
+      json(response).then((answer) => {
+        resolve({ status: response.statusCode ?? 0, answer });
+      }, none);
+    });
+    sending.on("timeout", () => sending.destroy());
+    sending.on("error", none);
+    sending.end(body && JSON.stringify(body));
+  });
+}

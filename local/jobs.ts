@@ -1,0 +1,100 @@
+/** Jobs that are run by hand: from a CronJob of the stack, or as a Job was run before. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { kubectl, kubectlProgram, type Cluster } from "./cluster.ts";
+import { run, tryRun, UserError } from "./system.ts";
+
+interface JobSpec {
+  readonly activeDeadlineSeconds?: number;
+  readonly template: {
+    readonly metadata: { readonly labels: Readonly<Record<string, string>> };
+    readonly spec: { readonly containers: readonly { readonly env?: readonly object[] }[] };
+  };
+}
+
+interface JobSource {
+  readonly spec: JobSpec & { readonly jobTemplate?: { readonly spec: JobSpec } };
+}
+
+export interface Run {
+  readonly cluster: Cluster;
+  readonly namespace: string;
+  /** Such as `cronjob/backup-hourly`. */
+  readonly source: `cronjob/${string}` | `job.batch/${string}`;
+  /** Name of the new Job; it is gone afterwards. */
+  readonly name: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Runs the Job to its end and gives the last line that it logged, as JSON where it is some.
+ * @throws {UserError} with the reason that the job logged, if it failed.
+ */
+export async function runJob(wanted: Run): Promise<Readonly<Record<string, unknown>>> {
+  const { cluster, namespace, source, name } = wanted;
+  const inNamespace = `--namespace=${namespace}`;
+  const found = JSON.parse(
+    await kubectl(cluster, ["get", inNamespace, source, "--output=json"]),
+  ) as JobSource;
+  const manifest = {
+    apiVersion: "batch/v1",
+    kind: "Job",
+    metadata: { name, namespace },
+    spec: specOf(found, wanted.env ?? {}),
+  };
+  const connection = ["--kubeconfig", cluster.kubeconfig, "--context", cluster.context];
+  const program = await kubectlProgram();
+  await run(program, [...connection, "create", "--filename=-"], { input: JSON.stringify(manifest) });
+  try {
+    const succeeded = await ended(cluster, inNamespace, name);
+    const logs = (await tryRun(program, [...connection, "logs", inNamespace, `job.batch/${name}`])) ?? "";
+    const last = lastLine(logs);
+    if (succeeded) return last;
+    const { message } = last;
+    throw new UserError(
+      typeof message === "string" && message !== ""
+        ? message
+        : `${source} was ended before it could say why.`,
+    );
+  } finally {
+    await tryRun(program, [...connection, "delete", inNamespace, "job.batch", name, "--wait=false"]);
+  }
+}
+
+/** Polls: a watch would have to be taken up again whenever the connection breaks. */
+async function ended(cluster: Cluster, inNamespace: string, name: string): Promise<boolean> {
+  const path = "{.status.conditions[?(@.status=='True')].type}";
+  for (;;) {
+    const query = ["get", inNamespace, "job.batch", name, `--output=jsonpath=${path}`];
+    const conditions = (await kubectl(cluster, query)).split(" ");
+    if (conditions.includes("Complete")) return true;
+    if (conditions.includes("Failed")) return false;
+    await sleep(500);
+  }
+}
+
+/** Once, and without what ties it to the Job that it was read from. */
+function specOf({ spec }: JobSource, env: Readonly<Record<string, string>>): object {
+  const { activeDeadlineSeconds, template } = spec.jobTemplate?.spec ?? spec;
+  const labels = Object.entries(template.metadata.labels).filter(
+    ([key]) => !/controller-uid|job-name/.test(key),
+  );
+  const variables = Object.entries(env).map(([name, value]) => ({ name, value }));
+  const containers = template.spec.containers.map((container) => ({
+    ...container,
+    env: [...(container.env ?? []), ...variables],
+  }));
+  return {
+    backoffLimit: 0,
+    activeDeadlineSeconds,
+    template: { metadata: { labels: Object.fromEntries(labels) }, spec: { ...template.spec, containers } },
+  };
+}
+
+function lastLine(logs: string): Readonly<Record<string, unknown>> {
+  const line = logs.trimEnd().split("\n").at(-1) ?? "";
+  try {
+    return JSON.parse(line) as Readonly<Record<string, unknown>>;
+  } catch {
+    return { message: line };
+  }
+}

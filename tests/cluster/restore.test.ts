@@ -1,0 +1,102 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import {
+  Client,
+  createDocument,
+  documentOf,
+  idsOf,
+  kubectl,
+  postgresPrimary,
+  removeDocument,
+  runJob,
+  tenants,
+  token,
+  waitFor,
+} from "./support.ts";
+
+const [tenant] = tenants;
+const repository = join(import.meta.dirname, "..", "..");
+
+interface Ended {
+  readonly status: number;
+  readonly output: string;
+}
+
+/** `make restore` as a person types it. */
+function restore(...variables: readonly string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    const options = { cwd: repository, timeout: 280_000 };
+    execFile("make", ["-s", "restore", ...variables], options, (error, stdout, stderr) => {
+      const code = error?.code;
+      resolve({ status: typeof code === "number" ? code : error ? 1 : 0, output: stdout + stderr });
+    });
+  });
+}
+
+/** What the superuser sees, from inside the primary's pod. */
+async function sql(query: string): Promise<string> {
+  const psql = ["psql", "-XAtq", "-h", "/run/patroni", "-U", "postgres", "-d", "postgres", "-c", query];
+  const pod = await postgresPrimary();
+  return (await kubectl("exec", "--namespace=data", pod, "--container=patroni", "--", ...psql)).trim();
+}
+
+const generations = () => sql("select datname, oid, datallowconn from pg_database order by 1");
+
+test("a backup becomes the database in service, what came later stays aside, and the plan comes first", async () => {
+  const client = new Client();
+  const editor = await token("editor", tenant);
+  const before = await createDocument(client, tenant);
+  const backup = await runJob("data", "cronjob/backup-hourly");
+  expect(backup).toMatchObject({ succeeded: true });
+  const made = String(backup.result["backup"]);
+  const after = await createDocument(client, tenant);
+
+  const untouched = await generations();
+  const planned = await restore(`FROM=${made}`);
+  expect(planned.status).toBe(0);
+  expect(planned.output).toMatch(new RegExp(`Restore ${made} on[^]*nothing was changed[^]*CONFIRM=yes`));
+  expect(await generations()).toBe(untouched);
+
+  const restored = await restore(`FROM=${made}`, "CONFIRM=yes");
+  expect(restored.status, restored.output).toBe(0);
+  const steps = ["stop", "restore and check", "switch", "start", "connectivity"];
+  expect([...restored.output.matchAll(/\] (.*): ok,/g)].map(([, step]) => step)).toEqual(steps);
+
+  const list = await waitFor("the list", 30, async () => {
+    const answer = await client.get("/api/v1/documents", { token: editor });
+    expect(answer.status).toBe(200);
+    return idsOf(answer);
+  });
+  expect(list).toContain(before.id);
+  expect(list).not.toContain(after.id);
+  expect(documentOf(await client.get(`/api/v1/documents/${before.id}`, { token: editor }))).toEqual(before);
+  // Row-level security came along, too.
+  const other = await client.get(`/api/v1/documents/${before.id}`, {
+    token: await token("editor", tenants[1]),
+  });
+  expect(other.status).toBe(404);
+
+  const aside = /app_before_\d+/.exec(restored.output)?.[0] ?? "";
+  expect(await sql(`select datallowconn from pg_database where datname = '${aside}'`)).toBe("f");
+  await sql(`alter database ${aside} with allow_connections true`);
+  const psql = ["psql", "-XAtq", "-h", "/run/patroni", "-U", "postgres", "-d", aside];
+  const found = await kubectl(
+    ...["exec", "--namespace=data", await postgresPrimary(), "--container=patroni", "--"],
+    ...[...psql, "-c", `select count(*) from documents where id = '${after.id}'`],
+  );
+  expect(found.trim()).toBe("1");
+  await sql(`drop database ${aside} with (force)`);
+  await removeDocument(client, tenant, before);
+});
+
+test.each([
+  { from: "hourly/20200101T000700Z", reason: /missing: dumps\/hourly\/20200101T000700Z.json is not in/ },
+  { from: "yesterday", reason: /FROM is "yesterday" and may be latest, or a backup as/ },
+])("FROM=$from is refused with the reason, and nothing is touched", async ({ from, reason }) => {
+  const untouched = await generations();
+  const refused = await restore(`FROM=${from}`, "CONFIRM=yes");
+  expect(refused.status).not.toBe(0);
+  expect(refused.output).toMatch(reason);
+  expect(await generations()).toBe(untouched);
+});
