@@ -55,6 +55,8 @@ export async function drDrill(rows: string): Promise<void> {
     }
   })();
 
+  say("Asking whether it could be restored, before anything is destroyed…");
+  await restore({ from: backup, confirmed: false, stack: "dev" });
   const destroyedAt = Date.now();
   say(`Destroying ${stores.join(", ")}: servers, volumes and Patroni's memory of them…`);
   await destroy(cluster);

@@ -51,7 +51,8 @@ function deleted(given: Case): string[] {
   return JSON.parse(output) as string[];
 }
 
-describe("retention", () => {
+// Each starts Python, which a busy machine does slowly.
+describe("retention", { timeout: 30_000 }, () => {
   test("deletes what is older than it is kept, oldest first, and nothing younger", () => {
     const backups = { "hourly/new": 0, "hourly/edge": 30, "daily/old": 30.01, "weekly/older": 90 };
     expect(deleted({ backups, verified: "hourly/new" })).toEqual(["weekly/older", "daily/old"]);
