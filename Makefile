@@ -11,7 +11,7 @@ GW := local/groundwork
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: ## the dev stack, on a real Kubernetes on this machine; HA=1: three members of Postgres and of the queue
+up: ## the dev stack, on a real Kubernetes on this machine; HA=1: three members of Postgres and of the queue; LOGS=1: logs and traces
 	@$(GW) up
 down: ## destroys the dev stack; the node and the caches stay
 	@$(GW) down

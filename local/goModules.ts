@@ -1,3 +1,5 @@
+import { join } from "node:path";
+
 /** The Go programs that the stack needs on this machine, pinned by the go.mod of their directory in local/modules. */
 export interface GoModule {
   /** Program name → the package it is built from. */
@@ -58,7 +60,18 @@ export const goModules = {
     diskGiB: 0.5,
   },
   gitleaks: { programs: { gitleaks: "github.com/zricethezav/gitleaks/v8" }, minutes: 2, diskGiB: 1 },
+  loki: { programs: { loki: "github.com/grafana/loki/v3/cmd/loki" }, minutes: 25, diskGiB: 6 },
+  telemetry: {
+    programs: { "otelcol-contrib": ".", jaeger: "github.com/jaegertracing/jaeger/cmd/jaeger" },
+    minutes: 15,
+    diskGiB: 5,
+  },
   pause: { programs: { pause: "." }, minutes: 0.1, diskGiB: 0.2 },
 } as const satisfies Readonly<Record<string, GoModule>>;
+
+/** Where go.mod and go.sum pin a module, and where its own sources are. */
+export function moduleDirectory(name: string): string {
+  return join(import.meta.dirname, "modules", name);
+}
 
 export type GoModuleName = keyof typeof goModules;

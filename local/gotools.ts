@@ -5,7 +5,7 @@ import { closeSync, openSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, statfs } from "node:fs/promises";
 import { freemem } from "node:os";
 import { join } from "node:path";
-import { goModules, type GoModule, type GoModuleName } from "./goModules.ts";
+import { goModules, moduleDirectory, type GoModule, type GoModuleName } from "./goModules.ts";
 import {
   cacheDirectory,
   ensureSystemPackages,
@@ -25,7 +25,7 @@ import {
 export async function buildGoTool(name: GoModuleName, ...programs: readonly string[]): Promise<string> {
   const module: GoModule = goModules[name];
   const wanted = programs.length > 0 ? programs : Object.keys(module.programs);
-  const source = join(import.meta.dirname, "modules", name);
+  const source = moduleDirectory(name);
   const version = await goVersion(source);
   const target = join(cacheDirectory(), "bin", `${name}-${await fingerprint(source, module, version)}`);
   const missing: string[] = [];

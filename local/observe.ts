@@ -8,7 +8,7 @@ export async function showLogs(workload = ""): Promise<void> {
   const cluster = await currentCluster();
   const selector =
     workload === "" ? "app.kubernetes.io/part-of=groundwork" : `app.kubernetes.io/name=${workload}`;
-  for (const namespace of ["edge", "app", "data", "monitoring"]) {
+  for (const namespace of ["edge", "app", "data", "monitoring", "node-agents"]) {
     const args = [
       "logs",
       "--namespace",
@@ -27,6 +27,7 @@ const interfaces = [
   { service: "grafana", port: 3000 },
   { service: "prometheus", port: 9090 },
   { service: "alertmanager", port: 9093 },
+  { service: "jaeger", port: 16686 },
 ] as const;
 
 /** Forwards the web interfaces until the person stops it. */

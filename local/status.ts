@@ -1,7 +1,7 @@
 /** One look at every workload of the stack. */
 import { AppsV1Api, BatchV1Api, CoreV1Api, KubeConfig, type V1Pod } from "@kubernetes/client-node";
 
-const namespaces = ["edge", "app", "data", "monitoring"];
+const namespaces = ["edge", "app", "data", "monitoring", "node-agents"];
 
 /** One workload, as the person sees it. */
 export interface Row {

@@ -6,8 +6,10 @@ import { preparedEngine, prepareEngine } from "./engine.ts";
 import { buildGoTool } from "./gotools.ts";
 import { backupKey, caPath, edgeCertificate } from "./identity.ts";
 import { internalCertificates } from "./internalCertificates.ts";
+import { collectsLogs } from "./images/catalogue.ts";
 import { ensureImages, removeImages, type LocalImages } from "./images.ts";
 import { withLock } from "./lock.ts";
+import { inCluster } from "./node/layout.ts";
 import { recover } from "./recover.ts";
 import {
   edgePorts,
@@ -81,6 +83,15 @@ function highAvailability(): Record<string, object> {
   };
 }
 
+/** `make up LOGS=1`: logs and traces are collected, too. */
+function collection({ kind }: Cluster): Record<string, object> {
+  if (!collectsLogs) return {};
+  // Only a node of our own keeps them elsewhere than all others do.
+  return {
+    "groundwork:logging": { enabled: true, ...(kind === "node" && { podLogs: inCluster("pod-logs") }) },
+  };
+}
+
 /** Writes what only this machine knows into its copy of the dev stack's file. */
 export async function configure({ engine, cluster, images }: World): Promise<void> {
   const key = await backupKey();
@@ -94,6 +105,7 @@ export async function configure({ engine, cluster, images }: World): Promise<voi
       "groundwork:monitoring": { grafana: !("grafana" in images.missing) },
       "groundwork:backups": { ageRecipient: key.recipient },
       ...highAvailability(),
+      ...collection(cluster),
     },
     {
       "groundwork:tlsBundle": await edgeCertificate(["localhost"]),

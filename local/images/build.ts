@@ -1,6 +1,7 @@
 /** Builds planned images with a Docker client and saves each as a tar. */
 import { copyFile, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { buildGoTool } from "../gotools.ts";
 import { exists, findCommand, tryRun, UserError } from "../system.ts";
 import { isRun, type ImageSource } from "./catalogue.ts";
 import type { PlannedImage } from "./contents.ts";
@@ -95,9 +96,20 @@ async function packContext(image: PlannedImage, directory: string, options: Step
   const contents = ["--directory", source.context, "--null", "--verbatim-files-from", "--files-from", list];
   const staged =
     source.npmPaths === undefined ? [] : ["--directory", await stageNpm(source, directory, options)];
+  const built = source.goProgram;
+  const program = built && ["--directory", await buildGoTool(built.module, built.program), built.program];
   await step(
     "tar",
-    ["--create", "--file", tar, ...ownedByRoot, ...contents, ...staged, ...(source.npmPaths ?? [])],
+    [
+      "--create",
+      "--file",
+      tar,
+      ...ownedByRoot,
+      ...contents,
+      ...staged,
+      ...(source.npmPaths ?? []),
+      ...(program ?? []),
+    ],
     options,
   );
   await rm(list);

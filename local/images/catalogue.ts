@@ -1,5 +1,6 @@
 /** Which images are built here, from what, and which cannot be. */
 import { join } from "node:path";
+import type { GoModuleName } from "../goModules.ts";
 
 export const repository = join(import.meta.dirname, "..", "..");
 
@@ -35,6 +36,8 @@ export interface ImageSource {
   readonly parents?: Readonly<Record<string, string>>;
   /** Paths that `npm ci` makes from the context's lock file and that are copied, where npm in a container cannot be had yet. */
   readonly npmPaths?: readonly string[];
+  /** Program that is built from a Go module of local/modules and copied. */
+  readonly goProgram?: { readonly module: GoModuleName; readonly program: string };
   /** What a build takes on two busy cores, for the progress line. */
   readonly expectedSeconds: number;
 }
@@ -68,6 +71,16 @@ const standIns: readonly ImageSource[] = [
   { name: "nginx", context: standIn("nginx"), expectedSeconds: 10 },
 ];
 
+/** Built only where logs are collected, too: their programs take long to compile. */
+const logging: readonly ImageSource[] = [
+  goImage("loki", "loki", "loki"),
+  goImage("otel-collector", "telemetry", "otelcol-contrib"),
+  goImage("jaeger", "telemetry", "jaeger"),
+];
+
+/** Whether this run is `make up LOGS=1`. */
+export const collectsLogs = process.env["LOGS"] === "1";
+
 /** How images come about: with a Docker that can pull from registries, or from packages alone. */
 export type World = "docker" | "packages";
 
@@ -75,7 +88,7 @@ export type World = "docker" | "packages";
 const buildTime = new Set(["node"]);
 
 export function sources(world: World): readonly ImageSource[] {
-  if (world === "packages") return [...products, ...standIns];
+  if (world === "packages") return [...products, ...standIns, ...(collectsLogs ? logging : [])];
   // Dockerfiles name the upstream image to build upon; nothing of ours is put in its place.
   return products.map((source) => ({ ...source, parents: {} }));
 }
@@ -88,6 +101,10 @@ export function isRun(source: ImageSource): boolean {
 export function missing(world: World): Record<string, string> {
   if (world === "docker") return {};
   return { grafana: "no registry answers, and neither Debian nor another package source here has Grafana" };
+}
+
+function goImage(name: string, module: GoModuleName, program: string): ImageSource {
+  return { name, context: standIn(name), goProgram: { module, program }, expectedSeconds: 15 };
 }
 
 function standIn(name: string): string {

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, matchesGlob } from "node:path";
+import { moduleDirectory } from "../goModules.ts";
 import { exists, readIfPresent, tryRun, UserError } from "../system.ts";
 import { baseImage, baseRecipe, packagesAsOf, type ImageSource, type World } from "./catalogue.ts";
 
@@ -28,6 +29,7 @@ export async function plan(list: readonly ImageSource[], world: World): Promise<
       if (found === undefined) throw new Error(`${source.name} is built upon ${parent}, which nothing makes`);
       hash.update(`${argument}=${await add(found)}\n`);
     }
+    if (source.goProgram) hash.update(await moduleFingerprint(source.goProgram.module));
     const files = await contextFiles(source.context);
     for (const file of files) hash.update(await fingerprint(join(source.context, file), file));
     const short = hash.digest("hex").slice(0, 12);
@@ -42,6 +44,13 @@ export async function plan(list: readonly ImageSource[], world: World): Promise<
   };
   for (const source of list) await add(source);
   return [...planned.values()];
+}
+
+/** What a program is built from; the modules that go.mod names are as fixed as their checksums in go.sum. */
+async function moduleFingerprint(module: string): Promise<string> {
+  const directory = moduleDirectory(module);
+  const names = (await readdir(directory)).sort();
+  return (await Promise.all(names.map((name) => fingerprint(join(directory, name), name)))).join("");
 }
 
 async function fingerprint(path: string, name: string): Promise<string> {
