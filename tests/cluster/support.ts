@@ -38,6 +38,7 @@ export interface Answer {
 interface Sent {
   readonly token?: string;
   readonly body?: object;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** A client with an address of its own, from the range kept for documentation, and so with a rate limit of its own. */
@@ -49,8 +50,9 @@ export class Client {
     return this.send("GET", path, sent);
   }
 
-  send(method: string, path: string, { token, body }: Sent = {}): Promise<Answer> {
+  send(method: string, path: string, { token, body, headers: more }: Sent = {}): Promise<Answer> {
     const headers = {
+      ...more,
       "X-Forwarded-For": this.#address,
       ...(token !== undefined && { Authorization: `Bearer ${token}` }),
       ...(body && { "Content-Type": "application/json" }),
@@ -140,7 +142,10 @@ export async function get(...args: readonly string[]): Promise<unknown> {
 }
 
 /** What a web interface inside the cluster answers. */
-export async function ask(service: "prometheus" | "alertmanager", path: string): Promise<unknown> {
+export async function ask(
+  service: "prometheus" | "alertmanager" | "loki" | "jaeger",
+  path: string,
+): Promise<unknown> {
   const proxy = `/api/v1/namespaces/monitoring/services/${service}:http/proxy`;
   return JSON.parse(await kubectl("get", "--raw", `${proxy}${path}`));
 }
