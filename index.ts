@@ -12,6 +12,7 @@ import { dataTier } from "./components/data";
 import { flows, workloads } from "./components/flows";
 import { requireImage } from "./components/images";
 import { NginxIngress, withAnnotations } from "./components/ingress";
+import { Logging } from "./components/logging/logging";
 import { Monitoring } from "./components/monitoring/monitoring";
 import { StackNamespaces } from "./components/namespaces";
 import { NetworkPolicies } from "./components/networkPolicies";
@@ -29,8 +30,9 @@ const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure,
 
 // The cluster: namespaces, closed but for the listed flows before any pod starts.
 const { context = "", apiServerCidrs } = config.cluster;
+const nodeAgents = config.logging.enabled;
 const provider = clusterProvider(azure?.cluster ?? { context });
-const { names: namespaces } = new StackNamespaces("namespaces", { provider });
+const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents }, { provider });
 const opened = { workloads, flows: [...flows, ...settingsFlows(config.app.egressPorts)], apiServerCidrs };
 const network = new NetworkPolicies("network", { namespaces, ...opened }, { provider });
 const guarded = { provider, dependsOn: [network] };
@@ -46,12 +48,17 @@ const keyFile = (name: string, length: number) =>
 const data = { namespace: namespaces.data, secrets, retainData };
 const stores = dataTier({ ...data, image, settings: config }, guarded);
 
+// Logs and traces, where they are wanted.
+const collected = { ...config.logging, namespaces, image, retainData };
+const logging = config.logging.enabled ? new Logging("logging", collected, guarded) : undefined;
+
 // The app, and the workers that do its jobs: two processes of one image, after the schema was brought to what it needs.
 const { environment, app: appSettings } = config;
 const settings = keepSettings(secrets, appSettings.variables, config.appFiles);
-const common = { ...stores, secrets, namespace: namespaces.app, image: image("app"), environment, settings };
+const otlp = { tracesUrl: logging?.tracesUrl };
+const common = { ...stores, ...otlp, secrets, namespace: namespaces.app, image: image("app"), environment };
 const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
-const keyed = { ...common, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
+const keyed = { ...common, settings, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
 const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
 const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel };
 const workers = new Workers("workers", jobs, { provider, dependsOn: [network, app] });
@@ -96,11 +103,11 @@ new Monitoring(
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [...stores.metrics, ...scraped],
+    targets: [...stores.metrics, ...scraped, ...(logging?.metrics ?? [])],
     blackbox: { image: image("blackbox"), edge: edge.probed },
     prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
     alertmanager: { image: image("alertmanager") },
-    ...(grafana && { grafana: { image: image("grafana") } }),
+    ...(grafana && { grafana: { image: image("grafana"), stores: logging?.stores } }),
   },
   guarded,
 );

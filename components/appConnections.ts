@@ -50,6 +50,8 @@ export interface AppBindings extends RedisBindings {
   readonly environment: "development" | "production";
   /** Least severe level that is logged. */
   readonly logLevel: string;
+  /** Where spans are sent (OTLP over HTTP); absent: none are recorded. */
+  readonly tracesUrl?: pulumi.Input<string> | undefined;
 }
 
 export type Variables = Record<string, pulumi.Input<string>>;
@@ -62,6 +64,11 @@ export function environment(variables: Variables): k8s.types.input.core.v1.EnvVa
 
 export function commonEnvironment(args: Pick<AppBindings, "environment" | "logLevel">): Variables {
   return { ENVIRONMENT: args.environment, LOG_LEVEL: args.logLevel };
+}
+
+/** Every trace is recorded: which ones are kept is decided once they are over, by who receives them. */
+export function tracesEnvironment({ tracesUrl }: Pick<AppBindings, "tracesUrl">): Variables {
+  return tracesUrl === undefined ? {} : { OTLP_TRACES_URL: tracesUrl, TRACE_SAMPLE_RATIO: "1" };
 }
 
 /** The variables of the app's image by which a pod reaches the database as `user`. */

@@ -64,8 +64,9 @@ function imageProblems(config: Sections): string[] {
     });
 }
 
-/** Azurite stands in for Azure Blob in development only; Grafana may be left out. */
-function isRun(image: ImageName, { environment, monitoring }: Sections): boolean {
+/** Azurite stands in for Azure Blob in development only; Grafana and what collects logs may be left out. */
+function isRun(image: ImageName, { environment, monitoring, logging }: Sections): boolean {
+  if (image === "loki" || image === "jaeger" || image === "otel-collector") return logging?.enabled === true;
   if (image === "azurite") return environment === "development";
   return image !== "grafana" || monitoring?.grafana !== false;
 }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { reservedVariables } from "./appSettings";
 import { azureSchema } from "./azure/schema";
 import { imageNames } from "./images";
+import { loggingSchema } from "./logging/schema";
 
 /** CPU and memory of a container, with its own defaults. */
 const resources = (cpuMillis: number, memoryMiB: number) =>
@@ -19,7 +20,6 @@ const resources = (cpuMillis: number, memoryMiB: number) =>
     .prefault({});
 
 const cidr = z.union([z.cidrv4(), z.cidrv6()], "must be a network such as 10.0.0.0/8");
-
 const timeZone = z
   .string()
   .refine(
@@ -28,7 +28,6 @@ const timeZone = z
   )
   .default("Asia/Tokyo")
   .describe("time zone of the schedules");
-
 const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
 
 /** A variable that is the owner's to set. */
@@ -190,6 +189,7 @@ export const stackSchema = z.strictObject({
       storageGiB: z.int().min(1).max(4_096).default(2).describe("volume of Prometheus, GiB"),
     })
     .prefault({}),
+  logging: loggingSchema,
   backups: z.strictObject({
     hourly: cron.default("7 * * * *").describe("when the hourly dump is made"),
     daily: cron.default("0 3 * * *").describe("when the daily dump is made"),

@@ -19,6 +19,10 @@ export const workloads = {
   alertmanager: "monitoring",
   blackbox: "monitoring",
   grafana: "monitoring",
+  loki: "monitoring",
+  jaeger: "monitoring",
+  "trace-gateway": "monitoring",
+  "log-agent": "node-agents",
 } as const satisfies Record<string, Workload>;
 
 /** Every connection that is allowed; what is not listed here is dropped, in both directions. */
@@ -72,4 +76,14 @@ export const flows: readonly Flow<keyof typeof workloads>[] = [
   { from: "alertmanager", to: "internet", port: 443 },
   { from: "alertmanager", to: "internet", port: 587 },
   { from: "grafana", to: "prometheus", port: 9090 },
+  { from: "grafana", to: "loki", port: 3100 },
+  { from: "grafana", to: "jaeger", port: 16686 },
+  { from: "log-agent", to: "loki", port: 3100 },
+  { from: "app", to: "trace-gateway", port: 4318 },
+  { from: "worker", to: "trace-gateway", port: 4318 },
+  { from: "trace-gateway", to: "jaeger", port: 4318 },
+  { from: "prometheus", to: "loki", port: 3100 },
+  { from: "prometheus", to: "jaeger", port: 8888 },
+  { from: "prometheus", to: "log-agent", port: 8888 },
+  { from: "prometheus", to: "trace-gateway", port: 8888 },
 ];

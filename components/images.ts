@@ -11,6 +11,9 @@ export const imageNames = [
   "grafana",
   "azurite",
   "exporters",
+  "loki",
+  "jaeger",
+  "otel-collector",
 ] as const;
 
 export type ImageName = (typeof imageNames)[number];
@@ -36,6 +39,11 @@ const upstream: ImageMap = {
     "docker.io/grafana/grafana:12.1.0@sha256:6ac590e7cabc2fbe8d7b8fc1ce9c9f0582177b334e0df9c927ebd9670469440f",
   azurite:
     "mcr.microsoft.com/azure-storage/azurite:3.35.0@sha256:647c63a91102a9d8e8000aab803436e1fc85fbb285e7ce830a82ee5d6661cf37",
+  loki: "docker.io/grafana/loki:3.7.8@sha256:1107dd5274e0ada47e42472b7a7e71f3b2a2fe878878108f3e2f9e51528f0193",
+  jaeger:
+    "docker.io/jaegertracing/jaeger:2.21.0@sha256:3d0ac795ff98aa04d1be04311d2dac6c25b4bfc8322dc02e53bc5b170c5018c3",
+  "otel-collector":
+    "docker.io/otel/opentelemetry-collector-contrib:0.141.0@sha256:b14234c4bc1b7364629af272e564913bb57bdc9736d45b8b6db5ab3417dc75f9",
 };
 
 /** The reference of an image, or undefined when neither the map nor upstream names one. */

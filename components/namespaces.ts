@@ -4,13 +4,18 @@ import * as pulumi from "@pulumi/pulumi";
 import { labels } from "./podDefaults";
 import type { NamespaceName, Namespaces } from "./types";
 
-/** The stack's namespaces, each enforcing the `restricted` Pod Security Standard. */
+export interface StackNamespacesArgs {
+  /** Whether anything must see its node, which the standard does not allow: it gets a namespace of its own. */
+  readonly nodeAgents: boolean;
+}
+
+/** The stack's namespaces, each enforcing the `restricted` Pod Security Standard but for `node-agents`. */
 export class StackNamespaces extends pulumi.ComponentResource {
   readonly names: Namespaces;
 
-  constructor(name: string, opts?: pulumi.ComponentResourceOptions) {
+  constructor(name: string, args: StackNamespacesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:cluster:StackNamespaces", name, {}, opts);
-    const create = (namespace: NamespaceName): pulumi.Output<string> =>
+    const create = (namespace: NamespaceName, enforced = "restricted"): pulumi.Output<string> =>
       new k8s.core.v1.Namespace(
         namespace,
         {
@@ -18,8 +23,8 @@ export class StackNamespaces extends pulumi.ComponentResource {
             name: namespace,
             labels: {
               ...labels(namespace, "namespace"),
-              "pod-security.kubernetes.io/enforce": "restricted",
-              "pod-security.kubernetes.io/warn": "restricted",
+              "pod-security.kubernetes.io/enforce": enforced,
+              "pod-security.kubernetes.io/warn": enforced,
               "pod-security.kubernetes.io/audit": "restricted",
             },
           },
@@ -31,6 +36,8 @@ export class StackNamespaces extends pulumi.ComponentResource {
       app: create("app"),
       data: create("data"),
       monitoring: create("monitoring"),
+      // Mounting a directory of the node is privileged in the standard's eyes; policy/exceptions.ts says who may.
+      ...(args.nodeAgents && { "node-agents": create("node-agents", "privileged") }),
     };
     this.registerOutputs({ names: this.names });
   }

@@ -36,7 +36,7 @@ export class NetworkPolicies extends pulumi.ComponentResource {
     const policy = (
       resourceName: string,
       policyName: string,
-      namespace: NamespaceName,
+      namespace: pulumi.Output<string>,
       spec: k8s.types.input.networking.v1.NetworkPolicySpec,
     ) =>
       new k8s.networking.v1.NetworkPolicy(
@@ -44,7 +44,7 @@ export class NetworkPolicies extends pulumi.ComponentResource {
         {
           metadata: {
             name: policyName,
-            namespace: args.namespaces[namespace],
+            namespace,
             labels: labels(policyName, "network-policy"),
           },
           spec,
@@ -52,14 +52,19 @@ export class NetworkPolicies extends pulumi.ComponentResource {
         { parent: this },
       );
 
-    for (const namespace of Object.keys(args.namespaces) as NamespaceName[]) {
-      policy(`${namespace}-default-deny`, "default-deny", namespace, {
+    const namespaces: Partial<Record<string, pulumi.Output<string>>> = { ...args.namespaces };
+    for (const [key, namespace] of Object.entries(namespaces)) {
+      if (namespace === undefined) continue;
+      policy(`${key}-default-deny`, "default-deny", namespace, {
         podSelector: {},
         policyTypes: ["Ingress", "Egress"],
         egress: [dns],
       });
     }
-    for (const [workload, namespace] of Object.entries(args.workloads)) {
+    for (const [workload, key] of Object.entries(args.workloads)) {
+      const namespace = namespaces[key];
+      // Its namespace is left out of this stack, and so is the workload.
+      if (namespace === undefined) continue;
       policy(`${workload}-flows`, `${workload}-flows`, namespace, {
         podSelector: { matchLabels: selector(workload) },
         policyTypes: ["Ingress", "Egress"],

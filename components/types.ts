@@ -34,6 +34,8 @@ export interface Namespaces {
   readonly app: pulumi.Output<string>;
   readonly data: pulumi.Output<string>;
   readonly monitoring: pulumi.Output<string>;
+  /** What must see its node; only where something does. */
+  readonly "node-agents"?: pulumi.Output<string>;
 }
 
 export type NamespaceName = keyof Namespaces;

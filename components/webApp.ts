@@ -10,6 +10,7 @@ import {
   environment,
   redisEnvironment,
   redisFiles,
+  tracesEnvironment,
   type AppBindings,
 } from "./appConnections";
 import { settingsEnvironment, settingsFiles } from "./appSettings";
@@ -103,6 +104,7 @@ export class WebApp extends pulumi.ComponentResource {
                     ...settingsEnvironment(args.settings),
                     ...commonEnvironment(args),
                     ...databaseEnvironment(args.database, args.database.appUser),
+                    ...tracesEnvironment(args),
                     PORT: String(httpPort),
                     METRICS_PORT: String(metricsPort),
                     REQUIRE_CREDENTIALS: "true",

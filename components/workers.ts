@@ -8,6 +8,7 @@ import {
   environment,
   redisEnvironment,
   redisFiles,
+  tracesEnvironment,
   type AppBindings,
 } from "./appConnections";
 import { settingsEnvironment, settingsFiles } from "./appSettings";
@@ -109,6 +110,7 @@ export class Workers extends pulumi.ComponentResource {
                     ...settingsEnvironment(args.settings),
                     ...commonEnvironment(args),
                     ...databaseEnvironment(args.database, args.database.appUser),
+                    ...tracesEnvironment(args),
                     ...redisEnvironment(args),
                     METRICS_PORT: String(metricsPort),
                     REQUIRE_CREDENTIALS: "true",

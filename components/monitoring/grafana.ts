@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import type { LoggingStores } from "../logging/logging";
 import { checksumAnnotation, manifestFiles } from "../manifests";
 import {
   labels,
@@ -27,6 +28,8 @@ export interface GrafanaArgs {
   readonly secrets: SecretStore;
   /** Where metrics are read. */
   readonly prometheus: Endpoint;
+  /** Where logs and traces are read; absent: only metrics are shown. */
+  readonly stores?: LoggingStores | undefined;
 }
 
 const name = "grafana";
@@ -48,13 +51,15 @@ export class Grafana extends pulumi.ComponentResource {
 
     this.adminPassword = args.secrets.generate("grafana-admin-password");
     const secrets = args.secrets.mount(name, { namespace, files: { "admin-password": this.adminPassword } });
-    const files = manifestFiles("grafana");
+    const { stores } = args;
+    const files = { ...manifestFiles("grafana"), ...(stores && manifestFiles("grafana/logging")) };
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
     const data = scratch("data", "/var/lib/grafana", 256);
     const temporary = scratch("tmp", "/tmp");
     const health = { httpGet: { path: "/api/health", port: "http" }, timeoutSeconds: 5 };
     const environment: Record<string, pulumi.Input<string>> = {
-      PROMETHEUS_URL: pulumi.interpolate`http://${args.prometheus.host}:${args.prometheus.port}`,
+      PROMETHEUS_URL: url(args.prometheus),
+      ...(stores && { LOKI_URL: url(stores.loki), JAEGER_URL: url(stores.jaeger) }),
       // Also set by the upstream image, whose values would win over grafana.ini.
       GF_PATHS_DATA: "/var/lib/grafana",
       GF_PATHS_PLUGINS: "/var/lib/grafana/plugins",
@@ -129,10 +134,13 @@ export class Grafana extends pulumi.ComponentResource {
   }
 }
 
+function url({ host, port }: Endpoint): pulumi.Output<string> {
+  return pulumi.interpolate`http://${host}:${port}`;
+}
+
 /** Where Grafana looks for a file of `k8s-manifests/grafana`. */
 function grafanaPath(file: string): string {
-  if (file === "datasources.yaml" || file === "dashboards.yaml") {
-    return `provisioning/${file.replace(".yaml", "")}/${file}`;
-  }
+  if (file === "dashboards.yaml") return `provisioning/dashboards/${file}`;
+  if (file.endsWith(".yaml")) return `provisioning/datasources/${file}`;
   return file.endsWith(".json") ? `dashboards/${file}` : file;
 }

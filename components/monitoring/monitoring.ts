@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import type { LoggingStores } from "../logging/logging";
 import type { SecretStore, StoredSecret } from "../secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "../types";
 import { Alertmanager } from "./alertmanager";
@@ -51,6 +52,8 @@ export interface MonitoringArgs {
   readonly grafana?: {
     /** Image with Grafana 11 or newer. */
     readonly image: string;
+    /** Where logs and traces are read; absent: only metrics are shown. */
+    readonly stores?: LoggingStores | undefined;
     /** CPU and memory of the pod; default 50 thousandths of a core and 176 MiB. */
     readonly resources?: Resources;
   };

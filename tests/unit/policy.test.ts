@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { isExcepted } from "../../policy/exceptions";
+import { exceptions, isExcepted } from "../../policy/exceptions";
 import type { Resource } from "../../policy/resource";
 import { rules, type StackFacts } from "../../policy/rules";
 
@@ -275,6 +275,19 @@ test("development may run images by tag, but not by latest", () => {
     );
   expect(complaints("app:1.2.3")).toEqual([]);
   expect(complaints("app:latest")).toHaveLength(1);
+});
+
+describe("the exceptions", () => {
+  test.each(exceptions)("$resource from $rule: has a rule, a reason and a last day", (exception) => {
+    expect(rules.map(({ name }) => name)).toContain(exception.rule);
+    expect(exception.reason.length).toBeGreaterThan(40);
+    expect(new Date(`${exception.until}T00:00:00Z`).toISOString().slice(0, 10)).toBe(exception.until);
+  });
+
+  test("let nothing but the log agent near its node", () => {
+    const near = exceptions.filter(({ rule }) => rule === "no-host-access").map(({ resource }) => resource);
+    expect(near).toEqual(["log-agent"]);
+  });
 });
 
 describe("an exception", () => {

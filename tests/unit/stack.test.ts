@@ -143,6 +143,13 @@ describe("production", () => {
     expect(replicas(":Deployment", "app")).toBe(3);
   });
 
+  test("collects logs and traces, with its own namespace for what sees the nodes", () => {
+    expect(ofType(resources, ":DaemonSet").map(({ name }) => name)).toEqual(["log-agent"]);
+    expect(ofType(resources, ":Namespace").map(({ name }) => name)).toContain("node-agents");
+    const denied = ofType(resources, ":NetworkPolicy").map(({ name }) => name);
+    expect(denied).toEqual(expect.arrayContaining(["node-agents-default-deny", "log-agent-flows"]));
+  });
+
   test("keeps its secrets in the vault: no Kubernetes Secret exists, and no emulator", () => {
     expect(ofType(resources, "core/v1:Secret")).toEqual([]);
     expect(ofType(resources, "keyvault:Secret").length).toBeGreaterThan(5);

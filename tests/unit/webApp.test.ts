@@ -7,7 +7,7 @@ import { WebApp } from "../../components/webApp";
 import { at, ofType, register, type Registered } from "./mocks";
 
 const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
-const app = (image: string): Promise<Registered[]> =>
+const app = (image: string, tracesUrl?: string): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const ca = secrets.keep("internal-ca", "pem");
@@ -19,6 +19,7 @@ const app = (image: string): Promise<Registered[]> =>
       replicas: 3,
       resources: { cpuMillis: 100, memoryMiB: 128 },
       logLevel: "info",
+      tracesUrl,
       poolSize: 10,
       poolOverflow: 20,
       database: {
@@ -91,6 +92,19 @@ describe("WebApp", () => {
     expect(ours.filter((name) => !reservedVariables.some((reserved) => reserved === name))).toEqual([]);
     expect(variable("AI_URL")).toBe("https://ai.example.org/v1");
     expect(variable("AI_KEYS_FILE")).toBe("/run/secrets/groundwork/ai-keys-file");
+  });
+
+  test("sends every span of the app where they are collected, and none of the migration's", async () => {
+    expect(variable("OTLP_TRACES_URL")).toBeUndefined();
+    const traced = await app("app:1", "http://gateway:4318/v1/traces");
+    const path = "spec.template.spec.containers.0.env";
+    expect(at(ofType(traced, ":Deployment")[0], path)).toEqual(
+      expect.arrayContaining([
+        { name: "OTLP_TRACES_URL", value: "http://gateway:4318/v1/traces" },
+        { name: "TRACE_SAMPLE_RATIO", value: "1" },
+      ]),
+    );
+    expect(JSON.stringify(at(ofType(traced, ":Job")[0], path))).not.toContain("OTLP");
   });
 
   test("gives every connection the authority to check the server's certificate against", () => {

@@ -1,0 +1,77 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import type { ImageName } from "../images";
+import type { Endpoint, MetricsTarget, Namespaces } from "../types";
+import { LogAgent, TraceGateway } from "./collector";
+import { jaegerProgram, lokiProgram, TelemetryStore } from "./store";
+
+export interface LoggingArgs {
+  /** The stores and the gateway run in `monitoring`, the agents in `node-agents`, which must be there. */
+  readonly namespaces: Namespaces;
+  /** References of the images `loki`, `jaeger` and `otel-collector`. */
+  readonly image: (name: ImageName) => string;
+  /** Days that logs are kept. */
+  readonly retentionDays: number;
+  /** Volume of the logs, GiB. */
+  readonly storageGiB: number;
+  readonly traces: {
+    /** Days that traces are kept. */
+    readonly retentionDays: number;
+    /** Volume of the traces, GiB. */
+    readonly storageGiB: number;
+  };
+  /** Directory of each node in which its kubelet keeps the pods' logs. */
+  readonly podLogs: string;
+  /** Keeps the volumes when the stack is destroyed. */
+  readonly retainData: boolean;
+}
+
+/** Where people look, by the name of the store. */
+export interface LoggingStores {
+  readonly loki: Endpoint;
+  readonly jaeger: Endpoint;
+}
+
+/** Collects what every pod writes into Loki, and the traces of app and workers into Jaeger. */
+export class Logging extends pulumi.ComponentResource {
+  readonly stores: LoggingStores;
+  /** Where processes send their spans. */
+  readonly tracesUrl: pulumi.Output<string>;
+  readonly metrics: readonly MetricsTarget[];
+
+  constructor(resourceName: string, args: LoggingArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:logging:Logging", resourceName, {}, opts);
+    const child = { parent: this };
+    const { image, namespaces, retainData, traces } = args;
+    const { monitoring: namespace, "node-agents": agents } = namespaces;
+    if (agents === undefined) throw new Error("Logging needs the namespace node-agents, which is not there");
+    const kept = { namespace, retainData, resources: { cpuMillis: 50, memoryMiB: 256 } };
+    const collector = { image: image("otel-collector"), resources: { cpuMillis: 50, memoryMiB: 160 } };
+
+    const loki = new TelemetryStore(
+      lokiProgram(args.retentionDays),
+      { ...kept, image: image("loki"), storageGiB: args.storageGiB },
+      child,
+    );
+    const jaeger = new TelemetryStore(
+      jaegerProgram(traces.retentionDays),
+      { ...kept, image: image("jaeger"), storageGiB: traces.storageGiB },
+      child,
+    );
+    const agent = new LogAgent(
+      "log-agent",
+      { ...collector, namespace: agents, store: loki.write, podLogs: args.podLogs },
+      child,
+    );
+    const gateway = new TraceGateway(
+      "trace-gateway",
+      { ...collector, namespace, store: jaeger.write },
+      child,
+    );
+
+    this.stores = { loki: loki.read, jaeger: jaeger.read };
+    this.tracesUrl = gateway.tracesUrl;
+    this.metrics = [loki, jaeger, agent, gateway].map(({ metrics }) => metrics);
+    this.registerOutputs({ tracesUrl: this.tracesUrl });
+  }
+}

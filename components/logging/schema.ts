@@ -1,0 +1,24 @@
+import { z } from "zod";
+
+const days = (usual: number) => z.int().min(1).max(3_650).default(usual);
+const gibibytes = (usual: number) => z.int().min(1).max(16_384).default(usual);
+
+/** `groundwork:logging` in `Pulumi.<stack>.yaml`. */
+export const loggingSchema = z
+  .strictObject({
+    enabled: z.boolean().default(false).describe("whether logs and traces are collected and kept"),
+    retentionDays: days(30).describe("days that logs are kept"),
+    storageGiB: gibibytes(4).describe("volume of the logs, GiB"),
+    traces: z
+      .strictObject({
+        retentionDays: days(7).describe("days that traces are kept"),
+        storageGiB: gibibytes(2).describe("volume of the traces, GiB"),
+      })
+      .prefault({}),
+    podLogs: z
+      .string()
+      .regex(/^(\/(?!\.\.?(\/|$))[\w.-]+)+$/, "must be an absolute path such as /var/log/pods")
+      .default("/var/log/pods")
+      .describe("directory of each node in which its kubelet keeps the pods' logs"),
+  })
+  .prefault({});
