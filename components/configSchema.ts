@@ -19,6 +19,9 @@ const resources = (cpuMillis: number, memoryMiB: number) =>
     })
     .prefault({});
 
+const count = (most: number, usual: number, meaning: string) =>
+  z.int().min(1).max(most).default(usual).describe(meaning);
+
 const cidr = z.union([z.cidrv4(), z.cidrv6()], "must be a network such as 10.0.0.0/8");
 const timeZone = z
   .string()
@@ -153,30 +156,10 @@ export const stackSchema = z.strictObject({
       resources: resources(50, 64),
       limits: z
         .strictObject({
-          requestsPerSecond: z
-            .int()
-            .min(1)
-            .max(100_000)
-            .default(20)
-            .describe("requests per second per client address"),
-          burst: z
-            .int()
-            .min(1)
-            .max(100_000)
-            .default(40)
-            .describe("requests above the rate that are let through at once"),
-          signInPerMinute: z
-            .int()
-            .min(1)
-            .max(10_000)
-            .default(5)
-            .describe("sign-ins per minute per client address"),
-          connectionsPerAddress: z
-            .int()
-            .min(1)
-            .max(65_535)
-            .default(50)
-            .describe("requests under way at once per client address"),
+          requestsPerSecond: count(100_000, 20, "requests per second per client address"),
+          burst: count(100_000, 40, "requests above the rate that are let through at once"),
+          signInPerMinute: count(10_000, 5, "sign-ins per minute per client address"),
+          connectionsPerAddress: count(65_535, 50, "requests under way at once per client address"),
         })
         .prefault({}),
       trustedProxies: z.array(cidr).default([]).describe("networks whose X-Forwarded-For is believed"),
