@@ -4,9 +4,6 @@ import { resources, restrictedContainer } from "./podDefaults";
 
 export const sentinelPort = 26379;
 
-/** Name under which the Sentinels know the primary; also in `k8s-manifests/redis/sentinel.sh`. */
-export const primaryName = "queue";
-
 /**
  * Sentinel beside one member: it watches the primary and, with most of the others, names another when that one does not
  * answer for three seconds.

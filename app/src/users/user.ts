@@ -23,7 +23,6 @@ export const userInput = z.strictObject({
   role: z.enum(roles),
   email: z.email().max(254).optional(),
 });
-export type UserInput = z.infer<typeof userInput>;
 
 export const userChange = z
   .strictObject({

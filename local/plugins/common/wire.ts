@@ -24,8 +24,6 @@ export function makeSecret(value: Json): Json {
   return isSecret(value) ? value : { [SIGNATURE_KEY]: SECRET_SIGNATURE, value };
 }
 
-export const unknownValue: Json = UNKNOWN;
-
 /** The value with every secret wrapper taken off, however deep. */
 export function reveal(value: Json): Json {
   if (isSecret(value)) return reveal(value.value ?? null);
