@@ -9,7 +9,7 @@ import { Backups } from "./components/backups";
 import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
 import { dataTier } from "./components/data";
-import { flows, workloads } from "./components/flows";
+import { flowsFor, workloads } from "./components/flows";
 import { requireImage } from "./components/images";
 import { NginxIngress, withAnnotations } from "./components/ingress";
 import { Logging } from "./components/logging/logging";
@@ -33,8 +33,12 @@ const { context = "", apiServerCidrs } = config.cluster;
 const nodeAgents = config.logging.enabled;
 const provider = clusterProvider(azure?.cluster ?? { context });
 const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents }, { provider });
-const opened = { workloads, flows: [...flows, ...settingsFlows(config.app.egressPorts)], apiServerCidrs };
-const network = new NetworkPolicies("network", { namespaces, ...opened }, { provider });
+const open = [...flowsFor(config.app.container), ...settingsFlows(config.app.egressPorts)];
+const network = new NetworkPolicies(
+  "network",
+  { namespaces, workloads, flows: open, apiServerCidrs },
+  { provider },
+);
 const guarded = { provider, dependsOn: [network] };
 
 const secrets =
@@ -61,7 +65,7 @@ const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
 const keyed = { ...common, settings, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
 const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
 const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel };
-const workers = new Workers("workers", jobs, { provider, dependsOn: [network, app] });
+const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { provider, dependsOn: [app] })] : [];
 
 // The edge.
 const edge = new NginxIngress(
@@ -96,7 +100,7 @@ const backups = new Backups(
 );
 
 // The eyes.
-const scraped = [edge, app, workers, backups].map(({ metrics }) => metrics);
+const scraped = [edge, app, ...workers, backups].map(({ metrics }) => metrics);
 const { grafana, retentionDays, storageGiB } = config.monitoring;
 new Monitoring(
   "monitoring",

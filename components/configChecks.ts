@@ -109,7 +109,7 @@ function productionProblems({ environment, app, workers, edge, postgres, redis }
       : [`groundwork:${key}: production needs at least ${least} (found ${value})`];
   return [
     ...atLeast("app.replicas", app?.replicas, 2),
-    ...atLeast("workers.replicas", workers?.replicas, 2),
+    ...(workers?.replicas === 0 ? [] : atLeast("workers.replicas", workers?.replicas, 2)),
     ...atLeast("edge.replicas", edge?.replicas, 2),
     ...atLeast("postgres.members", postgres?.members, 3),
     ...atLeast("redis.queue.members", redis?.queue.members, 3),

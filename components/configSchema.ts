@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import { reservedVariables } from "./appSettings";
+import { containerSchema } from "./appContainer";
 import { azureSchema } from "./azure/schema";
 import { imageNames } from "./images";
 import { loggingSchema } from "./logging/schema";
@@ -84,11 +85,12 @@ export const stackSchema = z.strictObject({
         .describe(
           "TCP ports outside the cluster that these variables make the app reach, such as 443 or 636",
         ),
+      container: containerSchema.describe("how images.app is run, for another container in the app's place"),
     })
     .prefault({}),
   workers: z
     .strictObject({
-      replicas: z.int().min(1).max(100).default(1).describe("pods that do jobs"),
+      replicas: z.int().min(0).max(100).default(1).describe("pods that do jobs; 0: an app without jobs"),
       resources: resources(100, 192),
       feeds: z
         .record(z.string().min(1), z.array(z.url({ protocol: /^https$/ })))

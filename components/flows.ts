@@ -1,3 +1,4 @@
+import { ownContainer, type AppContainer } from "./appContainer";
 import type { Flow, Workload } from "./networkPolicies";
 
 /** Every workload of the stack that a network policy names, and its namespace. */
@@ -87,3 +88,14 @@ export const flows: readonly Flow<keyof typeof workloads>[] = [
   { from: "prometheus", to: "log-agent", port: 8888 },
   { from: "prometheus", to: "trace-gateway", port: 8888 },
 ];
+
+/** The same, with another container in the app's place that listens on ports of its own. */
+export function flowsFor({ port, metricsPort }: AppContainer): typeof flows {
+  const ports = new Map([
+    [ownContainer.port, port],
+    [ownContainer.metricsPort, metricsPort],
+  ]);
+  return flows.map((flow) =>
+    flow.to === "app" ? { ...flow, port: ports.get(flow.port) ?? flow.port } : flow,
+  );
+}

@@ -14,6 +14,7 @@ import {
   type AppBindings,
 } from "./appConnections";
 import { settingsEnvironment, settingsFiles } from "./appSettings";
+import type { AppContainer } from "./appContainer";
 import { allowOneEviction } from "./disruption";
 import {
   labels,
@@ -45,12 +46,12 @@ export interface WebAppArgs extends AppBindings {
   readonly poolOverflow: number;
   /** Keys that access tokens are signed with: `{"active": kid, "keys": {kid: base64}}`. */
   readonly signingKeys: StoredSecret;
+  /** How the image is run. */
+  readonly container: AppContainer;
 }
 
 const name = "app";
 const migrateName = "app-migrate";
-const httpPort = 3000;
-const metricsPort = 9464;
 /** How long a stopping pod keeps serving while the edge learns that it is leaving. */
 const shutdownDelaySeconds = 5;
 
@@ -62,11 +63,12 @@ export class WebApp extends pulumi.ComponentResource {
 
   constructor(resourceName: string, args: WebAppArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:app:WebApp", resourceName, {}, opts);
-    const { namespace } = args;
+    const { namespace, container } = args;
+    const { metricsPort } = container;
     const child = { parent: this };
     const metadata = { name, namespace, labels: labels(name, "api") };
 
-    const migration = this.migration(args);
+    const migrations = container.migration.length > 0 ? [this.migration(args)] : [];
     const secrets = args.secrets.mount(name, {
       namespace,
       files: {
@@ -99,13 +101,13 @@ export class WebApp extends pulumi.ComponentResource {
                   ...restrictedContainer,
                   name,
                   image: args.image,
-                  command: ["node", "/app/dist/server.js"],
+                  command: [...container.command],
                   env: environment({
                     ...settingsEnvironment(args.settings),
                     ...commonEnvironment(args),
                     ...databaseEnvironment(args.database, args.database.appUser),
                     ...tracesEnvironment(args),
-                    PORT: String(httpPort),
+                    PORT: String(container.port),
                     METRICS_PORT: String(metricsPort),
                     REQUIRE_CREDENTIALS: "true",
                     DATABASE_POOL_SIZE: String(args.poolSize),
@@ -116,13 +118,17 @@ export class WebApp extends pulumi.ComponentResource {
                     SHUTDOWN_DELAY_SECONDS: String(shutdownDelaySeconds),
                   }),
                   ports: [
-                    { name: "http", containerPort: httpPort },
+                    { name: "http", containerPort: container.port },
                     { name: "metrics", containerPort: metricsPort },
                   ],
                   resources: resources(args.resources),
-                  startupProbe: { ...probe("/health"), periodSeconds: 1, failureThreshold: 60 },
-                  readinessProbe: { ...probe("/ready"), periodSeconds: 5, failureThreshold: 2 },
-                  livenessProbe: { ...probe("/health"), periodSeconds: 10, failureThreshold: 3 },
+                  startupProbe: { ...probe(container.livenessPath), periodSeconds: 1, failureThreshold: 60 },
+                  readinessProbe: {
+                    ...probe(container.readinessPath),
+                    periodSeconds: 5,
+                    failureThreshold: 2,
+                  },
+                  livenessProbe: { ...probe(container.livenessPath), periodSeconds: 10, failureThreshold: 3 },
                   volumeMounts: [
                     { name: secretsVolume, mountPath: secretsPath, readOnly: true },
                     temporary.mount,
@@ -134,7 +140,7 @@ export class WebApp extends pulumi.ComponentResource {
           },
         },
       },
-      { ...child, dependsOn: [migration], customTimeouts: { create: "4m", update: "6m" } },
+      { ...child, dependsOn: migrations, customTimeouts: { create: "4m", update: "6m" } },
     );
     allowOneEviction(this, metadata);
     const service = (serviceName: string, spec: k8s.types.input.core.v1.ServiceSpec): pulumi.Output<string> =>
@@ -182,7 +188,7 @@ export class WebApp extends pulumi.ComponentResource {
                   ...restrictedContainer,
                   name: "migrate",
                   image: args.image,
-                  command: ["node", "/app/dist/migrate.js", "up"],
+                  command: [...args.container.migration],
                   env: environment({
                     ...commonEnvironment(args),
                     ...databaseEnvironment(args.database, args.database.owner),

@@ -120,6 +120,30 @@ describe.each([
   });
 });
 
+test("runs another container in the app's place, without workers", async () => {
+  const container = {
+    command: ["./podinfo"],
+    port: 9898,
+    metricsPort: 9797,
+    readinessPath: "/readyz",
+    migration: [],
+  };
+  const resources = await stack("dev", {
+    ...added,
+    "groundwork:images": { ...added["groundwork:images"], app: "podinfo:1" },
+    "groundwork:app": { container },
+    "groundwork:workers": { replicas: 0 },
+  });
+  const pods = new Map(podsOf(resources).map(({ name, spec }) => [name, spec.containers[0]]));
+  expect(pods.get("app")).toMatchObject({ image: "podinfo:1", command: ["./podinfo"] });
+  expect([...pods.keys()]).not.toContain("worker");
+  expect([...pods.keys()]).not.toContain("app-migrate");
+  const policy = ofType(resources, ":NetworkPolicy").find((one) => at(one, "metadata.name") === "app-flows");
+  expect(JSON.stringify(at(policy, "spec.ingress"))).toContain('"port":9898');
+  const scrapes = ofType(resources, ":ConfigMap").map((map) => JSON.stringify(at(map, "data")));
+  expect(scrapes.filter((text) => text.includes("worker-metrics"))).toEqual([]);
+}, 60_000);
+
 describe("production", () => {
   let resources: Registered[];
   beforeAll(async () => {

@@ -2,12 +2,18 @@ import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
 import { keepSettings, reservedVariables } from "../../components/appSettings";
+import { ownContainer, type AppContainer } from "../../components/appContainer";
+import { flows, flowsFor } from "../../components/flows";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
 import { WebApp } from "../../components/webApp";
 import { at, ofType, register, type Registered } from "./mocks";
 
 const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
-const app = (image: string, tracesUrl?: string): Promise<Registered[]> =>
+const app = (
+  image: string,
+  tracesUrl?: string,
+  container: AppContainer = ownContainer,
+): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const ca = secrets.keep("internal-ca", "pem");
@@ -44,6 +50,7 @@ const app = (image: string, tracesUrl?: string): Promise<Registered[]> =>
         ca,
       },
       secrets,
+      container,
       signingKeys: secrets.keep("jwt", "{}"),
       fieldKeys: secrets.keep("fields", "{}"),
       settings: keepSettings(
@@ -143,5 +150,44 @@ describe("WebApp", () => {
 
   test("allows evictions only one at a time", () => {
     expect(at(ofType(resources, ":PodDisruptionBudget")[0], "spec.maxUnavailable")).toBe(1);
+  });
+});
+
+describe("another container in the app's place", () => {
+  const podinfo: AppContainer = {
+    command: ["./podinfo", "--port=9898", "--port-metrics=9797"],
+    port: 9898,
+    metricsPort: 9797,
+    livenessPath: "/healthz",
+    readinessPath: "/readyz",
+    migration: [],
+  };
+
+  test("is run by its own command, on its own ports, asked at its own paths", async () => {
+    const resources = await app("podinfo:1", undefined, podinfo);
+    expect(at(ofType(resources, ":Deployment")[0], "spec.template.spec.containers.0")).toMatchObject({
+      image: "podinfo:1",
+      command: podinfo.command,
+      ports: [{ containerPort: 9898 }, { containerPort: 9797 }],
+      startupProbe: { httpGet: { path: "/healthz" } },
+      livenessProbe: { httpGet: { path: "/healthz" } },
+      readinessProbe: { httpGet: { path: "/readyz" } },
+      env: expect.arrayContaining([{ name: "PORT", value: "9898" }]) as unknown,
+    });
+    const metrics = ofType(resources, ":Service").find((one) => at(one, "metadata.name") === "app-metrics");
+    expect(at(metrics, "spec.ports.0.port")).toBe(9797);
+  });
+
+  test("is not migrated when it has no such program, and by its own when it has one", async () => {
+    expect(ofType(await app("podinfo:1", undefined, podinfo), ":Job")).toEqual([]);
+    const [job] = ofType(await app("other:1", undefined, { ...podinfo, migration: ["./migrate"] }), ":Job");
+    expect(at(job, "spec.template.spec.containers.0.command")).toEqual(["./migrate"]);
+  });
+
+  test("is reached by edge and Prometheus on its ports and on no others", () => {
+    const to = (name: string) => flowsFor(podinfo).filter((flow) => flow.to === name);
+    expect(to("app").map(({ from, port }) => `${from} ${port}`)).toEqual(["edge 9898", "prometheus 9797"]);
+    expect(to("worker")).toEqual(flows.filter((flow) => flow.to === "worker"));
+    expect(flowsFor(ownContainer)).toEqual(flows);
   });
 });
