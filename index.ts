@@ -34,11 +34,8 @@ const nodeAgents = config.logging.enabled;
 const provider = clusterProvider(azure?.cluster ?? { context });
 const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents }, { provider });
 const open = [...flowsFor(config.app.container), ...settingsFlows(config.app.egressPorts)];
-const network = new NetworkPolicies(
-  "network",
-  { namespaces, workloads, flows: open, apiServerCidrs },
-  { provider },
-);
+const closed = { namespaces, workloads, flows: open, apiServerCidrs };
+const network = new NetworkPolicies("network", closed, { provider });
 const guarded = { provider, dependsOn: [network] };
 
 const secrets =
