@@ -9,11 +9,12 @@ import { Backups } from "./components/backups";
 import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
 import { dataTier } from "./components/data";
-import { flowsFor, workloads } from "./components/flows";
+import { flowsOf, workloads } from "./components/flows";
 import { requireImage } from "./components/images";
 import { NginxIngress, withAnnotations } from "./components/ingress";
 import { Logging } from "./components/logging/logging";
 import { Monitoring } from "./components/monitoring/monitoring";
+import { monitoringSettings } from "./components/monitoring/settings";
 import { StackNamespaces } from "./components/namespaces";
 import { NetworkPolicies } from "./components/networkPolicies";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
@@ -33,8 +34,8 @@ const { context = "", apiServerCidrs } = config.cluster;
 const nodeAgents = config.logging.enabled;
 const provider = clusterProvider(azure?.cluster ?? { context });
 const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents }, { provider });
-const open = [...flowsFor(config.app.container), ...settingsFlows(config.app.egressPorts)];
-const closed = { namespaces, workloads, flows: open, apiServerCidrs };
+const flows = [...flowsOf(config), ...settingsFlows(config.app.egressPorts)];
+const closed = { namespaces, workloads, flows, apiServerCidrs };
 const network = new NetworkPolicies("network", closed, { provider });
 const guarded = { provider, dependsOn: [network] };
 
@@ -98,7 +99,7 @@ const backups = new Backups(
 
 // The eyes.
 const scraped = [edge, app, ...workers, backups].map(({ metrics }) => metrics);
-const { grafana, retentionDays, storageGiB } = config.monitoring;
+const { grafana, prometheus, alertmanager } = monitoringSettings(config, secrets);
 new Monitoring(
   "monitoring",
   {
@@ -106,8 +107,8 @@ new Monitoring(
     secrets,
     targets: [...stores.metrics, ...scraped, ...(logging?.metrics ?? [])],
     blackbox: { image: image("blackbox"), edge: edge.probed },
-    prometheus: { image: image("prometheus"), retentionDays, storageGiB, retainData },
-    alertmanager: { image: image("alertmanager") },
+    prometheus: { image: image("prometheus"), ...prometheus, retainData },
+    alertmanager: { image: image("alertmanager"), ...alertmanager },
     ...(grafana && { grafana: { image: image("grafana"), stores: logging?.stores } }),
   },
   guarded,

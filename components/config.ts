@@ -3,6 +3,7 @@ import { z } from "zod";
 
 import { crossChecks } from "./configChecks";
 import { secretSchema, stackSchema, type SecretValues, type StackValues } from "./configSchema";
+import type { MonitoringCredentials } from "./monitoring/settings";
 
 /** The whole configuration of a stack, validated. */
 export type StackConfig = StackValues & {
@@ -18,7 +19,7 @@ export type StackConfig = StackValues & {
   readonly ageIdentity?: pulumi.Output<string>;
   /** Variable of the app that names a file → what is in it. */
   readonly appFiles?: Readonly<Record<string, pulumi.Output<string>>>;
-};
+} & MonitoringCredentials;
 
 /**
  * Reads `Pulumi.<stack>.yaml`. Every mistake is listed in one error, thrown before any resource is registered.

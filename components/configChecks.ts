@@ -1,6 +1,7 @@
 import { azureProblems } from "./azure/checks";
 import type { SecretValues, StackValues } from "./configSchema";
 import { hasDigest, imageNames, imageReference, type ImageName } from "./images";
+import { monitoringProblems } from "./monitoring/checks";
 import { workerConnections } from "./workers";
 
 /** Connections of each app pod that only its probes use, so that a busy pool does not look like a dead database. */
@@ -20,6 +21,7 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...connectionProblems(config),
     ...imageProblems(config),
     ...secretProblems(config, secretKeys),
+    ...monitoringProblems(config, secretKeys),
     ...productionProblems(config),
     ...clusterProblems(config),
   ];
@@ -81,7 +83,7 @@ function secretProblems(
     return azure ? [] : [missing];
   }
   if (!secrets) return [];
-  const unset = Object.keys(secretNames).filter((key) => !secretKeys.has(key));
+  const unset = neededSecrets.filter((key) => !secretKeys.has(key));
   return [
     ...unset.map(
       (key) => `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
@@ -92,14 +94,14 @@ function secretProblems(
   ];
 }
 
-/** What a stack without a vault must be given. */
-const secretNames: Record<Exclude<keyof SecretValues, "appFiles">, true> = {
-  tlsBundle: true,
-  internalCa: true,
-  postgresTls: true,
-  redisTls: true,
-  ageIdentity: true,
-};
+/** What every stack without a vault must be given. */
+const neededSecrets: readonly (keyof SecretValues)[] = [
+  "tlsBundle",
+  "internalCa",
+  "postgresTls",
+  "redisTls",
+  "ageIdentity",
+];
 
 function productionProblems({ environment, app, workers, edge, postgres, redis }: Sections): string[] {
   if (environment !== "production") return [];

@@ -5,6 +5,7 @@ import { containerSchema } from "./appContainer";
 import { azureSchema } from "./azure/schema";
 import { imageNames } from "./images";
 import { loggingSchema } from "./logging/schema";
+import { monitoringSchema, monitoringSecrets } from "./monitoring/schema";
 
 /** CPU and memory of a container, with its own defaults. */
 const resources = (cpuMillis: number, memoryMiB: number) =>
@@ -167,13 +168,7 @@ export const stackSchema = z.strictObject({
       trustedProxies: z.array(cidr).default([]).describe("networks whose X-Forwarded-For is believed"),
     })
     .prefault({}),
-  monitoring: z
-    .strictObject({
-      grafana: z.boolean().default(true).describe("whether to run Grafana"),
-      retentionDays: z.int().min(1).max(400).default(15).describe("days that metrics are kept"),
-      storageGiB: z.int().min(1).max(4_096).default(2).describe("volume of Prometheus, GiB"),
-    })
-    .prefault({}),
+  monitoring: monitoringSchema,
   logging: loggingSchema,
   backups: z.strictObject({
     hourly: cron.default("7 * * * *").describe("when the hourly dump is made"),
@@ -236,6 +231,7 @@ export const secretSchema = z.strictObject({
     )
     .optional()
     .describe("contents of files of the app and its workers, by the variable that names each"),
+  ...monitoringSecrets,
 });
 
 export type StackValues = z.output<typeof stackSchema>;

@@ -1,4 +1,6 @@
 import { ownContainer, type AppContainer } from "./appContainer";
+import type { StackValues } from "./configSchema";
+import { notificationPorts } from "./monitoring/settings";
 import type { Flow, Workload } from "./networkPolicies";
 
 /** Every workload of the stack that a network policy names, and its namespace. */
@@ -26,8 +28,10 @@ export const workloads = {
   "log-agent": "node-agents",
 } as const satisfies Record<string, Workload>;
 
-/** Every connection that is allowed; what is not listed here is dropped, in both directions. */
-export const flows: readonly Flow<keyof typeof workloads>[] = [
+type StackFlow = Flow<keyof typeof workloads>;
+
+/** Every connection that each stack allows; what is not listed here is dropped, in both directions. */
+export const flows: readonly StackFlow[] = [
   { from: "internet", to: "edge", port: 8443 },
   { from: "internet", to: "edge", port: 8080 },
   { from: "edge", to: "app", port: 3000 },
@@ -74,8 +78,6 @@ export const flows: readonly Flow<keyof typeof workloads>[] = [
   { from: "prometheus", to: "apiServer", port: 6443 },
   // The kubelets, whose addresses nobody knows beforehand.
   { from: "prometheus", to: "internet", port: 10250 },
-  { from: "alertmanager", to: "internet", port: 443 },
-  { from: "alertmanager", to: "internet", port: 587 },
   { from: "grafana", to: "prometheus", port: 9090 },
   { from: "grafana", to: "loki", port: 3100 },
   { from: "grafana", to: "jaeger", port: 16686 },
@@ -98,4 +100,13 @@ export function flowsFor({ port, metricsPort }: AppContainer): typeof flows {
   return flows.map((flow) =>
     flow.to === "app" ? { ...flow, port: ports.get(flow.port) ?? flow.port } : flow,
   );
+}
+
+/** The same, and what this stack's own settings need beside it: whoever is told of alerts is reached by his port alone. */
+export function flowsOf({ app, monitoring }: Pick<StackValues, "app" | "monitoring">): readonly StackFlow[] {
+  const told = notificationPorts(monitoring.notifications);
+  return [
+    ...flowsFor(app.container),
+    ...told.map((port): StackFlow => ({ from: "alertmanager", to: "internet", port })),
+  ];
 }

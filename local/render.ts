@@ -25,9 +25,15 @@ const placeholders = {
   "groundwork:redisTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
-const secretKeys = ["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"].map(
-  (key) => `groundwork:${key}`,
-);
+
+/** Secrets that only some stacks have. */
+const optionalSecrets = {
+  "groundwork:slackWebhookUrl": "https://hooks.slack.com/<slackWebhookUrl>",
+  "groundwork:smtpPassword": "<smtpPassword>",
+  "groundwork:deadMansSwitchUrl": "https://dead-mans-switch.invalid/<deadMansSwitchUrl>",
+};
+const secrets: Values = { ...placeholders, ...optionalSecrets };
+const secretKeys = Object.entries(secrets).flatMap(([key, value]) => (typeof value === "string" ? key : []));
 
 async function main(stack: string): Promise<void> {
   const file = async (directory: string): Promise<Values> =>
@@ -38,7 +44,7 @@ async function main(stack: string): Promise<void> {
     ).config ?? {};
   const settings = merge(merge(placeholders, await file(repository)), await file(projectDirectory()));
   const config = Object.entries(settings).map(([key, value]): [string, string] => {
-    const plain = secretKeys.includes(key) ? placeholders[key as keyof typeof placeholders] : value;
+    const plain = secretKeys.includes(key) ? secrets[key] : value;
     return [key, typeof plain === "string" ? plain : JSON.stringify(plain)];
   });
   const production = settings["groundwork:environment"] === "production";

@@ -17,17 +17,26 @@ export interface AlertNotifications {
     readonly smarthost: string;
     /** Sender's address. */
     readonly from: string;
-    /** Receivers' addresses, separated by commas. */
-    readonly to: string;
+    /** Receivers' addresses. */
+    readonly to: readonly string[];
     /** How to sign in to the mail server; absent when it asks for nothing. */
     readonly credentials?: { readonly username: string; readonly password: StoredSecret };
+    /** PEM of the authority of the server's certificate; absent when a public one vouches for it. */
+    readonly ca?: string;
   };
+  /** URL that alerts are posted to, as Alertmanager's JSON. */
+  readonly webhookUrl?: string;
   /** Told every minute that alerting works; raises the alarm when that stops. */
   readonly deadMansSwitch?: {
     /** URL that is posted to. */
     readonly url: StoredSecret;
   };
 }
+
+export const slackChannelPattern = /^#[\p{L}\p{N}_-]{1,80}$/u;
+/** Host name or IPv4 address, and a port from 1 to 65535. */
+export const smarthostPattern =
+  /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?:(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/i;
 
 const files = {
   slack: "slack-webhook-url",
@@ -66,6 +75,7 @@ export function alertmanagerFiles(
   const people = {
     ...slackConfig(notifications, credentialsPath),
     ...emailConfig(notifications, credentialsPath),
+    ...webhookConfig(notifications),
   };
   const channels: Record<string, object> = {
     team: people,
@@ -78,7 +88,7 @@ export function alertmanagerFiles(
 
 function slackConfig({ slack }: AlertNotifications, credentialsPath: string): object {
   if (!slack) return {};
-  check("slack.channel", slack.channel, /^#[\p{L}\p{N}_-]{1,80}$/u, "a channel such as #alerts");
+  check("slack.channel", slack.channel, slackChannelPattern, "a channel such as #alerts");
   const api = { api_url_file: `${credentialsPath}/${files.slack}` };
   return { slack_configs: [{ ...api, channel: slack.channel, send_resolved: true, title, text }] };
 }
@@ -86,22 +96,17 @@ function slackConfig({ slack }: AlertNotifications, credentialsPath: string): ob
 function emailConfig({ email }: AlertNotifications, credentialsPath: string): object {
   if (!email) return {};
   const address = /^[^\s@<>{}]+@[^\s@<>{}]+$/;
-  check(
-    "email.smarthost",
-    email.smarthost,
-    /^[a-z0-9.-]+:\d{1,5}$/,
-    "host:port, such as smtp.example.com:587",
-  );
+  check("email.smarthost", email.smarthost, smarthostPattern, "host:port, such as smtp.example.com:587");
   check("email.from", email.from, address, "an address such as alerts@example.com");
-  for (const to of email.to.split(","))
-    check("email.to", to.trim(), address, "addresses separated by commas");
+  for (const to of email.to) check("email.to", to, address, "addresses such as you@example.com");
   return {
     email_configs: [
       {
         smarthost: email.smarthost,
         from: email.from,
-        to: email.to,
+        to: email.to.join(", "),
         require_tls: true,
+        ...(email.ca !== undefined && { tls_config: { ca: email.ca } }),
         send_resolved: true,
         headers: { Subject: title },
         html: "",
@@ -113,6 +118,12 @@ function emailConfig({ email }: AlertNotifications, credentialsPath: string): ob
       },
     ],
   };
+}
+
+function webhookConfig({ webhookUrl }: AlertNotifications): object {
+  if (webhookUrl === undefined) return {};
+  check("webhookUrl", webhookUrl, /^https?:\/\/[^\s@{}]+$/, "an http or https URL without a user name");
+  return { webhook_configs: [{ url: webhookUrl, send_resolved: true }] };
 }
 
 function deadMansSwitchConfig({ deadMansSwitch }: AlertNotifications, credentialsPath: string): object {

@@ -62,7 +62,7 @@ export function configurationPage(): string {
       table(keys),
     ]),
     "\n## Secrets\n\n",
-    "Set with `pulumi config set --secret`; in plain text they are refused. All are needed where secrets are kept in\n",
+    "Set with `pulumi config set --secret`; in plain text they are refused. All but those for a setting that is named are needed where secrets are kept in\n",
     "Kubernetes. With `secrets.store: keyVault` they are put into the vault instead ([azure.md](azure.md)).\n\n",
     table(secretKeys()),
   ].join("");

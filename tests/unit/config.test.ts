@@ -38,6 +38,7 @@ const production = {
   "groundwork:postgres": '{"members":3,"maxConnections":200}',
   "groundwork:redis": '{"queue":{"members":3}}',
   "groundwork:secrets": '{"store":"keyVault"}',
+  "groundwork:monitoring": '{"notifications":{"slack":{"channel":"#alerts"}}}',
   "groundwork:azure": JSON.stringify({
     subscriptionId: "00000000-0000-0000-0000-000000000000",
     tenantId: "00000000-0000-0000-0000-000000000000",
@@ -159,6 +160,16 @@ describe("the stack's configuration", () => {
       "secrets in Kubernetes",
       { "groundwork:secrets": '{"store":"kubernetes"}' },
       "production keeps secrets in keyVault",
+    ],
+    [
+      "alerts that nobody gets",
+      { "groundwork:monitoring": "{}" },
+      "production needs slack, email or webhookUrl",
+    ],
+    [
+      "alerts in plain text",
+      { "groundwork:monitoring": '{"notifications":{"webhookUrl":"http://alerts.example.com/"}}' },
+      "webhookUrl: production needs https",
     ],
     ["a vault without Azure settings", { "groundwork:azure": "" }, "groundwork:azure"],
   ])("refuses %s in production", (_, change, message) => {

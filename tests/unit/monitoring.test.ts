@@ -262,7 +262,7 @@ describe("notifications", () => {
     email: {
       smarthost: "smtp.example.com:587",
       from: "alerts@example.com",
-      to: "a@example.com, b@example.com",
+      to: ["a@example.com", "b@example.com"],
       credentials: { username: "alerts", password: stored("smtp") },
     },
     deadMansSwitch: { url: stored("switch") },
@@ -316,9 +316,9 @@ describe("notifications", () => {
   test("are refused with a clear message when an address cannot be one", () => {
     const wrong: [AlertNotifications, string][] = [
       [{ slack: { webhookUrl: stored("s"), channel: "alerts {{ . }}" } }, "slack.channel"],
-      [{ email: { smarthost: "smtp.example.com", from: "a@b", to: "a@b" } }, "email.smarthost"],
-      [{ email: { smarthost: "smtp.example.com:25", from: "nobody", to: "a@b" } }, "email.from"],
-      [{ email: { smarthost: "smtp.example.com:25", from: "a@b", to: "a@b,{{ . }}@b" } }, "email.to"],
+      [{ email: { smarthost: "smtp.example.com", from: "a@b", to: ["a@b"] } }, "email.smarthost"],
+      [{ email: { smarthost: "smtp.example.com:25", from: "nobody", to: ["a@b"] } }, "email.from"],
+      [{ email: { smarthost: "smtp.example.com:25", from: "a@b", to: ["a@b", "{{ . }}@b"] } }, "email.to"],
     ];
     for (const [notifications, key] of wrong) {
       expect(() => alertmanagerFiles(notifications, "/secrets")).toThrow(`notifications: ${key}`);

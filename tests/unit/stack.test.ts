@@ -25,9 +25,9 @@ const added = {
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
 
-const secretKeys = ["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"].map(
-  (key) => `groundwork:${key}`,
-);
+const ownSecrets = ["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"];
+const alertSecrets = ["slackWebhookUrl", "smtpPassword", "deadMansSwitchUrl"];
+const secretKeys = [...ownSecrets, ...alertSecrets].map((key) => `groundwork:${key}`);
 
 /** The whole program with a committed stack file. */
 async function stack(name: string, more: Record<string, unknown> = {}): Promise<Registered[]> {
@@ -197,4 +197,58 @@ describe("production", () => {
 test("a stack file with mistakes registers nothing and lists them", async () => {
   const registered = stack("dev", { ...added, "groundwork:images": {}, "groundwork:app": { replicas: 0 } });
   await expect(registered).rejects.toThrow(/4 mistake\(s\); nothing was changed[\s\S]*app\.replicas/);
+});
+
+describe("a stack that tells people of alerts", () => {
+  const email = { smarthost: "smtp.example.com:2525", from: "alerts@example.com", to: ["you@example.com"] };
+  const notifications = {
+    slack: { channel: "#alerts" },
+    email: { ...email, username: "alerts" },
+    webhookUrl: "http://alerts.example.com:8080/hook",
+    deadMansSwitch: { port: 8443 },
+  };
+  const secrets = {
+    "groundwork:slackWebhookUrl": "https://hooks.slack.com/services/top-secret",
+    "groundwork:smtpPassword": "top-secret too",
+    "groundwork:deadMansSwitchUrl": "https://switch.example.com:8443/top-secret",
+  };
+  let resources: Registered[];
+  beforeAll(async () => {
+    resources = await stack("dev", { ...added, "groundwork:monitoring": { notifications }, ...secrets });
+  }, 60_000);
+  const named = (type: string, name: string) =>
+    ofType(resources, type).find((resource) => resource.name === name);
+
+  test("mounts the credentials of each channel, which stand nowhere in the configuration", () => {
+    expect(at(named("core/v1:Secret", "alertmanager-secrets"), "stringData")).toEqual({
+      "slack-webhook-url": secrets["groundwork:slackWebhookUrl"],
+      "smtp-password": secrets["groundwork:smtpPassword"],
+      "dead-mans-switch-url": secrets["groundwork:deadMansSwitchUrl"],
+    });
+    expect(JSON.stringify(ofType(resources, ":ConfigMap"))).not.toContain("top-secret");
+    const files = at(named(":ConfigMap", "alertmanager"), "data") as Record<string, string>;
+    const { receivers } = parse(files["alertmanager.yml"] ?? "") as { receivers: { name: string }[] };
+    const people = {
+      slack_configs: [{ channel: "#alerts" }],
+      email_configs: [{ smarthost: "smtp.example.com:2525", auth_username: "alerts" }],
+      webhook_configs: [{ url: notifications.webhookUrl, send_resolved: true }],
+    };
+    expect(receivers).toMatchObject([
+      { name: "team", ...people },
+      { name: "on-call", ...people },
+      { name: "dead-mans-switch", webhook_configs: [{ send_resolved: false }] },
+    ]);
+  });
+
+  test("lets Alertmanager out by the ports of its channels and by no other", async () => {
+    const ports = (all: readonly Registered[]): unknown[] =>
+      (
+        at(
+          ofType(all, ":NetworkPolicy").find(({ name }) => name === "alertmanager-flows"),
+          "spec.egress",
+        ) as { ports: { port: number }[] }[]
+      ).map((rule) => rule.ports[0]?.port);
+    expect(ports(resources).sort()).toEqual([2525, 443, 8080, 8443]);
+    expect(ports(await stack("dev", added))).toEqual([]);
+  });
 });

@@ -1,0 +1,79 @@
+import { z } from "zod";
+
+import { slackChannelPattern, smarthostPattern } from "./notifications";
+
+const webhook = z
+  .url({ protocol: /^https?$/ })
+  .refine((url) => !/^\w+:\/\/[^/]*@/.test(url), "must carry no user name or password");
+
+/** Whom alerts are told to. The secrets that go with it are keys of their own: they must be set with `--secret`. */
+const notificationsSchema = z
+  .strictObject({
+    slack: z
+      .strictObject({
+        channel: z
+          .string()
+          .regex(slackChannelPattern, "must be a channel such as #alerts")
+          .describe("channel that alerts are written to"),
+      })
+      .optional()
+      .describe("Slack; needs groundwork:slackWebhookUrl"),
+    email: z
+      .strictObject({
+        smarthost: z
+          .string()
+          .regex(smarthostPattern, "must be host:port, such as smtp.example.com:587")
+          .describe("mail server; it must offer TLS"),
+        from: z.email().describe("sender's address"),
+        to: z.array(z.email()).min(1).describe("receivers' addresses"),
+        username: z
+          .string()
+          .min(1)
+          .optional()
+          .describe("who signs in to the mail server; needs groundwork:smtpPassword"),
+        ca: z
+          .string()
+          .regex(/^-----BEGIN CERTIFICATE-----/, "must be the PEM of a certificate")
+          .optional()
+          .describe("authority of the mail server's certificate, unless a public one vouches for it"),
+      })
+      .optional()
+      .describe("e-mail"),
+    webhookUrl: webhook
+      .optional()
+      .describe("URL that alerts are posted to, as Alertmanager's JSON; it is not kept secret"),
+    deadMansSwitch: z
+      .strictObject({
+        port: z.int().min(1).max(65_535).default(443).describe("port of the URL, for the network policy"),
+      })
+      .optional()
+      .describe("who raises the alarm when alerting stops; needs groundwork:deadMansSwitchUrl"),
+  })
+  .prefault({});
+
+/** `groundwork:monitoring`. */
+export const monitoringSchema = z
+  .strictObject({
+    grafana: z.boolean().default(true).describe("whether to run Grafana"),
+    retentionDays: z.int().min(1).max(400).default(15).describe("days that metrics are kept"),
+    storageGiB: z.int().min(1).max(4_096).default(2).describe("volume of Prometheus, GiB"),
+    notifications: notificationsSchema.describe("whom alerts are told to"),
+  })
+  .prefault({});
+
+/** Keys that go with `groundwork:monitoring` and must be set with `--secret`. */
+export const monitoringSecrets = {
+  slackWebhookUrl: z
+    .string()
+    .regex(/^https:\/\/[^\s/@]+\/\S+$/, "must be the https URL of an incoming webhook")
+    .optional()
+    .describe("Slack's incoming webhook, for monitoring.notifications.slack"),
+  smtpPassword: z.string().min(1).optional().describe("password for monitoring.notifications.email.username"),
+  deadMansSwitchUrl: z
+    .string()
+    .regex(/^https?:\/\/[^\s/@]+(\/\S*)?$/, "must be an http or https URL without a user name")
+    .optional()
+    .describe("whom monitoring.notifications.deadMansSwitch tells that alerting works"),
+} as const;
+
+export type MonitoringValues = z.output<typeof monitoringSchema>;

@@ -1,0 +1,80 @@
+import type * as pulumi from "@pulumi/pulumi";
+
+import type { SecretStore } from "../secrets/secretStore";
+import type { AlertNotifications } from "./notifications";
+import type { MonitoringValues } from "./schema";
+
+type Notifications = MonitoringValues["notifications"];
+
+/** Secrets that go with `groundwork:monitoring`; each is absent when it is not used, or when the vault holds it. */
+export interface MonitoringCredentials {
+  /** Slack's incoming webhook. */
+  readonly slackWebhookUrl?: pulumi.Output<string>;
+  /** Password of the mail server's user. */
+  readonly smtpPassword?: pulumi.Output<string>;
+  /** Who watches that alerting works. */
+  readonly deadMansSwitchUrl?: pulumi.Output<string>;
+}
+
+/** What the configuration says of monitoring as the component takes it; credentials are kept in the store. */
+export function monitoringSettings(
+  config: MonitoringCredentials & { readonly monitoring: MonitoringValues },
+  secrets: SecretStore,
+) {
+  const { grafana, retentionDays, storageGiB, notifications } = config.monitoring;
+  return {
+    grafana,
+    prometheus: { retentionDays, storageGiB },
+    alertmanager: { notifications: withCredentials(notifications, config, secrets) },
+  };
+}
+
+function withCredentials(
+  { slack, email, webhookUrl, deadMansSwitch }: Notifications,
+  credentials: MonitoringCredentials,
+  secrets: SecretStore,
+): AlertNotifications {
+  return {
+    ...(slack && {
+      slack: { ...slack, webhookUrl: secrets.keep("slack-webhook-url", credentials.slackWebhookUrl) },
+    }),
+    ...(email && { email: withPassword(email, credentials, secrets) }),
+    ...(webhookUrl !== undefined && { webhookUrl }),
+    ...(deadMansSwitch && {
+      deadMansSwitch: { url: secrets.keep("dead-mans-switch-url", credentials.deadMansSwitchUrl) },
+    }),
+  };
+}
+
+function withPassword(
+  { smarthost, from, to, username, ca }: NonNullable<Notifications["email"]>,
+  { smtpPassword }: MonitoringCredentials,
+  secrets: SecretStore,
+): NonNullable<AlertNotifications["email"]> {
+  return {
+    smarthost,
+    from,
+    to,
+    ...(ca !== undefined && { ca }),
+    ...(username !== undefined && {
+      credentials: { username, password: secrets.keep("smtp-password", smtpPassword) },
+    }),
+  };
+}
+
+/** TCP ports outside the cluster that Alertmanager must reach to tell people, each once. */
+export function notificationPorts({ slack, email, webhookUrl, deadMansSwitch }: Notifications): number[] {
+  return [
+    ...new Set([
+      ...(slack ? [443] : []),
+      ...(email ? [Number(email.smarthost.split(":")[1])] : []),
+      ...(webhookUrl === undefined ? [] : [portOf(webhookUrl)]),
+      ...(deadMansSwitch ? [deadMansSwitch.port] : []),
+    ]),
+  ];
+}
+
+function portOf(url: string): number {
+  const { port, protocol } = new URL(url);
+  return port === "" ? (protocol === "https:" ? 443 : 80) : Number(port);
+}
