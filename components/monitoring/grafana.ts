@@ -16,6 +16,7 @@ import {
 } from "../podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore";
 import type { Endpoint, Resources } from "../types";
+import { dashboardFiles } from "./dashboards";
 
 export interface GrafanaArgs {
   /** Namespace to run in. */
@@ -52,7 +53,11 @@ export class Grafana extends pulumi.ComponentResource {
     this.adminPassword = args.secrets.generate("grafana-admin-password");
     const secrets = args.secrets.mount(name, { namespace, files: { "admin-password": this.adminPassword } });
     const { stores } = args;
-    const files = { ...manifestFiles("grafana"), ...(stores && manifestFiles("grafana/logging")) };
+    const files = {
+      ...manifestFiles("grafana"),
+      ...dashboardFiles(),
+      ...(stores && manifestFiles("grafana/logging")),
+    };
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
     const data = scratch("data", "/var/lib/grafana", 256);
     const temporary = scratch("tmp", "/tmp");
@@ -138,7 +143,7 @@ function url({ host, port }: Endpoint): pulumi.Output<string> {
   return pulumi.interpolate`http://${host}:${port}`;
 }
 
-/** Where Grafana looks for a file of `k8s-manifests/grafana`. */
+/** Where Grafana looks for one of its files. */
 function grafanaPath(file: string): string {
   if (file === "dashboards.yaml") return `provisioning/dashboards/${file}`;
   if (file.endsWith(".yaml")) return `provisioning/datasources/${file}`;

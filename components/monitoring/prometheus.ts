@@ -2,7 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { allowOneEviction } from "../disruption";
-import { checksumAnnotation, manifestFiles } from "../manifests";
+import { checksumAnnotation } from "../manifests";
 import {
   labels,
   resources,
@@ -13,6 +13,7 @@ import {
   spread,
 } from "../podDefaults";
 import type { Endpoint, Resources } from "../types";
+import { ruleFiles } from "./rules";
 import { prometheusFiles, type Scrapes } from "./scrapes";
 
 export interface PrometheusArgs {
@@ -54,7 +55,7 @@ export class Prometheus extends pulumi.ComponentResource {
     const metadata = { name, namespace, labels: labels(name, "metrics") };
 
     const config = prometheusFiles(args.scrapes, args.alertmanagers);
-    const rules = manifestFiles("prometheus/rules");
+    const rules = ruleFiles();
     const configMap = new k8s.core.v1.ConfigMap(name, { metadata, data: config }, child);
     const rulesMap = new k8s.core.v1.ConfigMap(
       `${name}-rules`,

@@ -60,12 +60,18 @@ function probeScrape({ host, port }: Endpoint, probes: readonly Probe[]): pulumi
 /** Volumes, containers and the nodes themselves; of their thousands of series only what alerts and dashboards read. */
 const kubeletScrapes = [
   { job_name: "kubelet", metrics_path: "/metrics", kept: "kubelet_volume_stats_.*|kubelet_running_.*" },
+  // By name of pod and container on every node, which cadvisor's are not where its runtime is unknown to it.
+  {
+    job_name: "resource",
+    metrics_path: "/metrics/resource",
+    kept: "(container|node)_(cpu_usage_seconds_total|memory_working_set_bytes)|container_start_time_seconds",
+  },
   {
     job_name: "cadvisor",
     metrics_path: "/metrics/cadvisor",
     kept:
-      "container_(cpu_usage_seconds|cpu_cfs_throttled_seconds|network_receive_bytes|network_transmit_bytes|oom_events)_total|" +
-      "container_(memory_working_set|spec_memory_limit|fs_usage|fs_limit)_bytes|container_start_time_seconds|machine_.*",
+      "container_(cpu_cfs_throttled_seconds|network_receive_bytes|network_transmit_bytes|oom_events)_total|" +
+      "container_(spec_memory_limit|fs_usage|fs_limit)_bytes|machine_.*",
   },
 ].map(({ kept, ...scrape }) => ({
   ...scrape,

@@ -38,7 +38,7 @@ test("Prometheus reaches everything that it scrapes", async () => {
     expect([...jobs]).toEqual(
       expect.arrayContaining([
         ...["edge", "app", "postgres", "backup", "prometheus", "alertmanager"],
-        ...["probe", "kubelet", "cadvisor"],
+        ...["probe", "kubelet", "resource", "cadvisor"],
       ]),
     );
   });

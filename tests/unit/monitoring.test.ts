@@ -12,7 +12,7 @@ import { join } from "node:path";
 
 import * as pulumi from "@pulumi/pulumi";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import { z } from "zod";
 
 import { Monitoring, type MonitoringArgs } from "../../components/monitoring/monitoring";
@@ -411,33 +411,5 @@ describe("files that stand alone", () => {
       join(manifests, "alertmanager", "alertmanager.yml"),
     ]);
     expect(alertmanager.passed, alertmanager.output).toBe(true);
-  });
-
-  test("the dashboard's queries parse, and name series that the app, Prometheus or a recording rule makes", () => {
-    const dashboard = JSON.parse(
-      readFileSync(join(manifests, "grafana", "application-overview.json"), "utf8"),
-    ) as {
-      panels: { title: string; datasource: { uid: string }; targets: { expr: string }[] }[];
-    };
-    const expressions = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr));
-    expect(expressions.length).toBeGreaterThanOrEqual(dashboard.panels.length);
-    const path = join(folder, "dashboard.yaml");
-    const group = {
-      name: "dashboard",
-      rules: expressions.map((expr, index) => ({ record: `panel_${index}`, expr })),
-    };
-    writeFileSync(path, stringify({ groups: [group] }));
-    const { passed, output } = runTool("promtool", ["check", "rules", path]);
-    expect(passed, output).toBe(true);
-
-    const recorded = rules.map(({ record }) => record);
-    for (const [series] of expressions.join(" ").matchAll(/\w+(?::\w+)+/g))
-      expect(recorded).toContain(series);
-    const datasources = parse(readFileSync(join(manifests, "grafana", "datasources.yaml"), "utf8")) as {
-      datasources: { uid: string }[];
-    };
-    expect(new Set(dashboard.panels.map((panel) => panel.datasource.uid))).toEqual(
-      new Set(datasources.datasources.map(({ uid }) => uid)),
-    );
   });
 });

@@ -1,0 +1,21 @@
+import { applicationOverview, business } from "./application";
+import { database, redisAndQueue } from "./data";
+import { render } from "./panels";
+import { edge, systemResources } from "./platform";
+import { backups, objectives } from "./promises";
+
+const dashboards = [
+  applicationOverview,
+  business,
+  systemResources,
+  database,
+  redisAndQueue,
+  edge,
+  backups,
+  objectives,
+];
+
+/** Every dashboard, as the file that Grafana reads it from: name → JSON. */
+export function dashboardFiles(): Record<string, string> {
+  return Object.fromEntries(dashboards.map((dashboard) => [`${dashboard.name}.json`, render(dashboard)]));
+}

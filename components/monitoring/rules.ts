@@ -1,0 +1,54 @@
+import { parse } from "yaml";
+import { z } from "zod";
+
+import { manifestFiles } from "../manifests";
+import { checkPromql } from "./promql";
+
+const duration = z.string().regex(/^(\d+(ms|[smhdwy]))+$/, "must be a duration such as 5m or 1h30m");
+const texts = z.record(z.string(), z.string());
+const common = { expr: z.string(), labels: texts.optional() };
+const rule = z.union(
+  [
+    z.strictObject({
+      ...common,
+      alert: z.string().regex(/^\w+$/),
+      for: duration.optional(),
+      annotations: texts,
+    }),
+    z.strictObject({ ...common, record: z.string().regex(/^[a-z_]\w*(:\w+)*$/i) }),
+  ],
+  "must be an alert (alert, expr, for, labels, annotations) or a recording rule (record, expr, labels)",
+);
+const ruleFile = z.strictObject({
+  groups: z.array(z.strictObject({ name: z.string(), interval: duration.optional(), rules: z.array(rule) })),
+});
+
+/** The files of `k8s-manifests/prometheus/rules`, so far checked that a mistake stops a preview and not Prometheus. */
+export function ruleFiles(): Record<string, string> {
+  const files = manifestFiles("prometheus/rules");
+  for (const [name, text] of Object.entries(files))
+    checkRules(`k8s-manifests/prometheus/rules/${name}`, text);
+  return files;
+}
+
+/** @throws {Error} naming the file, the rule and what is wrong with it. */
+export function checkRules(file: string, text: string): void {
+  const { success, data, error } = ruleFile.safeParse(parsed(file, text));
+  if (!success) {
+    const problems = error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`);
+    throw new Error(`${file}: ${problems.join("; ")}`);
+  }
+  for (const entry of data.groups.flatMap(({ rules }) => rules)) {
+    checkPromql(`${file}: ${"alert" in entry ? entry.alert : entry.record}`, entry.expr);
+  }
+}
+
+function parsed(file: string, text: string): unknown {
+  try {
+    return parse(text) as unknown;
+  } catch (error) {
+    throw new Error(`${file} is no YAML: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
