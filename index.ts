@@ -2,16 +2,17 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-import { keepSettings, settingsFlows } from "./components/appSettings";
+import { keepSettings } from "./components/appSettings";
 import { AzurePlatform } from "./components/azure/platform";
 import { Azurite } from "./components/azurite";
 import { Backups } from "./components/backups";
 import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
 import { dataTier } from "./components/data";
+import { makeEdge } from "./components/edge";
 import { flowsOf, workloads } from "./components/flows";
 import { requireImage } from "./components/images";
-import { NginxIngress, withAnnotations } from "./components/ingress";
+import { withAnnotations } from "./components/ingress";
 import { Logging } from "./components/logging/logging";
 import { Monitoring } from "./components/monitoring/monitoring";
 import { monitoringSettings } from "./components/monitoring/settings";
@@ -34,8 +35,8 @@ const { context = "", apiServerCidrs } = config.cluster;
 const nodeAgents = config.logging.enabled;
 const provider = clusterProvider(azure?.cluster ?? { context });
 const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents }, { provider });
-const flows = [...flowsOf(config), ...settingsFlows(config.app.egressPorts)];
-const closed = { namespaces, workloads, flows, apiServerCidrs };
+const { namespace: controllerNamespace } = config.edge.controller;
+const closed = { namespaces, workloads, flows: flowsOf(config), apiServerCidrs, controllerNamespace };
 const network = new NetworkPolicies("network", closed, { provider });
 const guarded = { provider, dependsOn: [network] };
 
@@ -66,7 +67,7 @@ const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel };
 const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { provider, dependsOn: [app] })] : [];
 
 // The edge.
-const edge = new NginxIngress(
+const edge = makeEdge(
   "edge",
   {
     ...config.edge,
@@ -98,14 +99,14 @@ const backups = new Backups(
 );
 
 // The eyes.
-const scraped = [edge, app, ...workers, backups].map(({ metrics }) => metrics);
+const scraped = [app, ...workers, backups].map(({ metrics }) => metrics);
 const { grafana, prometheus, alertmanager } = monitoringSettings(config, secrets);
 new Monitoring(
   "monitoring",
   {
     namespace: namespaces.monitoring,
     secrets,
-    targets: [...stores.metrics, ...scraped, ...(logging?.metrics ?? [])],
+    targets: [...stores.metrics, ...edge.metrics, ...scraped, ...(logging?.metrics ?? [])],
     blackbox: { image: image("blackbox"), edge: edge.probed },
     prometheus: { image: image("prometheus"), ...prometheus, retainData },
     alertmanager: { image: image("alertmanager"), ...alertmanager },

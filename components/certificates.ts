@@ -24,3 +24,13 @@ export function certificateAnnotation({
   });
   return value ? pulumi.unsecret(value.apply(annotation)) : pulumi.output<Record<string, string>>({});
 }
+
+/** The public part of a bundle: its certificates without the key. */
+export function certificatesOf(pem: string): string {
+  return (pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? []).join("\n") + "\n";
+}
+
+/** The other part: the key without the certificates. */
+export function privateKeyOf(pem: string): string {
+  return pem.slice(pem.search(/-----BEGIN (EC |RSA )?PRIVATE KEY-----/));
+}

@@ -24,6 +24,7 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...monitoringProblems(config, secretKeys),
     ...productionProblems(config),
     ...clusterProblems(config),
+    ...controllerProblems(config, secretKeys),
   ];
 }
 
@@ -66,24 +67,28 @@ function imageProblems(config: Sections): string[] {
     });
 }
 
-/** Azurite stands in for Azure Blob in development only; Grafana and what collects logs may be left out. */
-function isRun(image: ImageName, { environment, monitoring, logging }: Sections): boolean {
+/** Azurite stands in for Azure Blob in development only; Grafana, what collects logs, and nginx may be left out. */
+function isRun(image: ImageName, { environment, monitoring, logging, edge }: Sections): boolean {
+  if (image === "nginx" || image === "nginx-exporter") return edge?.mode !== "controller";
   if (image === "loki" || image === "jaeger" || image === "otel-collector") return logging?.enabled === true;
   if (image === "azurite") return environment === "development";
   return image !== "grafana" || monitoring?.grafana !== false;
 }
 
 function secretProblems(
-  { secrets, azure, environment }: Sections,
+  { secrets, azure, environment, edge }: Sections,
   secretKeys: ReadonlySet<string>,
 ): string[] {
+  const hasController = edge?.mode === "controller";
   if (secrets?.store === "keyVault") {
     const missing =
       "groundwork:azure: missing; secrets.store keyVault needs subscriptionId, tenantId and location";
     return azure ? [] : [missing];
   }
   if (!secrets) return [];
-  const unset = neededSecrets.filter((key) => !secretKeys.has(key));
+  const unset = neededSecrets.filter(
+    (key) => !secretKeys.has(key) && !(key === "tlsBundle" && hasController),
+  );
   return [
     ...unset.map(
       (key) => `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
@@ -112,8 +117,24 @@ function productionProblems({ environment, app, workers, edge, postgres, redis }
   return [
     ...atLeast("app.replicas", app?.replicas, 2),
     ...(workers?.replicas === 0 ? [] : atLeast("workers.replicas", workers?.replicas, 2)),
-    ...atLeast("edge.replicas", edge?.replicas, 2),
+    ...(edge?.mode === "controller" ? [] : atLeast("edge.replicas", edge?.replicas, 2)),
     ...atLeast("postgres.members", postgres?.members, 3),
     ...atLeast("redis.queue.members", redis?.queue.members, 3),
+  ];
+}
+
+function controllerProblems({ edge }: Sections, secretKeys: ReadonlySet<string>): string[] {
+  if (edge?.mode !== "controller") return [];
+  const { controller, hosts } = edge;
+  const twice = controller.clusterIssuer !== undefined && secretKeys.has("tlsBundle");
+  return [
+    ...(twice
+      ? [
+          "groundwork:edge.controller.clusterIssuer: the certificate is given by groundwork:tlsBundle; remove one of them",
+        ]
+      : []),
+    ...hosts
+      .filter((host) => /^[\d.]+$/.test(host))
+      .map((host) => `groundwork:edge.hosts: an Ingress has names only, no addresses (found "${host}")`),
   ];
 }

@@ -3,28 +3,12 @@ import { z } from "zod";
 import { reservedVariables } from "./appSettings";
 import { containerSchema } from "./appContainer";
 import { azureSchema } from "./azure/schema";
+import { edgeSchema } from "./edgeSchema";
 import { imageNames } from "./images";
 import { loggingSchema } from "./logging/schema";
 import { monitoringSchema, monitoringSecrets } from "./monitoring/schema";
+import { cidr, resources } from "./schemaParts";
 
-/** CPU and memory of a container, with its own defaults. */
-const resources = (cpuMillis: number, memoryMiB: number) =>
-  z
-    .strictObject({
-      cpuMillis: z
-        .int()
-        .min(10)
-        .max(64_000)
-        .default(cpuMillis)
-        .describe("CPU request, thousandths of a core"),
-      memoryMiB: z.int().min(16).max(262_144).default(memoryMiB).describe("memory request and limit, MiB"),
-    })
-    .prefault({});
-
-const count = (most: number, usual: number, meaning: string) =>
-  z.int().min(1).max(most).default(usual).describe(meaning);
-
-const cidr = z.union([z.cidrv4(), z.cidrv6()], "must be a network such as 10.0.0.0/8");
 const timeZone = z
   .string()
   .refine(
@@ -33,6 +17,7 @@ const timeZone = z
   )
   .default("Asia/Tokyo")
   .describe("time zone of the schedules");
+
 const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
 
 /** A variable that is the owner's to set. */
@@ -138,36 +123,7 @@ export const stackSchema = z.strictObject({
       cache: z.strictObject({ resources: resources(50, 96) }).prefault({}),
     })
     .prefault({}),
-  edge: z
-    .strictObject({
-      hosts: z.array(z.hostname()).min(1).default(["localhost"]).describe("host names that the edge serves"),
-      service: z
-        .discriminatedUnion("type", [
-          z.strictObject({
-            type: z.literal("NodePort"),
-            httpsPort: z.int().min(30_000).max(32_767),
-            httpPort: z.int().min(30_000).max(32_767),
-          }),
-          z.strictObject({
-            type: z.literal("LoadBalancer"),
-            annotations: z.record(z.string(), z.string()).default({}),
-          }),
-        ])
-        .default({ type: "LoadBalancer", annotations: {} })
-        .describe("how clients reach the edge"),
-      replicas: z.int().min(1).max(50).default(1).describe("pods of the edge"),
-      resources: resources(50, 64),
-      limits: z
-        .strictObject({
-          requestsPerSecond: count(100_000, 20, "requests per second per client address"),
-          burst: count(100_000, 40, "requests above the rate that are let through at once"),
-          signInPerMinute: count(10_000, 5, "sign-ins per minute per client address"),
-          connectionsPerAddress: count(65_535, 50, "requests under way at once per client address"),
-        })
-        .prefault({}),
-      trustedProxies: z.array(cidr).default([]).describe("networks whose X-Forwarded-For is believed"),
-    })
-    .prefault({}),
+  edge: edgeSchema,
   monitoring: monitoringSchema,
   logging: loggingSchema,
   backups: z.strictObject({

@@ -1,4 +1,5 @@
 import { ownContainer, type AppContainer } from "./appContainer";
+import { settingsFlows } from "./appSettings";
 import type { StackValues } from "./configSchema";
 import { notificationPorts } from "./monitoring/settings";
 import type { Flow, Workload } from "./networkPolicies";
@@ -102,11 +103,27 @@ export function flowsFor({ port, metricsPort }: AppContainer): typeof flows {
   );
 }
 
-/** The same, and what this stack's own settings need beside it: whoever is told of alerts is reached by his port alone. */
-export function flowsOf({ app, monitoring }: Pick<StackValues, "app" | "monitoring">): readonly StackFlow[] {
+/** The same for a stack with these settings: what the app may reach, who is told of alerts, a controller as the edge. */
+export function flowsOf({
+  app,
+  monitoring,
+  edge,
+}: Pick<StackValues, "app" | "monitoring" | "edge">): readonly StackFlow[] {
   const told = notificationPorts(monitoring.notifications);
+  const served = flowsFor(app.container);
   return [
-    ...flowsFor(app.container),
+    ...(edge.mode === "nginx"
+      ? served
+      : [
+          ...served.filter(({ from, to }) => from !== "edge" && to !== "edge"),
+          { ...controlled, port: app.container.port },
+          probed,
+        ]),
+    ...settingsFlows(app.egressPorts),
     ...told.map((port): StackFlow => ({ from: "alertmanager", to: "internet", port })),
   ];
 }
+
+/** What takes the place of our own nginx; our own client reaches it by the public name. */
+const controlled: Omit<StackFlow, "port"> = { from: "ingressController", to: "app" };
+const probed: StackFlow = { from: "blackbox", to: "internet", port: 443 };

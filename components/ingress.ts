@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { certificatesOf } from "./certificates";
 import { allowOneEviction } from "./disruption";
 import type { ProbedEdge } from "./monitoring/blackbox";
 import { edgeFiles, type EdgeLimits } from "./ingressFiles";
@@ -182,11 +183,6 @@ export class NginxIngress extends pulumi.ComponentResource {
  * send it, and a pod's `stopSignal` is not yet in every cluster that we support.
  */
 const drainCommand = `sleep ${leaveDelaySeconds}; kill -QUIT "$(cat /tmp/nginx.pid)"; while [ -e /tmp/nginx.pid ]; do sleep 1; done`;
-
-/** The public part of a bundle: its certificates without the key. */
-function certificatesOf(pem: string): string {
-  return (pem.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? []).join("\n") + "\n";
-}
 
 /** Tells Prometheus what nginx counts: connections and requests. */
 function exporter(image: string): k8s.types.input.core.v1.Container {

@@ -10,9 +10,12 @@ type Rules = Pick<k8s.types.input.networking.v1.NetworkPolicySpec, "ingress" | "
 /** The namespace that a workload's pods run in. */
 export type Workload = NamespaceName;
 
-/** One allowed connection, from a workload's pods to another's; `internet` is any address, `apiServer` the cluster's own. */
+/**
+ * One allowed connection, from a workload's pods to another's; `internet` is any address, `apiServer` the cluster's own,
+ * `ingressController` any pod of the controller's namespace.
+ */
 export interface Flow<Name extends string> {
-  readonly from: Name | "internet";
+  readonly from: Name | "internet" | "ingressController";
   readonly to: Name | "internet" | "apiServer";
   /** TCP port of the pod that is reached, not of a Service before it. */
   readonly port: number;
@@ -27,6 +30,8 @@ export interface NetworkPoliciesArgs<Name extends string> {
   readonly flows: readonly Flow<Name>[];
   /** Addresses of the API server as CIDRs, as they are behind its Service. */
   readonly apiServerCidrs: readonly string[];
+  /** Namespace of the cluster's ingress controller; only for flows from it. */
+  readonly controllerNamespace?: string;
 }
 
 /** Closes every namespace in both directions and opens just the listed flows, one policy for each workload. */
@@ -92,17 +97,20 @@ const dns: k8s.types.input.networking.v1.NetworkPolicyEgressRule = {
 /** What the pods of `workload` may receive and send. */
 export function rulesOf(
   workload: string,
-  args: Pick<NetworkPoliciesArgs<string>, "workloads" | "flows" | "apiServerCidrs">,
+  args: Pick<NetworkPoliciesArgs<string>, "workloads" | "flows" | "apiServerCidrs" | "controllerNamespace">,
 ): Rules {
   const peers = (name: string): Peer[] => {
     if (name === "internet") return [{ ipBlock: { cidr: "0.0.0.0/0" } }];
     if (name === "apiServer") return args.apiServerCidrs.map((cidr) => ({ ipBlock: { cidr } }));
+    const inNamespace = (label: string) => ({ matchLabels: { "kubernetes.io/metadata.name": label } });
+    if (name === "ingressController" && args.controllerNamespace !== undefined)
+      return [{ namespaceSelector: inNamespace(args.controllerNamespace) }];
     const namespace = args.workloads[name];
     if (!namespace)
       throw new Error(`flow names the unknown workload "${name}"; add it to the workloads beside it`);
     return [
       {
-        namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } },
+        namespaceSelector: inNamespace(namespace),
         podSelector: { matchLabels: selector(name) },
       },
     ];

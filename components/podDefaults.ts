@@ -110,3 +110,20 @@ export function serviceHost(
 ): pulumi.Output<string> {
   return pulumi.interpolate`${service}.${namespace}.svc.cluster.local`;
 }
+
+/** The other way round: which Service a host of `serviceHost` is, for objects that name it. */
+export function serviceOf(host: pulumi.Input<string>): {
+  readonly name: pulumi.Output<string>;
+  readonly namespace: pulumi.Output<string>;
+} {
+  const parts = pulumi.output(host).apply(serviceParts);
+  return { name: parts.name, namespace: parts.namespace };
+}
+
+/** @throws {Error} for a host that is no Service of this cluster. */
+export function serviceParts(host: string): { readonly name: string; readonly namespace: string } {
+  const [, name, namespace] = /^([a-z0-9-]+)\.([a-z0-9-]+)\.svc\.cluster\.local$/.exec(host) ?? [];
+  if (name === undefined || namespace === undefined)
+    throw new Error(`${JSON.stringify(host)} is no Service of this cluster`);
+  return { name, namespace };
+}

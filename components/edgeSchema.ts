@@ -1,0 +1,76 @@
+import { z } from "zod";
+
+import { cidr, kubernetesName, resources } from "./schemaParts";
+
+/** `groundwork:edge`. */
+export const edgeSchema = z
+  .strictObject({
+    mode: z
+      .enum(["nginx", "controller"])
+      .default("nginx")
+      .describe(
+        "an nginx of our own, or Ingress objects for the cluster's F5 NGINX Ingress Controller (edge.md); " +
+          "service, replicas, resources, trustedProxies and limits.connectionsPerAddress are for nginx only",
+      ),
+    controller: z
+      .strictObject({
+        ingressClass: kubernetesName.default("nginx").describe("IngressClass that the controller serves"),
+        namespace: kubernetesName
+          .default("nginx-ingress")
+          .describe("namespace of the controller's pods, for network policies"),
+        tlsSecretName: kubernetesName
+          .default("edge-tls")
+          .describe("Secret of the certificate, in the namespace app; made from tlsBundle where that is set"),
+        clusterIssuer: kubernetesName
+          .optional()
+          .describe("cert-manager's ClusterIssuer that makes it, where tlsBundle is not set"),
+      })
+      .prefault({}),
+    hosts: z.array(z.hostname()).min(1).default(["localhost"]).describe("host names that the edge serves"),
+    service: z
+      .discriminatedUnion("type", [
+        z.strictObject({
+          type: z.literal("NodePort"),
+          httpsPort: z.int().min(30_000).max(32_767),
+          httpPort: z.int().min(30_000).max(32_767),
+        }),
+        z.strictObject({
+          type: z.literal("LoadBalancer"),
+          annotations: z.record(z.string(), z.string()).default({}),
+        }),
+      ])
+      .default({ type: "LoadBalancer", annotations: {} })
+      .describe("how clients reach the edge"),
+    replicas: z.int().min(1).max(50).default(1).describe("pods of the edge"),
+    resources: resources(50, 64),
+    limits: z
+      .strictObject({
+        requestsPerSecond: z
+          .int()
+          .min(1)
+          .max(100_000)
+          .default(20)
+          .describe("requests per second per client address"),
+        burst: z
+          .int()
+          .min(1)
+          .max(100_000)
+          .default(40)
+          .describe("requests above the rate that are let through at once"),
+        signInPerMinute: z
+          .int()
+          .min(1)
+          .max(10_000)
+          .default(5)
+          .describe("sign-ins per minute per client address"),
+        connectionsPerAddress: z
+          .int()
+          .min(1)
+          .max(65_535)
+          .default(50)
+          .describe("requests under way at once per client address"),
+      })
+      .prefault({}),
+    trustedProxies: z.array(cidr).default([]).describe("networks whose X-Forwarded-For is believed"),
+  })
+  .prefault({});
