@@ -6,7 +6,7 @@ GW := local/groundwork
 
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open restore dr-drill
-.PHONY: check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
+.PHONY: release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,3 +87,9 @@ push-images: ## builds the images, with bills of materials, into REGISTRY=name
 	@$(GW) push-images "$(REGISTRY)"
 preview-comment: ## previews of dev and prod, as the one comment of pull request PR=number
 	@$(GW) preview-comment "$(PR)"
+release: ## IMAGE=name gets 10, 50, 100 % of the users of STACK=dev|prod, or none
+	@$(GW) release $(STACK) "$(IMAGE)"
+release-close: ## after the `pulumi up` with it: the version before becomes the warm one
+	@$(GW) release-close $(STACK)
+rollback: ## all users of STACK=dev|prod to the last good version, at once
+	@$(GW) rollback $(STACK)

@@ -75,7 +75,7 @@ const edge = makeEdge(
     namespace: namespaces.edge,
     image: image("nginx"),
     exporterImage: image("nginx-exporter"),
-    upstreams: { apiV1: app.endpoint, apiV2: app.endpoint, app: app.endpoint },
+    upstreams: { apiV1: app.shares, apiV2: app.shares, app: app.shares },
     secrets,
     tlsBundle: secrets.keep("edge-tls", config.tlsBundle),
   },
@@ -99,7 +99,7 @@ const backups = new Backups(
 );
 
 // The eyes.
-const scraped = [app, ...workers, backups].map(({ metrics }) => metrics);
+const scraped = [app, app.candidate, ...workers, backups].map(({ metrics }) => metrics);
 const { grafana, prometheus, alertmanager } = monitoringSettings(config, secrets);
 new Monitoring(
   "monitoring",

@@ -7,6 +7,7 @@ import { edgeSchema } from "./edgeSchema";
 import { imageNames } from "./images";
 import { loggingSchema } from "./logging/schema";
 import { monitoringSchema, monitoringSecrets } from "./monitoring/schema";
+import { releaseSchema } from "./releaseTraffic";
 import { cidr, resources } from "./schemaParts";
 
 const timeZone = z
@@ -72,6 +73,7 @@ export const stackSchema = z.strictObject({
           "TCP ports outside the cluster that these variables make the app reach, such as 443 or 636",
         ),
       container: containerSchema.describe("how images.app is run, for another container in the app's place"),
+      release: releaseSchema,
     })
     .prefault({}),
   workers: z

@@ -3,9 +3,9 @@ import type * as pulumi from "@pulumi/pulumi";
 import { NginxIngress, type NginxIngressArgs } from "./ingress";
 import { ControllerIngress, type ControllerIngressArgs } from "./ingressController";
 import type { ProbedEdge } from "./monitoring/blackbox";
-import type { MetricsTarget } from "./types";
+import type { Endpoint, MetricsTarget, Share } from "./types";
 
-export interface EdgeArgs extends NginxIngressArgs, ControllerIngressArgs {
+export interface EdgeArgs extends NginxIngressArgs, Omit<ControllerIngressArgs, "upstreams"> {
   /** An nginx of our own, or Ingress objects for the controller that the cluster has (docs/edge.md). */
   readonly mode: "nginx" | "controller";
 }
@@ -23,11 +23,20 @@ export interface Edge {
 /** Makes the edge. No component itself, so that the names in the state do not hang on it. */
 export function makeEdge(name: string, args: EdgeArgs, opts: pulumi.ComponentResourceOptions): Edge {
   const { mode, controller, hosts, upstreams, limits, tlsBundle, ...ours } = args;
-  const common = { hosts, upstreams, limits, tlsBundle };
+  const common = { hosts, limits, tlsBundle };
   if (mode === "controller") {
-    const { url, probed } = new ControllerIngress(name, { ...common, controller }, opts);
+    const { apiV1, apiV2, app } = upstreams;
+    const whole = { apiV1: lastOf(apiV1), apiV2: lastOf(apiV2), app: lastOf(app) };
+    const { url, probed } = new ControllerIngress(name, { ...common, upstreams: whole, controller }, opts);
     return { url, probed, metrics: [] };
   }
-  const { url, probed, metrics } = new NginxIngress(name, { ...common, ...ours }, opts);
+  const { url, probed, metrics } = new NginxIngress(name, { ...common, ...ours, upstreams }, opts);
   return { url, probed, metrics: [metrics] };
+}
+
+/** A controller's Ingress names one Service for all users: the one that a release turns last, when all are to have it. */
+function lastOf(shares: readonly Share[]): Endpoint {
+  const share = shares.at(-1);
+  if (!share) throw new Error("an upstream without a share of the users");
+  return { host: share.host, port: share.port };
 }

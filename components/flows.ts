@@ -8,6 +8,7 @@ import type { Flow, Workload } from "./networkPolicies";
 export const workloads = {
   edge: "edge",
   app: "app",
+  "app-candidate": "app",
   "app-migrate": "app",
   worker: "app",
   postgres: "data",
@@ -31,8 +32,7 @@ export const workloads = {
 
 type StackFlow = Flow<keyof typeof workloads>;
 
-/** Every connection that each stack allows; what is not listed here is dropped, in both directions. */
-export const flows: readonly StackFlow[] = [
+const listed: readonly StackFlow[] = [
   { from: "internet", to: "edge", port: 8443 },
   { from: "internet", to: "edge", port: 8080 },
   { from: "edge", to: "app", port: 3000 },
@@ -92,6 +92,18 @@ export const flows: readonly StackFlow[] = [
   { from: "prometheus", to: "trace-gateway", port: 8888 },
 ];
 
+/** The version that a release tries reaches, and is reached by, whatever the app is. */
+const ofCandidate = listed
+  .filter(({ from, to }) => from === "app" || to === "app")
+  .map((flow) => ({
+    ...flow,
+    ...(flow.from === "app" && { from: "app-candidate" as const }),
+    ...(flow.to === "app" && { to: "app-candidate" as const }),
+  }));
+
+/** Every connection that is allowed; what is not listed here is dropped, in both directions. */
+export const flows: readonly Flow<keyof typeof workloads>[] = [...listed, ...ofCandidate];
+
 /** The same, with another container in the app's place that listens on ports of its own. */
 export function flowsFor({ port, metricsPort }: AppContainer): typeof flows {
   const ports = new Map([
@@ -99,7 +111,9 @@ export function flowsFor({ port, metricsPort }: AppContainer): typeof flows {
     [ownContainer.metricsPort, metricsPort],
   ]);
   return flows.map((flow) =>
-    flow.to === "app" ? { ...flow, port: ports.get(flow.port) ?? flow.port } : flow,
+    flow.to === "app" || flow.to === "app-candidate"
+      ? { ...flow, port: ports.get(flow.port) ?? flow.port }
+      : flow,
   );
 }
 

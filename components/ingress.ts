@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { certificatesOf } from "./certificates";
 import { allowOneEviction } from "./disruption";
 import type { ProbedEdge } from "./monitoring/blackbox";
-import { edgeFiles, type EdgeLimits } from "./ingressFiles";
+import { edgeFiles, type EdgeLimits, type Upstreams } from "./ingressFiles";
 import { checksumAnnotation } from "./manifests";
 import {
   labels,
@@ -19,7 +19,7 @@ import {
   spread,
 } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, MetricsTarget, Resources } from "./types";
+import type { MetricsTarget, Resources } from "./types";
 
 /** How clients outside the cluster reach the edge. */
 export type EdgeService =
@@ -53,8 +53,8 @@ export interface NginxIngressArgs {
   readonly tlsBundle: StoredSecret;
   /** Host names or IPv4 addresses that are served; any other gets 421. */
   readonly hosts: readonly string[];
-  /** Where requests go: by API version, and `app` for `/ready` and `/api/health`. */
-  readonly upstreams: { readonly apiV1: Endpoint; readonly apiV2: Endpoint; readonly app: Endpoint };
+  /** Where requests go. */
+  readonly upstreams: Upstreams;
   /** What one client address may do; 429 beyond. */
   readonly limits: EdgeLimits;
   /** Networks (CIDR) whose X-Forwarded-For names the client. Empty: nobody's does. */

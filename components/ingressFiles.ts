@@ -3,7 +3,7 @@ import { isIPv4, isIPv6 } from "node:net";
 import * as pulumi from "@pulumi/pulumi";
 
 import { manifestFiles } from "./manifests";
-import type { Endpoint } from "./types";
+import type { Share } from "./types";
 
 /** What one client address may do at each pod of the edge before it gets 429. */
 export interface EdgeLimits {
@@ -17,6 +17,13 @@ export interface EdgeLimits {
   readonly connectionsPerAddress: number;
 }
 
+/** Where requests go: by API version, and `app` for `/ready` and `/api/health`; percentages of each add up to 100. */
+export interface Upstreams {
+  readonly apiV1: readonly Share[];
+  readonly apiV2: readonly Share[];
+  readonly app: readonly Share[];
+}
+
 export interface EdgeSettings {
   /** Host names or IPv4 addresses that are served. */
   readonly hosts: readonly string[];
@@ -27,7 +34,7 @@ export interface EdgeSettings {
   readonly limits: EdgeLimits;
   /** Networks (CIDR) whose X-Forwarded-For names the client. */
   readonly trustedProxies: readonly string[];
-  readonly upstreams: { readonly apiV1: Endpoint; readonly apiV2: Endpoint; readonly app: Endpoint };
+  readonly upstreams: Upstreams;
 }
 
 /**
@@ -43,14 +50,14 @@ export function edgeFiles(settings: EdgeSettings): pulumi.Output<Record<string, 
   };
   const { apiV1, apiV2, app } = settings.upstreams;
   return pulumi
-    .all([apiV1.host, apiV2.host, app.host])
-    .apply(([apiV1Host, apiV2Host, appHost]): Record<string, string> => ({
+    .all([pulumi.all([...apiV1]), pulumi.all([...apiV2]), pulumi.all([...app])])
+    .apply(([v1, v2, rest]): Record<string, string> => ({
       ...manifestFiles("nginx"),
       ...rendered,
       "upstreams.conf": [
-        upstreamConf("api_v1", apiV1Host, apiV1.port),
-        upstreamConf("api_v2", apiV2Host, apiV2.port),
-        upstreamConf("app", appHost, app.port),
+        ...upstreamConf("api_v1", v1),
+        ...upstreamConf("api_v2", v2),
+        ...upstreamConf("app", rest),
       ].join("\n"),
     }));
 }
@@ -113,8 +120,21 @@ export function realIpConf(trustedProxies: readonly string[]): string {
   ].join("\n");
 }
 
-/** Where requests go. */
-export function upstreamConf(upstream: string, host: string, port: number): string {
+/** One upstream for each share, and a variable by the group's name that says which is this user's. */
+export function upstreamConf(group: string, shares: readonly pulumi.Unwrap<Share>[]): string[] {
+  const total = shares.reduce((sum, { percent }) => sum + percent, 0);
+  if (total !== 100) throw mistake(`upstream ${group}'s sum of percentages`, total, "100");
+  const rest = shares.length - 1;
+  return [
+    ...shares.map(({ host, port }, index) => serversConf(`${group}_${index}`, host, port)),
+    `split_clients $user $${group} {`,
+    ...shares.map(({ percent }, index) => `    ${index === rest ? "*" : `${percent}%`} ${group}_${index};`),
+    "}",
+    "",
+  ];
+}
+
+function serversConf(upstream: string, host: string, port: number): string {
   const server = `    server ${checkedHost(`upstream ${upstream}`, host)}:${checkedPort(`upstream ${upstream}`, port)} max_fails=0;`;
   return [
     `upstream ${upstream} {`,
@@ -124,8 +144,8 @@ export function upstreamConf(upstream: string, host: string, port: number): stri
     "    keepalive 32;",
     "    # Below the app's own keep-alive, so that nginx never writes to a connection that is being closed.",
     "    keepalive_timeout 30s;",
-    "    # A connection stays with one pod: an end lets new pods have their share.",
-    "    keepalive_time 5m;",
+    "    # A connection stays with one pod, whomever the Service selects by now: its end is when a rollback arrives.",
+    "    keepalive_time 5s;",
     "}",
     "",
   ].join("\n");

@@ -8,6 +8,12 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** Where some of the users are sent; who is sent there stays there. */
+export interface Share extends Endpoint {
+  /** How many of a hundred users. */
+  readonly percent: number;
+}
+
 /** What Prometheus needs to scrape every pod of a workload: a headless Service answers with all of them. */
 export interface MetricsTarget {
   /** Prometheus job name. */

@@ -28,8 +28,9 @@ import {
   serviceHost,
   spread,
 } from "./podDefaults";
+import { ReleaseTraffic, type ReleaseSettings } from "./releaseTraffic";
 import { secretsVolume, type StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, MetricsTarget, Resources } from "./types";
+import type { MetricsTarget, Resources, Share } from "./types";
 
 export interface WebAppArgs extends AppBindings {
   /** Namespace to run in. */
@@ -44,6 +45,8 @@ export interface WebAppArgs extends AppBindings {
   readonly poolSize: number;
   /** Connections that a pod may open beyond that. */
   readonly poolOverflow: number;
+  /** What a new version must show before it gets more users. */
+  readonly release: ReleaseSettings;
   /** Keys that access tokens are signed with: `{"active": kid, "keys": {kid: base64}}`. */
   readonly signingKeys: StoredSecret;
   /** How the image is run. */
@@ -58,8 +61,10 @@ const shutdownDelaySeconds = 5;
 /** The API: migrated before it takes traffic, probed, and never with fewer than its last ready pod. */
 export class WebApp extends pulumi.ComponentResource {
   /** Where the edge sends requests. */
-  readonly endpoint: Endpoint;
+  readonly shares: readonly Share[];
   readonly metrics: MetricsTarget;
+  /** The version that a release tries, while there is one. */
+  readonly candidate: { readonly metrics: MetricsTarget };
 
   constructor(resourceName: string, args: WebAppArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:app:WebApp", resourceName, {}, opts);
@@ -143,21 +148,28 @@ export class WebApp extends pulumi.ComponentResource {
       { ...child, dependsOn: migrations, customTimeouts: { create: "4m", update: "6m" } },
     );
     allowOneEviction(this, metadata);
-    const service = (serviceName: string, spec: k8s.types.input.core.v1.ServiceSpec): pulumi.Output<string> =>
-      new k8s.core.v1.Service(
-        serviceName,
-        { metadata: { ...metadata, name: serviceName }, spec: { selector: selector(name), ...spec } },
-        { ...child, dependsOn: [deployment] },
-      ).metadata.name;
-    const http = service(name, { ports: [{ name: "http", port: 80, targetPort: "http" }] });
-    const metrics = service(`${name}-metrics`, {
-      clusterIP: "None",
-      ports: [{ name: "metrics", port: metricsPort }],
-    });
+    const metrics = new k8s.core.v1.Service(
+      `${name}-metrics`,
+      {
+        metadata: { ...metadata, name: `${name}-metrics` },
+        spec: {
+          clusterIP: "None",
+          selector: selector(name),
+          ports: [{ name: "metrics", port: metricsPort }],
+        },
+      },
+      { ...child, dependsOn: [deployment] },
+    ).metadata.name;
+    const traffic = new ReleaseTraffic(
+      "release",
+      { namespace, app: name, port: "http", metricsPort, settings: args.release },
+      { ...child, dependsOn: [deployment] },
+    );
 
-    this.endpoint = { host: serviceHost(http, namespace), port: 80 };
+    this.shares = traffic.shares;
     this.metrics = { job: name, host: serviceHost(metrics, namespace), port: metricsPort };
-    this.registerOutputs({ endpoint: this.endpoint });
+    this.candidate = traffic;
+    this.registerOutputs({});
   }
 
   /** Brings the schema to what this image needs. A new image is a new Job, so each rollout migrates exactly once. */

@@ -3,6 +3,7 @@ import { audit, checkWorkflows, scanSecrets } from "./checks.ts";
 import { cloudLogin } from "./cloud.ts";
 import { deploy, drift, pushImages, restoreDrill, smoke } from "./deploy.ts";
 import { previewComment } from "./previewComment.ts";
+import { closeCommand, releaseCommand, rollbackCommand } from "./release.ts";
 
 export const deliveryCommands = {
   check: checkWorkflows,
@@ -14,5 +15,8 @@ export const deliveryCommands = {
   smoke: (url = "") => smoke(url),
   "restore-drill": (stack = "dev") => restoreDrill(stack),
   "push-images": (registry = "") => pushImages(registry),
+  release: (stack = "dev", image = "") => releaseCommand(stack, image),
+  "release-close": (stack = "dev") => closeCommand(stack),
+  rollback: (stack = "dev") => rollbackCommand(stack),
   "preview-comment": (pullRequest = "") => previewComment(pullRequest),
 };

@@ -95,7 +95,7 @@ export async function startEdge(
 ): Promise<Edge> {
   const home = mkdtempSync(join(folder, "edge-"));
   const [httpsPort, httpPort, statusPort] = [await freePort(), await freePort(), await freePort()];
-  const upstream = { host: "127.0.0.1", port: appPort };
+  const upstream = [{ percent: 100, host: "127.0.0.1", port: appPort }];
   const files = await new Promise<Record<string, string>>((resolve) => {
     edgeFiles({
       hosts: ["localhost", "api.example.com"],

@@ -27,7 +27,11 @@ const edge = (changes: Partial<NginxIngressArgs> = {}, pem = "certificate and ke
       secrets,
       tlsBundle: secrets.keep("tls-bundle", pem),
       hosts: ["api.example.com"],
-      upstreams: { apiV1: app, apiV2: { host: "app-v2.app.svc.cluster.local", port: 8000 }, app },
+      upstreams: {
+        apiV1: [{ ...app, percent: 100 }],
+        apiV2: [{ percent: 100, host: "app-v2.app.svc.cluster.local", port: 8000 }],
+        app: [{ ...app, percent: 100 }],
+      },
       limits,
       trustedProxies: [],
       service: { type: "NodePort", httpsPort: 30443, httpPort: 30080 },
@@ -86,10 +90,10 @@ describe("NginxIngress", () => {
 
   test("sends each API version to its own upstream", () => {
     expect(file(resources, "upstreams.conf")).toMatch(
-      /upstream api_v1 \{[^}]*server app\.app\.svc\.cluster\.local:80 /,
+      /upstream api_v1_0 \{[^}]*server app\.app\.svc\.cluster\.local:80 /,
     );
     expect(file(resources, "upstreams.conf")).toMatch(
-      /upstream api_v2 \{[^}]*server app-v2\.app\.svc\.cluster\.local:8000 /,
+      /upstream api_v2_0 \{[^}]*server app-v2\.app\.svc\.cluster\.local:8000 /,
     );
   });
 
@@ -130,7 +134,9 @@ describe("what reaches nginx", () => {
     fc.assert(
       fc.property(hostile, (text) => {
         expect(() => serverNameConf([text])).toThrow(/must be a host name/);
-        expect(() => upstreamConf("app", text, 80)).toThrow(/must be a host name/);
+        expect(() => upstreamConf("app", [{ percent: 100, host: text, port: 80 }])).toThrow(
+          /must be a host name/,
+        );
       }),
     );
     for (const host of ["", "-a", "a-", "a..b", "example.com:443", "a".repeat(64), `${"a.".repeat(127)}aa`]) {

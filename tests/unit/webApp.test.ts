@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { keepSettings, reservedVariables } from "../../components/appSettings";
 import { ownContainer, type AppContainer } from "../../components/appContainer";
 import { flows, flowsFor } from "../../components/flows";
+import { releaseSchema } from "../../components/releaseTraffic";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
 import { WebApp } from "../../components/webApp";
 import { at, ofType, register, type Registered } from "./mocks";
@@ -28,6 +29,7 @@ const app = (
       tracesUrl,
       poolSize: 10,
       poolOverflow: 20,
+      release: releaseSchema.parse({}),
       database: {
         endpoint: endpoint("postgres", 5432),
         database: "app",
@@ -144,8 +146,22 @@ describe("WebApp", () => {
         services.find((service) => at(service, "metadata.name") === name),
         "spec.ports",
       ) as { port: number }[];
-    expect(ports("app").map(({ port }) => port)).toEqual([80]);
+    expect(ports("app-share-10").map(({ port }) => port)).toEqual([80]);
     expect(ports("app-metrics").map(({ port }) => port)).toEqual([9464]);
+  });
+
+  test("is reached by three Services that a release turns one after another: 10, 50, 100 % of the users", () => {
+    const shares = ofType(resources, ":Service").filter(({ name }) => name.startsWith("app-share-"));
+    expect(shares.map(({ name }) => Number(name.split("-").at(-1)))).toEqual([10, 40, 50]);
+    for (const share of shares)
+      expect(at(share, "spec.selector")).toEqual({ "app.kubernetes.io/name": "app" });
+  });
+
+  test("tells the release tooling its limits", () => {
+    const map = ofType(resources, ":ConfigMap").find(({ name }) => name === "app-release-settings");
+    expect(JSON.parse((at(map, "data") as Record<string, string>)["settings.json"] ?? "")).toEqual(
+      releaseSchema.parse({}),
+    );
   });
 
   test("allows evictions only one at a time", () => {

@@ -1,0 +1,80 @@
+/** Whether a new version may have more users: what Prometheus and the cluster saw of it, held against the limits. */
+import { z } from "zod";
+import type { Target } from "./target.ts";
+
+/** As `groundwork:app.release` of the stack's configuration; the stack puts it into the cluster. */
+export const settingsShape = z.object({
+  stepSeconds: z.number(),
+  minimumRequests: z.number(),
+  maximumErrorRatio: z.number(),
+  maximumP95Milliseconds: z.number(),
+  slowerThanStable: z.number(),
+});
+export type Settings = z.infer<typeof settingsShape>;
+
+/** What the candidate did since the step began. */
+export interface Sample {
+  /** Answered requests; undefined: Prometheus knows nothing. */
+  readonly requests: number | undefined;
+  /** Answers of 500 and above. */
+  readonly errors: number;
+  /** 95th percentiles, seconds; undefined without requests. */
+  readonly p95: number | undefined;
+  readonly stableP95: number | undefined;
+  /** Restarts of its containers, and pods that are not ready. */
+  readonly restarts: number;
+  readonly unready: number;
+}
+
+/** A percentile of few milliseconds is noise: less than this much slower is no reason. */
+const toleranceSeconds = 0.05;
+
+/** Why the release must end, or undefined. What needs the whole step, too few requests, is said only when it is `over`. */
+export function fault(sample: Sample, settings: Settings, over: boolean): string | undefined {
+  const { requests = 0, errors, p95, stableP95, restarts, unready } = sample;
+  if (restarts > 0) return `its containers ended ${restarts} time(s)`;
+  if (unready > 0) return `${unready} of its pods are not ready`;
+  // Against the least number of requests, so that one early error of many requests to come is not a high ratio.
+  const enough = Math.max(requests, settings.minimumRequests);
+  if (errors > settings.maximumErrorRatio * enough)
+    return `${errors} of ${requests} requests failed, more than ${settings.maximumErrorRatio * 100} %`;
+  if (requests < settings.minimumRequests) {
+    if (!over) return undefined;
+    return sample.requests === undefined
+      ? "Prometheus has no figures of it"
+      : `it answered ${requests} requests, fewer than ${settings.minimumRequests}`;
+  }
+  if (p95 === undefined) return over ? "Prometheus has no response times of it" : undefined;
+  const shown = `${Math.round(p95 * 1000)} ms`;
+  if (p95 * 1000 > settings.maximumP95Milliseconds)
+    return `its 95th percentile is ${shown}, more than ${settings.maximumP95Milliseconds} ms`;
+  if (
+    stableP95 !== undefined &&
+    p95 > stableP95 * settings.slowerThanStable &&
+    p95 > stableP95 + toleranceSeconds
+  )
+    return `its 95th percentile is ${shown}, that of the version before ${Math.round(stableP95 * 1000)} ms`;
+  return undefined;
+}
+
+const answerShape = z.object({
+  data: z.object({ result: z.array(z.object({ value: z.tuple([z.number(), z.string()]) })) }),
+});
+
+/** The one value of a PromQL expression; undefined when there is none. */
+export async function ask({ kubectl }: Target, expression: string): Promise<number | undefined> {
+  const proxy = "/api/v1/namespaces/monitoring/services/prometheus:http/proxy/api/v1/query?query=";
+  const answer = answerShape.parse(
+    JSON.parse(await kubectl(["get", "--raw", proxy + encodeURIComponent(expression)])),
+  );
+  const value = Number(answer.data.result[0]?.value[1] ?? "NaN");
+  return Number.isNaN(value) ? undefined : value;
+}
+
+export const requestsOf = (job: string): string => `sum(app_requests_total{job="${job}"})`;
+export const errorsOf = (job: string): string => `sum(app_errors_total{job="${job}"})`;
+/** Over the last seconds where there are two scrapes of them, else since its process began. */
+export const p95Of = (job: string, seconds: number): string =>
+  percentile(`rate(app_response_time_seconds_bucket{job="${job}"}[${Math.max(60, Math.round(seconds))}s])`) +
+  ` or ${percentile(`app_response_time_seconds_bucket{job="${job}"}`)}`;
+const percentile = (buckets: string): string => `histogram_quantile(0.95, sum by (le) (${buckets}))`;

@@ -1,0 +1,122 @@
+/** Releases of a good version and of bad ones, and the way back, while people use the service. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { release, rollback } from "../../local/delivery/release.ts";
+import { clusterTarget, type Target } from "../../local/delivery/target.ts";
+import {
+  candidatePercent,
+  removeCandidate,
+  runCandidate,
+  send,
+  versionOf,
+} from "../../local/delivery/traffic.ts";
+import { environment, waitFor } from "../cluster/support.ts";
+import { duringUse, type Served } from "./users.ts";
+import { makeVersions, removeVersions, type VersionName } from "./versions.ts";
+
+const wanted = process.env["FAULT"] ?? "";
+const times = Number(process.env["TIMES"] ?? "1");
+const rollbackLimitSeconds = 30;
+/** As the stack's, but short, and with room for a machine that does other things, too. */
+const settings = {
+  stepSeconds: 40,
+  minimumRequests: 60,
+  maximumErrorRatio: 0.001,
+  maximumP95Milliseconds: 1000,
+  slowerThanStable: 10,
+};
+
+describe.skipIf(!["", "bad-release"].includes(wanted))("a release under load", () => {
+  let target: Target;
+  let stable: string;
+  let versions: Record<VersionName, string>;
+  beforeAll(async () => {
+    target = await clusterTarget({
+      kubeconfig: environment("KUBECONFIG"),
+      context: environment("KUBE_CONTEXT"),
+    });
+    stable = (await versionOf(target, "app"))?.image ?? "";
+    versions = await makeVersions(stable);
+  }, 120_000);
+  afterAll(async () => {
+    await send(target, "app");
+    await removeCandidate(target);
+    await removeVersions();
+  }, 120_000);
+
+  test.each([
+    ["errors", /requests failed/],
+    ["slow", /95th percentile/],
+    ["crashing", /containers ended|not ready/],
+  ] as const)("%s: users are back on the version before by themselves", async (name, reason) => {
+    let ended = 0;
+    const served = await duringUse(async () => {
+      await sleep(5000);
+      await expect(release(target, versions[name], settings)).rejects.toThrow(reason);
+      ended = Date.now();
+      await sleep(8000);
+    });
+    const bad = served.filter(({ version }) => version === name);
+    expect(bad.length).toBeGreaterThan(0);
+    expect(await candidatePercent(target)).toBe(0);
+    expect(served.filter(({ at, version }) => at > ended && version === name)).toEqual([]);
+    // A tenth of the users at most ever saw it.
+    expect(new Set(bad.map(({ user }) => user)).size).toBeLessThan(60 * 0.3);
+    expect(served.filter(({ at, status }) => at > ended && status !== 200)).toEqual([]);
+    const failed = served.filter(({ status }) => status !== 200).length;
+    console.log(
+      `${name}: taken back ${((ended - firstOf(bad)) / 1000).toFixed(1)} s after its first request; ` +
+        `${failed} of ${served.length} requests failed, ${bad.length} went to it`,
+    );
+  });
+
+  test("good: all users get it, each stays with one version at every step, and no request fails", async () => {
+    const seconds: number[] = [];
+    const served = await duringUse(async (soFar) => {
+      await sleep(5000);
+      await release(target, versions.good, settings);
+      expect(await candidatePercent(target)).toBe(100);
+      for (let run = 1; run <= times; run += 1) {
+        if (run > 1) {
+          await runCandidate(target, versions.good);
+          await send(target, "app-candidate");
+          await sleep(8000);
+        }
+        seconds.push(await timedRollback(target, soFar));
+      }
+    });
+    const failed = served.filter(({ status }) => status !== 200);
+    console.log(
+      `good: ${served.length} requests, ${failed.length} failed; rollback ${seconds.map((s) => s.toFixed(1)).join(", ")} s`,
+    );
+    expect(failed).toEqual([]);
+    for (const second of seconds) expect(second).toBeLessThanOrEqual(rollbackLimitSeconds);
+    // Nobody who had the new version got the old one before the rollback, but while connections moved.
+    const firstRollback = served.filter(({ version }) => version === "good").at(-1)?.at ?? 0;
+    expect(returns(served.filter(({ at }) => at < firstRollback - 60_000))).toBe(0);
+  });
+
+  /** From the command until the last request that the version before it did not answer. */
+  async function timedRollback(of: Target, served: readonly Served[]): Promise<number> {
+    const started = Date.now();
+    expect(await rollback(of)).toBe(stable);
+    await waitFor("all users on the version before", rollbackLimitSeconds, () => {
+      expect(served.filter(({ at, version }) => at > Date.now() - 4000 && version === "good")).toEqual([]);
+    });
+    const last = served.filter(({ at, version }) => at >= started && version === "good").at(-1);
+    return ((last?.at ?? started) - started) / 1000;
+  }
+});
+
+const firstOf = (served: readonly Served[]): number => Math.min(...served.map(({ at }) => at));
+
+/** How often a user was answered by the version before after the new one. */
+function returns(served: readonly Served[]): number {
+  const has = new Set<number>();
+  let count = 0;
+  for (const { user, version } of served) {
+    if (version === "good") has.add(user);
+    else if (has.has(user)) count += 1;
+  }
+  return count;
+}

@@ -1,0 +1,82 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { fault, type Sample } from "../../local/delivery/judge.ts";
+import { candidateManifest } from "../../local/delivery/traffic.ts";
+
+const settings = {
+  stepSeconds: 300,
+  minimumRequests: 500,
+  maximumErrorRatio: 0.001,
+  maximumP95Milliseconds: 500,
+  slowerThanStable: 1.5,
+};
+const good: Sample = { requests: 1000, errors: 1, p95: 0.1, stableP95: 0.1, restarts: 0, unready: 0 };
+const judged = (changes: Partial<Sample>, over = true): string | undefined =>
+  fault({ ...good, ...changes }, settings, over);
+
+describe("a step of a release", () => {
+  test("goes on with one error in a thousand and a like response time", () => {
+    expect(judged({})).toBeUndefined();
+    expect(judged({ p95: 0.149 })).toBeUndefined();
+  });
+
+  test("ends for errors, slowness, restarts and pods that are not ready, at any time", () => {
+    expect(judged({ errors: 2 }, false)).toContain("2 of 1000 requests failed");
+    expect(judged({ p95: 0.501 }, false)).toContain("501 ms");
+    expect(judged({ p95: 0.2 }, false)).toContain("that of the version before 100 ms");
+    expect(judged({ restarts: 1 }, false)).toContain("ended 1 time(s)");
+    expect(judged({ unready: 1 }, false)).toContain("not ready");
+  });
+
+  test("takes a few milliseconds for noise", () => {
+    expect(judged({ p95: 0.012, stableP95: 0.004 })).toBeUndefined();
+  });
+
+  test("waits for requests, but not beyond its end: no figures are no consent", () => {
+    expect(judged({ requests: 499, errors: 0 }, false)).toBeUndefined();
+    expect(judged({ requests: 499, errors: 0 })).toContain("fewer than 500");
+    expect(judged({ requests: undefined, errors: 0, p95: undefined })).toContain("no figures");
+    expect(judged({ p95: undefined })).toContain("no response times");
+    expect(judged({ requests: 10, errors: 1 }, false)).toContain("1 of 10 requests failed");
+  });
+
+  test("never lets more than the configured share of errors pass", () => {
+    fc.assert(
+      fc.property(fc.nat(100_000), fc.nat(1000), (requests, errors) => {
+        const passed = judged({ requests, errors }) === undefined;
+        if (passed) expect(errors).toBeLessThanOrEqual(requests * 0.001);
+      }),
+    );
+  });
+});
+
+test("a candidate is the stack's Deployment under another name, with another image, and none of its pods", () => {
+  const name = { "app.kubernetes.io/name": "app" };
+  const stable = {
+    metadata: { name: "app", uid: "1", labels: name },
+    spec: {
+      replicas: 3,
+      selector: { matchLabels: name },
+      template: {
+        metadata: { labels: name },
+        spec: {
+          serviceAccountName: "app",
+          topologySpreadConstraints: [{ labelSelector: { matchLabels: name } }],
+          containers: [{ name: "app", image: "app:1", env: [{ name: "A", value: "b" }] }],
+        },
+      },
+    },
+    status: { readyReplicas: 3 },
+  };
+  const made = JSON.stringify(candidateManifest(stable, "app:2"));
+  expect(made).not.toContain('"app.kubernetes.io/name":"app"');
+  expect(made).not.toContain("app:1");
+  expect(JSON.parse(made)).toMatchObject({
+    spec: {
+      replicas: 3,
+      template: {
+        spec: { serviceAccountName: "app", containers: [{ image: "app:2", env: [{ name: "A" }] }] },
+      },
+    },
+  });
+});
