@@ -63,7 +63,8 @@ const common = { ...stores, ...otlp, secrets, namespace: namespaces.app, image: 
 const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
 const keyed = { ...common, settings, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
 const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
-const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel };
+const { monitoring } = namespaces;
+const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel, monitoring };
 const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { provider, dependsOn: [app] })] : [];
 
 // The edge.

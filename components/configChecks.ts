@@ -19,6 +19,7 @@ type Sections = Partial<StackValues>;
 export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): string[] {
   return [
     ...connectionProblems(config),
+    ...scalingProblems(config),
     ...imageProblems(config),
     ...secretProblems(config, secretKeys),
     ...monitoringProblems(config, secretKeys),
@@ -39,12 +40,28 @@ function clusterProblems({ azure, cluster, edge }: Sections): string[] {
 function connectionProblems({ app, workers, postgres }: Sections): string[] {
   if (!app || !workers || !postgres) return [];
   const ofPod = app.poolSize + app.poolOverflow + probeConnections;
-  const needed = app.replicas * ofPod + workers.replicas * workerConnections + reservedConnections;
+  const apps = Math.max(app.replicas, app.scaling?.maxReplicas ?? 0);
+  const jobs =
+    workers.scaling === "keda" ? Math.max(workers.replicas, workers.maxReplicas) : workers.replicas;
+  const needed = apps * ofPod + jobs * workerConnections + reservedConnections;
   if (needed <= postgres.maxConnections) return [];
   return [
-    `groundwork:postgres.maxConnections: ${postgres.maxConnections} is too few for ${app.replicas} app pods with ` +
-      `${app.poolSize} + ${app.poolOverflow} + ${probeConnections} connections each, ${workers.replicas} workers with ` +
+    `groundwork:postgres.maxConnections: ${postgres.maxConnections} is too few for ${apps} app pods with ` +
+      `${app.poolSize} + ${app.poolOverflow} + ${probeConnections} connections each, ${jobs} workers with ` +
       `${workerConnections} and ${reservedConnections} in reserve; raise it to ${needed} or lower groundwork:app.poolSize`,
+  ];
+}
+
+function scalingProblems({ app, workers }: Sections): string[] {
+  const below = (key: string, most: number | undefined, least: number): string[] =>
+    most === undefined || most >= least
+      ? []
+      : [
+          `groundwork:${key}.maxReplicas: ${most} is below groundwork:${key.split(".")[0] ?? ""}.replicas (${least})`,
+        ];
+  return [
+    ...below("app.scaling", app?.scaling?.maxReplicas, app?.replicas ?? 0),
+    ...(workers?.scaling === "keda" ? below("workers", workers.maxReplicas, workers.replicas) : []),
   ];
 }
 

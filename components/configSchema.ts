@@ -8,6 +8,7 @@ import { imageNames } from "./images";
 import { loggingSchema } from "./logging/schema";
 import { monitoringSchema, monitoringSecrets } from "./monitoring/schema";
 import { releaseSchema } from "./releaseTraffic";
+import { loadScalingSchema, queueScalingFields } from "./scaling";
 import { cidr, resources } from "./schemaParts";
 
 const timeZone = z
@@ -74,11 +75,13 @@ export const stackSchema = z.strictObject({
         ),
       container: containerSchema.describe("how images.app is run, for another container in the app's place"),
       release: releaseSchema,
+      scaling: loadScalingSchema.optional().describe("more pods under load; without it always `replicas`"),
     })
     .prefault({}),
   workers: z
     .strictObject({
       replicas: z.int().min(0).max(100).default(1).describe("pods that do jobs; 0: an app without jobs"),
+      ...queueScalingFields,
       resources: resources(100, 192),
       feeds: z
         .record(z.string().min(1), z.array(z.url({ protocol: /^https$/ })))

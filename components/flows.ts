@@ -90,6 +90,7 @@ const listed: readonly StackFlow[] = [
   { from: "prometheus", to: "jaeger", port: 8888 },
   { from: "prometheus", to: "log-agent", port: 8888 },
   { from: "prometheus", to: "trace-gateway", port: 8888 },
+  { from: "keda", to: "prometheus", port: 9090 },
 ];
 
 /** The version that a release tries reaches, and is reached by, whatever the app is. */

@@ -12,10 +12,10 @@ export type Workload = NamespaceName;
 
 /**
  * One allowed connection, from a workload's pods to another's; `internet` is any address, `apiServer` the cluster's own,
- * `ingressController` any pod of the controller's namespace.
+ * `ingressController` any pod of the controller's namespace, `keda` KEDA's.
  */
 export interface Flow<Name extends string> {
-  readonly from: Name | "internet" | "ingressController";
+  readonly from: Name | "internet" | "ingressController" | "keda";
   readonly to: Name | "internet" | "apiServer";
   /** TCP port of the pod that is reached, not of a Service before it. */
   readonly port: number;
@@ -105,6 +105,8 @@ export function rulesOf(
     const inNamespace = (label: string) => ({ matchLabels: { "kubernetes.io/metadata.name": label } });
     if (name === "ingressController" && args.controllerNamespace !== undefined)
       return [{ namespaceSelector: inNamespace(args.controllerNamespace) }];
+    // The namespace that KEDA is installed in by its own instructions.
+    if (name === "keda") return [{ namespaceSelector: inNamespace("keda") }];
     const namespace = args.workloads[name];
     if (!namespace)
       throw new Error(`flow names the unknown workload "${name}"; add it to the workloads beside it`);

@@ -29,6 +29,7 @@ import {
   spread,
 } from "./podDefaults";
 import { ReleaseTraffic, type ReleaseSettings } from "./releaseTraffic";
+import { scaledFields, scaleOnLoad, type LoadScaling } from "./scaling";
 import { secretsVolume, type StoredSecret } from "./secrets/secretStore";
 import type { MetricsTarget, Resources, Share } from "./types";
 
@@ -37,8 +38,10 @@ export interface WebAppArgs extends AppBindings {
   readonly namespace: pulumi.Output<string>;
   /** The app's image (`app/Dockerfile`). */
   readonly image: string;
-  /** Pods that serve requests. */
+  /** Pods that serve requests; the fewest where they are scaled. */
   readonly replicas: number;
+  /** More pods under load; without it there are always `replicas`. */
+  readonly scaling?: LoadScaling | undefined;
   /** CPU and memory of each pod. */
   readonly resources: Resources;
   /** Database connections that each pod keeps open. */
@@ -145,9 +148,15 @@ export class WebApp extends pulumi.ComponentResource {
           },
         },
       },
-      { ...child, dependsOn: migrations, customTimeouts: { create: "4m", update: "6m" } },
+      {
+        ...child,
+        dependsOn: migrations,
+        customTimeouts: { create: "4m", update: "6m" },
+        ...(args.scaling && { ignoreChanges: scaledFields }),
+      },
     );
     allowOneEviction(this, metadata);
+    if (args.scaling) scaleOnLoad(this, metadata, args.replicas, args.scaling);
     const metrics = new k8s.core.v1.Service(
       `${name}-metrics`,
       {

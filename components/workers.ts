@@ -25,6 +25,7 @@ import {
   serviceHost,
   spread,
 } from "./podDefaults";
+import { scaledFields, scaleOnQueue } from "./scaling";
 import { secretsVolume } from "./secrets/secretStore";
 import type { MetricsTarget, Resources } from "./types";
 
@@ -33,8 +34,14 @@ export interface WorkersArgs extends AppBindings {
   readonly namespace: pulumi.Output<string>;
   /** The app's image (`app/Dockerfile`); its database must have been migrated to it. */
   readonly image: string;
-  /** Pods that do jobs. */
+  /** Pods that do jobs; the fewest where they are scaled. */
   readonly replicas: number;
+  /** `keda`: up to `maxReplicas` pods, one for every `jobsPerPod` jobs that wait. */
+  readonly scaling: "fixed" | "keda";
+  readonly maxReplicas: number;
+  readonly jobsPerPod: number;
+  /** Namespace of Prometheus, which knows how many jobs wait. */
+  readonly monitoring: pulumi.Output<string>;
   /** CPU and memory of each pod. */
   readonly resources: Resources;
   /** Feeds to collect, by the tenant's name. */
@@ -145,9 +152,14 @@ export class Workers extends pulumi.ComponentResource {
           },
         },
       },
-      { ...child, customTimeouts: { create: "4m", update: "6m" } },
+      {
+        ...child,
+        customTimeouts: { create: "4m", update: "6m" },
+        ...(args.scaling === "keda" && { ignoreChanges: scaledFields }),
+      },
     );
     allowOneEviction(this, metadata);
+    if (args.scaling === "keda") scaleOnQueue(this, metadata, args.replicas, args);
     const metrics = new k8s.core.v1.Service(
       `${name}-metrics`,
       {

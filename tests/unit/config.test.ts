@@ -128,6 +128,19 @@ describe("the stack's configuration", () => {
     expect(found).not.toContain("hunter2");
   });
 
+  test("counts the connections of as many pods as a scaler may make, and refuses one that may make fewer than there are", () => {
+    const scaled = { "groundwork:app": '{"replicas":3,"scaling":{"maxReplicas":10}}' };
+    expect(problems({ ...production, ...scaled })).toEqual([
+      expect.stringMatching(/too few for 10 app pods .* raise it to 364/),
+    ]);
+    expect(
+      problems({ ...production, "groundwork:app": '{"replicas":4,"scaling":{"maxReplicas":3}}' }),
+    ).toEqual(["groundwork:app.scaling.maxReplicas: 3 is below groundwork:app.replicas (4)"]);
+    expect(
+      problems({ ...production, "groundwork:workers": '{"replicas":2,"scaling":"keda","maxReplicas":1}' }),
+    ).toEqual(["groundwork:workers.maxReplicas: 1 is below groundwork:workers.replicas (2)"]);
+  });
+
   test("refuses more app connections than the database accepts, and says how many it needs", () => {
     const found = problems({ ...development, "groundwork:app": '{"replicas":4}' });
     expect(found).toEqual([expect.stringMatching(/maxConnections: 100 is too few .* raise it to 155/)]);

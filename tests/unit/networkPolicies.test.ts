@@ -56,7 +56,7 @@ describe("the network policies", () => {
         JSON.stringify(rulesOf(workload, { workloads, flows, apiServerCidrs })[direction]).includes(
           `"port":${port}`,
         );
-      if (from !== "internet") expect(allows(from, "egress")).toBe(true);
+      if (from !== "internet" && from !== "keda") expect(allows(from, "egress")).toBe(true);
       if (to !== "internet" && to !== "apiServer") expect(allows(to, "ingress")).toBe(true);
     }
   });

@@ -5,6 +5,7 @@ import { keepSettings, reservedVariables } from "../../components/appSettings";
 import { ownContainer, type AppContainer } from "../../components/appContainer";
 import { flows, flowsFor } from "../../components/flows";
 import { releaseSchema } from "../../components/releaseTraffic";
+import { loadScalingSchema, type LoadScaling } from "../../components/scaling";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
 import { WebApp } from "../../components/webApp";
 import { at, ofType, register, type Registered } from "./mocks";
@@ -14,6 +15,7 @@ const app = (
   image: string,
   tracesUrl?: string,
   container: AppContainer = ownContainer,
+  scaling?: LoadScaling,
 ): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
@@ -24,6 +26,7 @@ const app = (
       image,
       environment: "production",
       replicas: 3,
+      scaling,
       resources: { cpuMillis: 100, memoryMiB: 128 },
       logLevel: "info",
       tracesUrl,
@@ -162,6 +165,22 @@ describe("WebApp", () => {
     expect(JSON.parse((at(map, "data") as Record<string, string>)["settings.json"] ?? "")).toEqual(
       releaseSchema.parse({}),
     );
+  });
+
+  test("has three to ten pods by CPU and memory where it is scaled, by one scaler, and three where it is not", async () => {
+    expect(ofType(resources, ":HorizontalPodAutoscaler")).toEqual([]);
+    const scaled = await app("app:1", undefined, undefined, loadScalingSchema.parse({}));
+    const [scaler, ...others] = ofType(scaled, ":HorizontalPodAutoscaler");
+    expect(others).toEqual([]);
+    expect(at(scaler, "spec")).toMatchObject({
+      scaleTargetRef: { kind: "Deployment", name: "app" },
+      minReplicas: 3,
+      maxReplicas: 10,
+      metrics: [
+        { resource: { name: "cpu", target: { averageUtilization: 70 } } },
+        { resource: { name: "memory", target: { averageUtilization: 80 } } },
+      ],
+    });
   });
 
   test("allows evictions only one at a time", () => {

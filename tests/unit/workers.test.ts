@@ -9,50 +9,57 @@ import { at, ofType, register, type Registered } from "./mocks";
 const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
 const feeds = { acme: ["https://example.com/feed.xml"] };
 
+const workers = (scaling: "fixed" | "keda"): Promise<Registered[]> =>
+  register(() => {
+    const secrets = new KubernetesSecretStore("secrets");
+    const ca = secrets.keep("internal-ca", "pem");
+    const user = (role: string) => ({ role, password: secrets.generate(`${role}-password`) });
+    const redis = (host: string) => ({
+      endpoint: endpoint(host, 6379),
+      sentinels: [],
+      user: "app",
+      password: secrets.generate(host),
+      ca,
+    });
+    new Workers("workers", {
+      namespace: pulumi.output("app"),
+      image: "app:1",
+      environment: "production",
+      logLevel: "info",
+      replicas: 2,
+      scaling,
+      maxReplicas: 10,
+      jobsPerPod: 20,
+      monitoring: pulumi.output("monitoring"),
+      resources: { cpuMillis: 100, memoryMiB: 128 },
+      feeds,
+      schedules: { collection: "0 * * * *", summaries: "5 * * * *", cleanUp: "0 3 * * *" },
+      timeZone: "UTC",
+      database: {
+        endpoint: endpoint("postgres", 5432),
+        database: "app",
+        appUser: user("app_user"),
+        owner: user("app_owner"),
+        ca,
+      },
+      redisCache: redis("redis-cache"),
+      redisQueue: redis("redis-queue"),
+      secrets,
+      fieldKeys: secrets.keep("fields", "{}"),
+      settings: keepSettings(
+        secrets,
+        { AI_URL: "https://ai.example.org/v1" },
+        { AI_KEYS_FILE: pulumi.secret("sk-1") },
+      ),
+    });
+  });
+
 describe("Workers", () => {
   let resources: Registered[];
   let deployment: Registered | undefined;
   let container: Record<string, unknown>;
   beforeAll(async () => {
-    resources = await register(() => {
-      const secrets = new KubernetesSecretStore("secrets");
-      const ca = secrets.keep("internal-ca", "pem");
-      const user = (role: string) => ({ role, password: secrets.generate(`${role}-password`) });
-      const redis = (host: string) => ({
-        endpoint: endpoint(host, 6379),
-        sentinels: [],
-        user: "app",
-        password: secrets.generate(host),
-        ca,
-      });
-      new Workers("workers", {
-        namespace: pulumi.output("app"),
-        image: "app:1",
-        environment: "production",
-        logLevel: "info",
-        replicas: 2,
-        resources: { cpuMillis: 100, memoryMiB: 128 },
-        feeds,
-        schedules: { collection: "0 * * * *", summaries: "5 * * * *", cleanUp: "0 3 * * *" },
-        timeZone: "UTC",
-        database: {
-          endpoint: endpoint("postgres", 5432),
-          database: "app",
-          appUser: user("app_user"),
-          owner: user("app_owner"),
-          ca,
-        },
-        redisCache: redis("redis-cache"),
-        redisQueue: redis("redis-queue"),
-        secrets,
-        fieldKeys: secrets.keep("fields", "{}"),
-        settings: keepSettings(
-          secrets,
-          { AI_URL: "https://ai.example.org/v1" },
-          { AI_KEYS_FILE: pulumi.secret("sk-1") },
-        ),
-      });
-    });
+    resources = await workers("fixed");
     [deployment] = ofType(resources, ":Deployment");
     container = at(deployment, "spec.template.spec.containers.0") as typeof container;
   });
@@ -102,5 +109,27 @@ describe("Workers", () => {
       readinessProbe: { httpGet: { path: "/ready", port: "metrics" } },
     });
     expect(at(ofType(resources, ":PodDisruptionBudget")[0], "spec.maxUnavailable")).toBe(1);
+  });
+
+  test("have one scaler where KEDA scales them by what waits, and none where their number is fixed", async () => {
+    expect(ofType(resources, ":ScaledObject")).toEqual([]);
+    const scaled = await workers("keda");
+    const [scaler, ...others] = ofType(scaled, ":ScaledObject");
+    expect([...others, ...ofType(scaled, ":HorizontalPodAutoscaler")]).toEqual([]);
+    expect(at(scaler, "spec")).toMatchObject({
+      scaleTargetRef: { name: "worker" },
+      minReplicaCount: 2,
+      maxReplicaCount: 10,
+      triggers: [
+        {
+          type: "prometheus",
+          metadata: {
+            serverAddress: "http://prometheus.monitoring.svc.cluster.local:9090",
+            threshold: "20",
+          },
+        },
+      ],
+    });
+    expect(at(scaler, "spec.triggers.0.metadata.query")).toContain("app_jobs_waiting");
   });
 });
