@@ -1,6 +1,6 @@
 /** Other versions of the app: its own image with a module that is loaded before it, so that they need no build. */
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
@@ -59,7 +59,7 @@ export async function makeVersions(image: string): Promise<Record<VersionName, s
     await writeFile(join(directory, "manifest.json"), JSON.stringify(manifests));
     await rm(join(directory, "repositories"), { force: true });
     const tar = `${directory}.tar`;
-    await run("tar", ["--create", "--file", tar, "--directory", directory, "."]);
+    await run("tar", ["--create", "--file", tar, "--directory", directory, ...(await readdir(directory))]);
     await importImages([tar]).finally(() => rm(tar));
   } finally {
     await rm(directory, { recursive: true });
