@@ -84,8 +84,7 @@ const edge = makeEdge(
 );
 
 // Backups, to Azure Blob or, in development, to its emulator in the cluster.
-const blobStore =
-  azure?.backups ?? new Azurite("azurite", { ...data, image: image("azurite") }, guarded).store;
+const store = azure?.backups ?? new Azurite("azurite", { ...data, image: image("azurite") }, guarded).store;
 const backups = new Backups(
   "backups",
   {
@@ -93,7 +92,7 @@ const backups = new Backups(
     ...config.backups,
     image: image("postgres"),
     database: stores.database,
-    store: blobStore,
+    store,
     ageIdentity: secrets.keep("age-identity", config.ageIdentity),
   },
   guarded,
