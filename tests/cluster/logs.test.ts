@@ -61,7 +61,7 @@ describe.runIf(collected)("logs and traces", () => {
     await ready("jaeger");
   });
 
-  test("a job's lines are found by its trace, from the edge, the app and the worker, and so are its spans", async () => {
+  test("a job's lines are found by its trace, from the edge, the app and the worker", async () => {
     const [tenant] = tenants;
     const trace = newTrace();
     const answer = await client.send("POST", "/api/v2/jobs", {
@@ -79,11 +79,11 @@ describe.runIf(collected)("logs and traces", () => {
     expect(line?.labels).toMatchObject({ k8s_namespace_name: "app", service_name: "app" });
   });
 
-  test("a trace with an error is kept, and found in Jaeger", async () => {
+  test("of ordinary traces some are kept, and found in Jaeger", async () => {
     const spansShape = z.object({
       data: z.array(z.object({ traceID: z.string(), spans: z.array(z.unknown()) })),
     });
-    // One in ten of those without an error is kept: of these, one at least.
+    // One in ten is kept: of these, one at least but once in 500 runs.
     const traces = Array.from({ length: 60 }, newTrace);
     for (const { traceparent } of traces) await client.get("/api/v1/documents", { headers: { traceparent } });
     await waitFor("a trace in Jaeger", 60, async () => {

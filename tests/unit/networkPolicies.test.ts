@@ -46,7 +46,15 @@ describe("the network policies", () => {
     const callers = flows
       .filter((flow) => flow.to === "postgres" && flow.port === 5432)
       .map((flow) => flow.from);
-    expect(callers.sort()).toEqual(["app", "app-candidate", "app-migrate", "backup", "backup-restore", "postgres", "worker"]);
+    expect(callers.sort()).toEqual([
+      "app",
+      "app-candidate",
+      "app-migrate",
+      "backup",
+      "backup-restore",
+      "postgres",
+      "worker",
+    ]);
     expect(ingress).toHaveLength(flows.filter((flow) => flow.to === "postgres").length);
   });
 
