@@ -9,20 +9,21 @@ import { Backups } from "./components/backups";
 import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
 import { dataTier } from "./components/data";
-import { flowsFor, workloads } from "./components/flows";
+import { flowsFor, stackFlows } from "./components/flows";
 import { requireImage } from "./components/images";
 import { NginxIngress, withAnnotations } from "./components/ingress";
 import { Logging } from "./components/logging/logging";
 import { Monitoring } from "./components/monitoring/monitoring";
 import { StackNamespaces } from "./components/namespaces";
 import { NetworkPolicies } from "./components/networkPolicies";
+import { PullSecrets } from "./components/pullSecrets";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
 import { WebApp } from "./components/webApp";
 import { Workers } from "./components/workers";
 
 const config = loadConfig();
-const image = requireImage(config.images);
+const image = requireImage(config.images, config.registry);
 const retainData = config.environment === "production";
 
 // Azure, where the stack has it: vault, backup storage, identities, and the cluster unless there is one.
@@ -31,12 +32,19 @@ const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure,
 // The cluster: namespaces, closed but for the listed flows before any pod starts.
 const { context = "", apiServerCidrs } = config.cluster;
 const nodeAgents = config.logging.enabled;
-const provider = clusterProvider(azure?.cluster ?? { context });
-const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents }, { provider });
-const open = [...flowsFor(config.app.container), ...settingsFlows(config.app.egressPorts)];
+const provider = clusterProvider(azure?.cluster ?? { context }, retainData);
+const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents, retainData }, { provider });
+const { workloads, flows } = stackFlows(
+  config.postgres.kind,
+  config.redis.kind,
+  flowsFor(config.app.container),
+);
+const open = [...flows, ...settingsFlows(config.app.egressPorts)];
 const closed = { namespaces, workloads, flows: open, apiServerCidrs };
 const network = new NetworkPolicies("network", closed, { provider });
-const guarded = { provider, dependsOn: [network] };
+const pulls = { namespaces, names: config.pullSecrets, credentials: config.registryCredentials };
+const { transformations } = new PullSecrets("pull-secrets", pulls, { provider });
+const guarded = { provider, dependsOn: [network], transformations };
 
 const secrets =
   config.secrets.store === "keyVault" && azure
@@ -47,7 +55,7 @@ const keyFile = (name: string, length: number) =>
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
-const stores = dataTier({ ...data, image, settings: config }, guarded);
+const stores = dataTier({ ...data, image, settings: config, managed: azure?.managed }, guarded);
 
 // Logs and traces, where they are wanted.
 const collected = { ...config.logging, namespaces, image, retainData };
@@ -62,7 +70,7 @@ const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
 const keyed = { ...common, settings, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
 const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
 const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel };
-const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { provider, dependsOn: [app] })] : [];
+const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { ...guarded, dependsOn: [app] })] : [];
 
 // The edge.
 const edge = new NginxIngress(

@@ -1,4 +1,5 @@
 import { azureProblems } from "./azure/checks";
+import { managedProblems } from "./azure/managedChecks";
 import type { SecretValues, StackValues } from "./configSchema";
 import { hasDigest, imageNames, imageReference, type ImageName } from "./images";
 import { workerConnections } from "./workers";
@@ -22,6 +23,8 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...secretProblems(config, secretKeys),
     ...productionProblems(config),
     ...clusterProblems(config),
+    ...managedProblems(config),
+    ...certificateProblems(config, secretKeys),
   ];
 }
 
@@ -45,23 +48,27 @@ function connectionProblems({ app, workers, postgres }: Sections): string[] {
   ];
 }
 
+/** Every image that a stack runs; one that is built from the repository and not named yet has no reference. */
+export function stackImages(config: Sections): { name: ImageName; reference: string | undefined }[] {
+  return imageNames
+    .filter((name) => isRun(name, config))
+    .map((name) => ({ name, reference: imageReference(name, config.images ?? {}, config.registry) }));
+}
+
 function imageProblems(config: Sections): string[] {
   const { images, environment } = config;
   if (!images) return [];
-  return imageNames
-    .filter((name) => isRun(name, config))
-    .flatMap((name) => {
-      const reference = imageReference(name, images);
-      if (reference === undefined) {
-        return [
-          `groundwork:images.${name}: missing; this image is built from the repository and has no default`,
-        ];
-      }
-      if (environment !== "production" || hasDigest(reference)) return [];
+  return stackImages(config).flatMap(({ name, reference }) => {
+    if (reference === undefined) {
       return [
-        `groundwork:images.${name}: production runs images by digest (found "${reference}", no @sha256:…)`,
+        `groundwork:images.${name}: missing; this image is built from the repository and has no default`,
       ];
-    });
+    }
+    if (environment !== "production" || hasDigest(reference)) return [];
+    return [
+      `groundwork:images.${name}: production runs images by digest (found "${reference}", no @sha256:…)`,
+    ];
+  });
 }
 
 /** Azurite stands in for Azure Blob in development only; Grafana and what collects logs may be left out. */
@@ -72,7 +79,7 @@ function isRun(image: ImageName, { environment, monitoring, logging }: Sections)
 }
 
 function secretProblems(
-  { secrets, azure, environment }: Sections,
+  { secrets, azure, environment, edge }: Sections,
   secretKeys: ReadonlySet<string>,
 ): string[] {
   if (secrets?.store === "keyVault") {
@@ -81,7 +88,9 @@ function secretProblems(
     return azure ? [] : [missing];
   }
   if (!secrets) return [];
-  const unset = Object.keys(secretNames).filter((key) => !secretKeys.has(key));
+  const unset = Object.keys(secretNames).filter(
+    (key) => !secretKeys.has(key) && (key !== "tlsBundle" || edge?.certificate.from === "given"),
+  );
   return [
     ...unset.map(
       (key) => `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
@@ -92,14 +101,40 @@ function secretProblems(
   ];
 }
 
+function certificateProblems({ edge, secrets }: Sections, secretKeys: ReadonlySet<string>): string[] {
+  const from = edge?.certificate.from ?? "given";
+  return [
+    ...(from === "keyVault" && secrets?.store === "kubernetes"
+      ? ["groundwork:edge.certificate.from: keyVault needs secrets.store: keyVault"]
+      : []),
+    ...(from !== "given" && secretKeys.has("tlsBundle")
+      ? [`groundwork:tlsBundle: has no effect with edge.certificate.from: ${from}; remove it`]
+      : []),
+  ];
+}
+
 /** What a stack without a vault must be given. */
-const secretNames: Record<Exclude<keyof SecretValues, "appFiles">, true> = {
+const secretNames: Record<Exclude<keyof SecretValues, "appFiles" | "registryCredentials">, true> = {
   tlsBundle: true,
   internalCa: true,
   postgresTls: true,
   redisTls: true,
   ageIdentity: true,
 };
+
+/** Contexts that local clusters give themselves. */
+const localContext =
+  /^(groundwork-node|kind-.*|k3d-.*|minikube|docker-desktop|rancher-desktop|orbstack|colima)$/;
+
+/** What production may be previewed with and not be changed with. */
+export function updateProblems({ environment, cluster }: StackValues): string[] {
+  const { context } = cluster;
+  if (environment !== "production" || context === undefined || !localContext.test(context)) return [];
+  return [
+    `groundwork:cluster.context: "${context}" is a development cluster, and production must not be put on one; ` +
+      "name the context of the production cluster (a preview is allowed)",
+  ];
+}
 
 function productionProblems({ environment, app, workers, edge, postgres, redis }: Sections): string[] {
   if (environment !== "production") return [];
@@ -111,7 +146,7 @@ function productionProblems({ environment, app, workers, edge, postgres, redis }
     ...atLeast("app.replicas", app?.replicas, 2),
     ...(workers?.replicas === 0 ? [] : atLeast("workers.replicas", workers?.replicas, 2)),
     ...atLeast("edge.replicas", edge?.replicas, 2),
-    ...atLeast("postgres.members", postgres?.members, 3),
-    ...atLeast("redis.queue.members", redis?.queue.members, 3),
+    ...atLeast("postgres.members", postgres?.kind === "managed" ? undefined : postgres?.members, 3),
+    ...atLeast("redis.queue.members", redis?.kind === "managed" ? undefined : redis?.queue.members, 3),
   ];
 }
