@@ -2,21 +2,17 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-import { keepSettings, settingsFlows } from "./components/appSettings";
+import { keepSettings } from "./components/appSettings";
 import { AzurePlatform } from "./components/azure/platform";
 import { Azurite } from "./components/azurite";
 import { Backups } from "./components/backups";
-import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
 import { dataTier } from "./components/data";
-import { flowsFor, stackFlows } from "./components/flows";
+import { foundation } from "./components/foundation";
 import { requireImage } from "./components/images";
 import { NginxIngress, withAnnotations } from "./components/ingress";
 import { Logging } from "./components/logging/logging";
 import { Monitoring } from "./components/monitoring/monitoring";
-import { StackNamespaces } from "./components/namespaces";
-import { NetworkPolicies } from "./components/networkPolicies";
-import { PullSecrets } from "./components/pullSecrets";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
 import { WebApp } from "./components/webApp";
@@ -30,21 +26,7 @@ const retainData = config.environment === "production";
 const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure, hosts: config.edge.hosts });
 
 // The cluster: namespaces, closed but for the listed flows before any pod starts.
-const { context = "", apiServerCidrs } = config.cluster;
-const nodeAgents = config.logging.enabled;
-const provider = clusterProvider(azure?.cluster ?? { context }, retainData);
-const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents, retainData }, { provider });
-const { workloads, flows } = stackFlows(
-  config.postgres.kind,
-  config.redis.kind,
-  flowsFor(config.app.container),
-);
-const open = [...flows, ...settingsFlows(config.app.egressPorts)];
-const closed = { namespaces, workloads, flows: open, apiServerCidrs };
-const network = new NetworkPolicies("network", closed, { provider });
-const pulls = { namespaces, names: config.pullSecrets, credentials: config.registryCredentials };
-const { transformations } = new PullSecrets("pull-secrets", pulls, { provider });
-const guarded = { provider, dependsOn: [network], transformations };
+const { provider, namespaces, guarded } = foundation(config, azure?.cluster);
 
 const secrets =
   config.secrets.store === "keyVault" && azure

@@ -52,7 +52,9 @@ describe("production with managed data", () => {
   }, 120_000);
 
   test("runs no server of its own", () => {
-    expect(ofType(resources, ":StatefulSet").map(({ name }) => name)).toEqual(["alertmanager", "prometheus"]);
+    const sets = ofType(resources, ":StatefulSet").map(({ name }) => name);
+    expect(sets).toContain("prometheus");
+    expect(sets.filter((name) => /postgres|redis/.test(name))).toEqual([]);
   });
 
   test("has a standby in another zone, a month of points in time, no public address, and TLS only", () => {
@@ -183,7 +185,17 @@ describe("the flows of managed data", () => {
       callers("postgres")
         .map(({ from }) => from)
         .sort(),
-    ).toEqual(["app", "app-migrate", "backup", "postgres-exporter", "postgres-roles", "worker"].sort());
+    ).toEqual(
+      [
+        "app",
+        "app-migrate",
+        "backup",
+        "backup-restore",
+        "postgres-exporter",
+        "postgres-roles",
+        "worker",
+      ].sort(),
+    );
     expect(
       callers("redis")
         .map(({ from }) => from)

@@ -88,6 +88,7 @@ test("every pod pulls from the mirror, with the credentials that every namespace
     "data",
     "edge",
     "monitoring",
+    "node-agents",
   ]);
   for (const secret of secrets) {
     expect(at(secret, "type")).toBe("kubernetes.io/dockerconfigjson");
