@@ -7,6 +7,7 @@ GW := local/groundwork
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open restore dr-drill
 .PHONY: release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
+.PHONY: images-list check-config bootstrap-azure
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +62,12 @@ preview: ## what an `up` of STACK=dev|prod would change
 	@$(GW) preview $(STACK)
 render: ## YAML of everything STACK=dev|prod would make, into .render/<stack>/
 	@$(GW) render $(STACK)
+check-config: ## before an `up` of STACK=dev|prod: what is wrong with configuration, cluster, registry, names, vault, connections
+	@$(GW) check-config $(STACK)
+bootstrap-azure: ## prints the az commands for state, its key and GitHub's sign-in: REPO=owner/name STACK=prod
+	@$(GW) bootstrap-azure $(if $(filter dev,$(STACK)),prod,$(STACK)) "$(REPO)"
+images-list: ## every image of STACK=dev|prod, for a private mirror
+	@$(GW) images-list $(STACK)
 open: ## forwards Grafana, Prometheus and Alertmanager to this machine
 	@$(GW) open
 lint: ## ESLint and Prettier

@@ -6,39 +6,29 @@ import { keepSettings } from "./components/appSettings";
 import { AzurePlatform } from "./components/azure/platform";
 import { Azurite } from "./components/azurite";
 import { Backups } from "./components/backups";
-import { clusterProvider } from "./components/cluster";
 import { loadConfig } from "./components/config";
 import { dataTier } from "./components/data";
 import { makeEdge } from "./components/edge";
-import { flowsOf, workloads } from "./components/flows";
+import { foundation } from "./components/foundation";
 import { requireImage } from "./components/images";
 import { withAnnotations } from "./components/ingress";
 import { Logging } from "./components/logging/logging";
 import { Monitoring } from "./components/monitoring/monitoring";
 import { monitoringSettings } from "./components/monitoring/settings";
-import { StackNamespaces } from "./components/namespaces";
-import { NetworkPolicies } from "./components/networkPolicies";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
 import { WebApp } from "./components/webApp";
 import { Workers } from "./components/workers";
 
 const config = loadConfig();
-const image = requireImage(config.images);
+const image = requireImage(config.images, config.registry);
 const retainData = config.environment === "production";
 
 // Azure, where the stack has it: vault, backup storage, identities, and the cluster unless there is one.
 const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure, hosts: config.edge.hosts });
 
 // The cluster: namespaces, closed but for the listed flows before any pod starts.
-const { context = "", apiServerCidrs } = config.cluster;
-const nodeAgents = config.logging.enabled;
-const provider = clusterProvider(azure?.cluster ?? { context });
-const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents }, { provider });
-const { namespace: controllerNamespace } = config.edge.controller;
-const closed = { namespaces, workloads, flows: flowsOf(config), apiServerCidrs, controllerNamespace };
-const network = new NetworkPolicies("network", closed, { provider });
-const guarded = { provider, dependsOn: [network] };
+const { provider, namespaces, guarded } = foundation(config, azure?.cluster);
 
 const secrets =
   config.secrets.store === "keyVault" && azure
@@ -49,7 +39,7 @@ const keyFile = (name: string, length: number) =>
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
-const stores = dataTier({ ...data, image, settings: config }, guarded);
+const stores = dataTier({ ...data, image, settings: config, managed: azure?.managed }, guarded);
 
 // Logs and traces, where they are wanted.
 const collected = { ...config.logging, namespaces, image, retainData };
@@ -65,7 +55,7 @@ const keyed = { ...common, settings, fieldKeys: secrets.keep("field-keys", keyFi
 const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
 const { monitoring } = namespaces;
 const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel, monitoring };
-const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { provider, dependsOn: [app] })] : [];
+const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { ...guarded, dependsOn: [app] })] : [];
 
 // The edge.
 const edge = makeEdge(

@@ -15,12 +15,14 @@ export type ClusterAccess =
  * The provider of every Kubernetes object: bound to one context of the kubeconfig or to the cluster that the stack
  * made, so that no other can be touched by mistake.
  */
-export function clusterProvider(access: ClusterAccess): k8s.Provider {
-  return new k8s.Provider("cluster", {
+export function clusterProvider(access: ClusterAccess, production = false): k8s.Provider {
+  const settings: k8s.ProviderArgs = {
     ...("context" in access ? { ...access, clusterIdentifier: access.context } : access),
     enableServerSideApply: true,
     // A change of a ConfigMap or Secret updates it in place; pods roll by the checksum in their template.
     enableConfigMapMutable: true,
     enableSecretMutable: true,
-  });
+  };
+  // Another cluster means another provider: protected, that is refused instead of moving a production stack there.
+  return new k8s.Provider("cluster", settings, { protect: production });
 }

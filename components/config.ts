@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
-import { crossChecks } from "./configChecks";
+import { crossChecks, updateProblems } from "./configChecks";
 import { secretSchema, stackSchema, type SecretValues, type StackValues } from "./configSchema";
 import type { MonitoringCredentials } from "./monitoring/settings";
 
@@ -19,6 +19,8 @@ export type StackConfig = StackValues & {
   readonly ageIdentity?: pulumi.Output<string>;
   /** Variable of the app that names a file → what is in it. */
   readonly appFiles?: Readonly<Record<string, pulumi.Output<string>>>;
+  /** Docker's `config.json` for registries that ask who pulls. */
+  readonly registryCredentials?: pulumi.Output<string>;
 } & MonitoringCredentials;
 
 /**
@@ -26,7 +28,8 @@ export type StackConfig = StackValues & {
  * @throws {pulumi.RunError} naming each key, what it holds and what it may be.
  */
 export function loadConfig(): StackConfig {
-  const { values, secrets, problems } = readConfig(pulumi.runtime.allConfig(), secretKeys());
+  const { values, secrets, problems: mistakes } = readConfig(pulumi.runtime.allConfig(), secretKeys());
+  const problems = [...mistakes, ...(pulumi.runtime.isDryRun() || !values ? [] : updateProblems(values))];
   if (problems.length > 0 || !values) {
     const list = problems.map((problem) => `  - ${problem}`).join("\n");
     throw new pulumi.RunError(

@@ -1,4 +1,5 @@
 import { azureProblems } from "./azure/checks";
+import { managedProblems } from "./azure/managedChecks";
 import type { SecretValues, StackValues } from "./configSchema";
 import { hasDigest, imageNames, imageReference, type ImageName } from "./images";
 import { monitoringProblems } from "./monitoring/checks";
@@ -26,6 +27,8 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...productionProblems(config),
     ...clusterProblems(config),
     ...controllerProblems(config, secretKeys),
+    ...managedProblems(config),
+    ...certificateProblems(config, secretKeys),
   ];
 }
 
@@ -65,23 +68,27 @@ function scalingProblems({ app, workers }: Sections): string[] {
   ];
 }
 
+/** Every image that a stack runs; one that is built from the repository and not named yet has no reference. */
+export function stackImages(config: Sections): { name: ImageName; reference: string | undefined }[] {
+  return imageNames
+    .filter((name) => isRun(name, config))
+    .map((name) => ({ name, reference: imageReference(name, config.images ?? {}, config.registry) }));
+}
+
 function imageProblems(config: Sections): string[] {
   const { images, environment } = config;
   if (!images) return [];
-  return imageNames
-    .filter((name) => isRun(name, config))
-    .flatMap((name) => {
-      const reference = imageReference(name, images);
-      if (reference === undefined) {
-        return [
-          `groundwork:images.${name}: missing; this image is built from the repository and has no default`,
-        ];
-      }
-      if (environment !== "production" || hasDigest(reference)) return [];
+  return stackImages(config).flatMap(({ name, reference }) => {
+    if (reference === undefined) {
       return [
-        `groundwork:images.${name}: production runs images by digest (found "${reference}", no @sha256:…)`,
+        `groundwork:images.${name}: missing; this image is built from the repository and has no default`,
       ];
-    });
+    }
+    if (environment !== "production" || hasDigest(reference)) return [];
+    return [
+      `groundwork:images.${name}: production runs images by digest (found "${reference}", no @sha256:…)`,
+    ];
+  });
 }
 
 /** Azurite stands in for Azure Blob in development only; Grafana, what collects logs, and nginx may be left out. */
@@ -103,15 +110,26 @@ function secretProblems(
     return azure ? [] : [missing];
   }
   if (!secrets) return [];
-  const unset = neededSecrets.filter(
-    (key) => !secretKeys.has(key) && !(key === "tlsBundle" && hasController),
-  );
+  const givesOwn = !hasController && edge?.certificate.from === "given";
+  const unset = neededSecrets.filter((key) => !secretKeys.has(key) && (key !== "tlsBundle" || givesOwn));
   return [
     ...unset.map(
       (key) => `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
     ),
     ...(environment === "production"
       ? ["groundwork:secrets.store: production keeps secrets in keyVault"]
+      : []),
+  ];
+}
+
+function certificateProblems({ edge, secrets }: Sections, secretKeys: ReadonlySet<string>): string[] {
+  const from = edge?.certificate.from ?? "given";
+  return [
+    ...(from === "keyVault" && secrets?.store === "kubernetes"
+      ? ["groundwork:edge.certificate.from: keyVault needs secrets.store: keyVault"]
+      : []),
+    ...(from !== "given" && secretKeys.has("tlsBundle")
+      ? [`groundwork:tlsBundle: has no effect with edge.certificate.from: ${from}; remove it`]
       : []),
   ];
 }
@@ -125,6 +143,20 @@ const neededSecrets: readonly (keyof SecretValues)[] = [
   "ageIdentity",
 ];
 
+/** Contexts that local clusters give themselves. */
+const localContext =
+  /^(groundwork-node|kind-.*|k3d-.*|minikube|docker-desktop|rancher-desktop|orbstack|colima)$/;
+
+/** What production may be previewed with and not be changed with. */
+export function updateProblems({ environment, cluster }: StackValues): string[] {
+  const { context } = cluster;
+  if (environment !== "production" || context === undefined || !localContext.test(context)) return [];
+  return [
+    `groundwork:cluster.context: "${context}" is a development cluster, and production must not be put on one; ` +
+      "name the context of the production cluster (a preview is allowed)",
+  ];
+}
+
 function productionProblems({ environment, app, workers, edge, postgres, redis }: Sections): string[] {
   if (environment !== "production") return [];
   const atLeast = (key: string, value: number | undefined, least: number): string[] =>
@@ -135,8 +167,8 @@ function productionProblems({ environment, app, workers, edge, postgres, redis }
     ...atLeast("app.replicas", app?.replicas, 2),
     ...(workers?.replicas === 0 ? [] : atLeast("workers.replicas", workers?.replicas, 2)),
     ...(edge?.mode === "controller" ? [] : atLeast("edge.replicas", edge?.replicas, 2)),
-    ...atLeast("postgres.members", postgres?.members, 3),
-    ...atLeast("redis.queue.members", redis?.queue.members, 3),
+    ...atLeast("postgres.members", postgres?.kind === "managed" ? undefined : postgres?.members, 3),
+    ...atLeast("redis.queue.members", redis?.kind === "managed" ? undefined : redis?.queue.members, 3),
   ];
 }
 

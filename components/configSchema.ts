@@ -1,15 +1,18 @@
 import { z } from "zod";
 
-import { reservedVariables } from "./appSettings";
 import { containerSchema } from "./appContainer";
 import { azureSchema } from "./azure/schema";
+import { postgresSchema, redisSchema } from "./dataSchema";
 import { edgeSchema } from "./edgeSchema";
 import { imageNames } from "./images";
 import { loggingSchema } from "./logging/schema";
-import { monitoringSchema, monitoringSecrets } from "./monitoring/schema";
+import { monitoringSchema } from "./monitoring/schema";
 import { releaseSchema } from "./releaseTraffic";
 import { loadScalingSchema, queueScalingFields } from "./scaling";
 import { cidr, resources } from "./schemaParts";
+import { secretSchema, settable } from "./secretSchema";
+
+export { secretSchema };
 
 const timeZone = z
   .string()
@@ -22,11 +25,14 @@ const timeZone = z
 
 const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
 
-/** A variable that is the owner's to set. */
-const settable = z
-  .string()
-  .regex(/^[A-Z][A-Z0-9_]*$/, "must be the name of a variable, such as AI_URL")
-  .refine((name) => !reservedVariables.some((reserved) => reserved === name), "is set by the stack itself");
+/** For a missing value only; whatever else is wrong has a message of its own. */
+const missingKey = {
+  error: ({ input }: { input?: unknown }) =>
+    input === undefined
+      ? "missing; set ageRecipient, the public key that backups are encrypted to. Make a pair with age-keygen and keep " +
+        "the other half outside the cluster"
+      : undefined,
+};
 
 /** Everything that can be set in `Pulumi.<stack>.yaml`, with its default. */
 export const stackSchema = z.strictObject({
@@ -53,6 +59,18 @@ export const stackSchema = z.strictObject({
     .partialRecord(z.enum(imageNames), z.string().min(1))
     .default({})
     .describe("image references by name; production takes digests only"),
+  registry: z
+    .string()
+    .regex(
+      /^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)*$/,
+      "must be a registry such as mirror.example.com/groundwork",
+    )
+    .optional()
+    .describe("mirror that upstream's images are pulled from, in place of their own registries"),
+  pullSecrets: z
+    .array(z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, "must be the name of a Secret"))
+    .default([])
+    .describe("Secrets for pulling images that something else puts into every namespace of the stack"),
   app: z
     .strictObject({
       replicas: z.int().min(1).max(100).default(1).describe("pods of the app"),
@@ -97,102 +115,44 @@ export const stackSchema = z.strictObject({
       timeZone,
     })
     .prefault({}),
-  postgres: z
-    .strictObject({
-      members: z
-        .union([z.literal(1), z.literal(3), z.literal(5)])
-        .default(1)
-        .describe("Patroni members"),
-      storageGiB: z.int().min(1).max(16_384).default(2).describe("volume of each member, GiB"),
-      resources: resources(250, 384),
-      maxConnections: z.int().min(20).max(5_000).default(100).describe("connections the server accepts"),
-    })
-    .prefault({}),
-  redis: z
-    .strictObject({
-      queue: z
-        .strictObject({
-          members: z
-            .union([z.literal(1), z.literal(3), z.literal(5)])
-            .default(1)
-            .describe("servers; from three on, Sentinel moves the primary"),
-          storageGiB: z
-            .int()
-            .min(1)
-            .max(1_024)
-            .default(1)
-            .describe("volume of each member's append-only file, GiB"),
-          resources: resources(50, 96),
-        })
-        .prefault({}),
-      cache: z.strictObject({ resources: resources(50, 96) }).prefault({}),
-    })
-    .prefault({}),
+  postgres: postgresSchema,
+  redis: redisSchema,
   edge: edgeSchema,
   monitoring: monitoringSchema,
   logging: loggingSchema,
-  backups: z.strictObject({
-    hourly: cron.default("7 * * * *").describe("when the hourly dump is made"),
-    daily: cron.default("0 3 * * *").describe("when the daily dump is made"),
-    weekly: cron.default("0 4 * * 0").describe("when the weekly dump is made"),
-    verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
-    retention: cron.default("15 6 * * *").describe("when old backups are deleted"),
-    retentionDays: z
-      .int()
-      .min(1)
-      .max(3_650)
-      .default(30)
-      .describe("days that a backup is kept; the newest verified one stays"),
-    timeZone,
-    ageRecipient: z
-      .string()
-      .regex(/^age1[0-9a-z]{58}$/, "must be an age recipient (age1…)")
-      .describe("public key that dumps are encrypted to"),
-    scratchMiB: z
-      .int()
-      .min(64)
-      .max(1_048_576)
-      .default(512)
-      .describe("room for a dump and its restored copy, MiB"),
-  }),
+  backups: z.strictObject(
+    {
+      hourly: cron.default("7 * * * *").describe("when the hourly dump is made"),
+      daily: cron.default("0 3 * * *").describe("when the daily dump is made"),
+      weekly: cron.default("0 4 * * 0").describe("when the weekly dump is made"),
+      verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
+      retention: cron.default("15 6 * * *").describe("when old backups are deleted"),
+      retentionDays: z
+        .int()
+        .min(1)
+        .max(3_650)
+        .default(30)
+        .describe("days that a backup is kept; the newest verified one stays"),
+      timeZone,
+      ageRecipient: z
+        .string(missingKey)
+        .regex(/^age1[0-9a-z]{58}$/, "must be an age recipient (age1…)")
+        .describe("public key that dumps are encrypted to"),
+      scratchMiB: z
+        .int()
+        .min(64)
+        .max(1_048_576)
+        .default(512)
+        .describe("room for a dump and its restored copy, MiB"),
+    },
+    missingKey,
+  ),
   secrets: z
     .strictObject({
       store: z.enum(["kubernetes", "keyVault"]).default("kubernetes").describe("where secrets are kept"),
     })
     .prefault({}),
   azure: azureSchema.optional().describe("Azure settings; only for secrets.store: keyVault"),
-});
-
-const bundle = z
-  .string()
-  .regex(
-    /-----BEGIN CERTIFICATE-----[\s\S]*-----BEGIN (EC |RSA )?PRIVATE KEY-----/,
-    "must be PEM: certificate chain, then key",
-  );
-
-/** Keys that must be set with `--secret`: they are encrypted in the stack file and in the state. */
-export const secretSchema = z.strictObject({
-  tlsBundle: bundle.optional().describe("certificate and key of the edge"),
-  internalCa: z
-    .string()
-    .regex(/-----BEGIN CERTIFICATE-----/, "must be the PEM of a certificate")
-    .optional()
-    .describe("authority of the certificates inside the cluster"),
-  postgresTls: bundle.optional().describe("certificate and key of Postgres"),
-  redisTls: bundle.optional().describe("certificate and key of both Redis"),
-  ageIdentity: z
-    .string()
-    .regex(/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/, "must be an age identity (AGE-SECRET-KEY-1…)")
-    .optional()
-    .describe("private key that restore verification decrypts dumps with"),
-  appFiles: z
-    .record(
-      settable.regex(/_FILE$/, "must be a variable that names a file, such as AI_KEYS_FILE"),
-      z.string().min(1),
-    )
-    .optional()
-    .describe("contents of files of the app and its workers, by the variable that names each"),
-  ...monitoringSecrets,
 });
 
 export type StackValues = z.output<typeof stackSchema>;

@@ -1,8 +1,11 @@
 import type * as pulumi from "@pulumi/pulumi";
 
-import type { DatabaseBinding, RedisBindings } from "./appConnections";
+import type { DatabaseBinding, RedisBinding, RedisBindings } from "./appConnections";
 import type { DumpedDatabase } from "./backups";
 import type { StackConfig } from "./config";
+import { azureAuthorities, type ManagedHost } from "./azure/managed";
+import { ManagedPostgres } from "./azure/managedPostgres";
+import { ManagedRedis } from "./azure/managedRedis";
 import type { ImageName } from "./images";
 import { Postgres } from "./postgres";
 import { Redis } from "./redis";
@@ -18,7 +21,9 @@ export interface DataTierArgs {
   readonly retainData: boolean;
   /** Looks up the image of a name. */
   readonly image: (name: ImageName) => string;
-  /** Sizes of the servers, and what they prove their names with. */
+  /** What Azure's services are made with, where the stack has Azure. */
+  readonly managed?: ManagedHost | undefined;
+  /** Who runs the servers, their sizes, and what they prove their names with. */
   readonly settings: Pick<StackConfig, "postgres" | "redis" | "internalCa" | "postgresTls" | "redisTls">;
 }
 
@@ -28,26 +33,64 @@ export interface DataTier extends RedisBindings {
   readonly metrics: readonly MetricsTarget[];
 }
 
-/** Stands up Postgres, the queue and the cache. No component itself, so that their names in the state do not hang on it. */
+/**
+ * Stands up Postgres, the queue and the cache, in the cluster or as services of Azure. No component itself, so that their
+ * names in the state do not hang on it.
+ */
 export function dataTier(args: DataTierArgs, opts: pulumi.ComponentResourceOptions): DataTier {
-  const { namespace, secrets, retainData, image, settings } = args;
+  const { namespace, secrets, retainData, image, settings, managed } = args;
+  const { postgres, redis } = settings;
+  const common = { namespace, secrets, exporterImage: image("exporters") };
+  const member = { ...common, retainData, separateNodes: retainData };
   const ca = secrets.keep("internal-ca", settings.internalCa);
   const certificate = (name: string, pem?: pulumi.Output<string>) => ({
     bundle: secrets.keep(name, pem),
     ca,
   });
-  const exporterImage = image("exporters");
-  const member = { namespace, secrets, retainData, separateNodes: retainData, exporterImage };
-  const server = { image: image("postgres"), certificate: certificate("postgres-tls", settings.postgresTls) };
-  const database = new Postgres("postgres", { ...member, ...settings.postgres, ...server }, opts);
-  const redis = {
-    ...member,
-    image: image("redis"),
-    certificate: certificate("redis-tls", settings.redisTls),
+  const byAzure = [postgres.kind, redis.kind].includes("managed");
+  const service = managed &&
+    byAzure && { ...common, host: managed, ca: secrets.keep("azure-data-ca", azureAuthorities()) };
+  const azureOpts = { ...opts, ...(managed && { providers: [managed.provider] }) };
+
+  const server = { image: image("postgres"), storageGiB: postgres.storageGiB };
+  const database =
+    service && postgres.kind === "managed"
+      ? new ManagedPostgres("postgres", { ...service, ...postgres.managed, ...server }, azureOpts)
+      : new Postgres(
+          "postgres",
+          {
+            ...member,
+            ...postgres,
+            ...server,
+            certificate: certificate("postgres-tls", settings.postgresTls),
+          },
+          opts,
+        );
+  const instances = (): Pick<DataTier, "redisQueue" | "redisCache"> & { metrics: MetricsTarget[] } => {
+    const made = (queue: RedisInstance, cache: RedisInstance) => ({
+      redisQueue: queue,
+      redisCache: cache,
+      metrics: [queue.metrics, cache.metrics],
+    });
+    if (service && redis.kind === "managed") {
+      const { queueSku, cacheSku } = redis.managed;
+      return made(
+        new ManagedRedis("redis-queue", { ...service, purpose: "queue", sku: queueSku }, azureOpts),
+        new ManagedRedis("redis-cache", { ...service, purpose: "cache", sku: cacheSku }, azureOpts),
+      );
+    }
+    const own = {
+      ...member,
+      image: image("redis"),
+      certificate: certificate("redis-tls", settings.redisTls),
+    };
+    return made(
+      new Redis("redis-queue", { ...own, ...redis.queue, purpose: "queue" }, opts),
+      new Redis("redis-cache", { ...own, ...redis.cache, purpose: "cache" }, opts),
+    );
   };
-  const { queue, cache } = settings.redis;
-  const redisQueue = new Redis("redis-queue", { ...redis, ...queue, purpose: "queue" }, opts);
-  const redisCache = new Redis("redis-cache", { ...redis, ...cache, purpose: "cache" }, opts);
-  const metrics = [...database.metrics, redisQueue.metrics, redisCache.metrics];
-  return { database, redisQueue, redisCache, metrics };
+  const { metrics, ...redisBindings } = instances();
+  return { database, ...redisBindings, metrics: [...database.metrics, ...metrics] };
 }
+
+type RedisInstance = RedisBinding & { readonly metrics: MetricsTarget };

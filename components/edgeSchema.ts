@@ -10,7 +10,7 @@ export const edgeSchema = z
       .default("nginx")
       .describe(
         "an nginx of our own, or Ingress objects for the cluster's F5 NGINX Ingress Controller (edge.md); " +
-          "service, replicas, resources, trustedProxies and limits.connectionsPerAddress are for nginx only",
+          "service, certificate, replicas, resources, trustedProxies and limits.connectionsPerAddress are for nginx only",
       ),
     controller: z
       .strictObject({
@@ -41,6 +41,25 @@ export const edgeSchema = z
       ])
       .default({ type: "LoadBalancer", annotations: {} })
       .describe("how clients reach the edge"),
+    certificate: z
+      .discriminatedUnion("from", [
+        z.strictObject({ from: z.literal("given") }),
+        z.strictObject({
+          from: z.literal("keyVault"),
+          name: z.string().regex(/^[0-9A-Za-z-]{1,127}$/, "must be the name of a certificate in the vault"),
+        }),
+        z.strictObject({
+          from: z.literal("certManager"),
+          issuer: z.strictObject({
+            kind: z.enum(["ClusterIssuer", "Issuer"]).default("ClusterIssuer"),
+            name: z.string().min(1),
+          }),
+        }),
+      ])
+      .default({ from: "given" })
+      .describe(
+        "who makes and renews our own nginx's certificate: tlsBundle or edge-tls of the vault is given by hand",
+      ),
     replicas: z.int().min(1).max(50).default(1).describe("pods of the edge"),
     resources: resources(50, 64),
     limits: z

@@ -1,19 +1,22 @@
 import type * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
 
 import { resources, restrictedContainer, secretsPath } from "./podDefaults";
 import { secretsVolume } from "./secrets/secretStore";
-
-type Container = k8s.types.input.core.v1.Container;
 
 export const postgresExporterPort = 9187;
 export const redisExporterPort = 9121;
 
 /**
- * Reads a Postgres member's own figures: replication lag, connections, locks, the costliest statements. It sees no
- * password but its own.
+ * Reads a Postgres server's own figures: replication lag, connections, locks, the costliest statements. It sees no
+ * password but its own. `server` is the member that it runs beside, unless it is named.
  */
-export function postgresExporter(image: string, database: string): Container {
-  const connection = `localhost:5432/${database}?sslmode=verify-full&sslrootcert=${secretsPath}/ca.crt`;
+export function postgresExporter(
+  image: string,
+  database: string,
+  server: pulumi.Input<string> = "localhost:5432",
+) {
+  const connection = pulumi.interpolate`${server}/${database}?sslmode=verify-full&sslrootcert=${secretsPath}/ca.crt`;
   return {
     ...exporter(image, postgresExporterPort, ["ca.crt", "monitoring-password"]),
     command: [
@@ -29,15 +32,24 @@ export function postgresExporter(image: string, database: string): Container {
   };
 }
 
-/** Reads a Redis server's own figures, and no data. `mounts` hold its start script and a directory in memory. */
+/**
+ * Reads a Redis server's own figures, and no data. `mounts` hold its start script and a directory in memory; it asks the
+ * server that it runs beside, unless another is named.
+ */
 export function redisExporter(
   image: string,
   mounts: readonly k8s.types.input.core.v1.VolumeMount[],
-): Container {
+  remote?: { readonly server: pulumi.Input<string>; readonly user: string },
+) {
   const base = exporter(image, redisExporterPort, ["ca.crt", "monitoring-password"]);
   return {
     ...base,
-    command: ["/bin/sh", "/etc/groundwork/redis/exporter.sh", String(redisExporterPort)],
+    command: [
+      "/bin/sh",
+      "/etc/groundwork/redis/exporter.sh",
+      String(redisExporterPort),
+      ...(remote ? [remote.server, remote.user] : []),
+    ],
     volumeMounts: [...base.volumeMounts, ...mounts],
   };
 }

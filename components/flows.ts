@@ -142,3 +142,40 @@ export function flowsOf({
 /** What takes the place of our own nginx; our own client reaches it by the public name. */
 const controlled: Omit<StackFlow, "port"> = { from: "ingressController", to: "app" };
 const probed: StackFlow = { from: "blackbox", to: "internet", port: 443 };
+
+type DataKind = "cluster" | "managed";
+
+/** Ports of Azure's services. */
+const managedPorts = { postgres: 5432, "redis-queue": 10_000, "redis-cache": 10_000 } as const;
+
+/** The same, where Azure runs Postgres or Redis: their pods go, those that read their figures and make their roles come. */
+export function stackFlows(
+  postgres: DataKind,
+  redis: DataKind,
+  base: readonly StackFlow[] = flows,
+): { workloads: Readonly<Record<string, Workload>>; flows: readonly Flow<string>[] } {
+  const ports = new Map<string, number>(
+    Object.entries(managedPorts).filter(([name]) => (name === "postgres" ? postgres : redis) === "managed"),
+  );
+  const moved = [...ports];
+  const kept = Object.entries(workloads).filter(([name]) => !ports.has(name));
+  const added = moved.map(([name]): [string, Workload] => [`${name}-exporter`, "data"]);
+  const roles: [string, Workload][] = ports.has("postgres") ? [["postgres-roles", "data"]] : [];
+  const left = base.filter(({ from, to }) => !ports.has(from) && !ports.has(to));
+  const callers = base.filter(({ from, to }) => ports.has(to) && !ports.has(from) && from !== "prometheus");
+  const around = [
+    ...callers,
+    ...moved.map(([to]) => ({ from: `${to}-exporter`, to })),
+    ...roles.map(([from]) => ({ from, to: "postgres" })),
+  ].map(({ from, to }) => ({ from, to: "privateNetwork", port: ports.get(to) ?? 0 }));
+  const scraped = moved.map(([name]) => ({
+    from: "prometheus",
+    to: `${name}-exporter`,
+    port: name === "postgres" ? 9187 : 9121,
+  }));
+  const distinct = new Map([...around, ...scraped].map((flow) => [JSON.stringify(flow), flow]));
+  return {
+    workloads: Object.fromEntries([...kept, ...added, ...roles]),
+    flows: [...left, ...distinct.values()],
+  };
+}

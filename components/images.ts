@@ -46,15 +46,18 @@ const upstream: ImageMap = {
     "docker.io/otel/opentelemetry-collector-contrib:0.141.0@sha256:b14234c4bc1b7364629af272e564913bb57bdc9736d45b8b6db5ab3417dc75f9",
 };
 
-/** The reference of an image, or undefined when neither the map nor upstream names one. */
-export function imageReference(name: ImageName, images: ImageMap): string | undefined {
-  return images[name] ?? upstream[name];
+/**
+ * The reference of an image, or undefined when neither the map nor upstream names one. A `mirror` takes the place of
+ * upstream's registries: `docker.io/library/redis` becomes `<mirror>/library/redis`. What the map names stays as it is.
+ */
+export function imageReference(name: ImageName, images: ImageMap, mirror?: string): string | undefined {
+  return images[name] ?? (mirror === undefined ? upstream[name] : upstream[name]?.replace(/^[^/]+/, mirror));
 }
 
 /** Looks up references that `loadConfig` has already found to exist. */
-export function requireImage(images: ImageMap): (name: ImageName) => string {
+export function requireImage(images: ImageMap, mirror?: string): (name: ImageName) => string {
   return (name) => {
-    const reference = imageReference(name, images);
+    const reference = imageReference(name, images, mirror);
     if (reference === undefined) throw new Error(`groundwork:images.${name} is missing`);
     return reference;
   };

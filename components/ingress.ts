@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { certificatesOf } from "./certificates";
 import { allowOneEviction } from "./disruption";
+import { edgeCertificate, type EdgeCertificateArgs } from "./edgeCertificate";
 import type { ProbedEdge } from "./monitoring/blackbox";
 import { edgeFiles, type EdgeLimits, type Upstreams } from "./ingressFiles";
 import { checksumAnnotation } from "./manifests";
@@ -18,7 +19,7 @@ import {
   serviceAccount,
   spread,
 } from "./podDefaults";
-import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
+import { secretsVolume } from "./secrets/secretStore";
 import type { MetricsTarget, Resources } from "./types";
 
 /** How clients outside the cluster reach the edge. */
@@ -36,7 +37,7 @@ export type EdgeService =
       readonly annotations?: Readonly<Record<string, pulumi.Input<string>>>;
     };
 
-export interface NginxIngressArgs {
+export interface NginxIngressArgs extends EdgeCertificateArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with nginx 1.26 or newer on its PATH, and a shell. */
@@ -47,11 +48,7 @@ export interface NginxIngressArgs {
   readonly replicas: number;
   /** CPU and memory of each pod. */
   readonly resources: Resources;
-  /** Mounts the certificate. */
-  readonly secrets: SecretStore;
-  /** Certificate chain, then private key, as one PEM text. */
-  readonly tlsBundle: StoredSecret;
-  /** Host names or IPv4 addresses that are served; any other gets 421. */
+  /** Host names or IPv4 addresses that are served, the certificate's names, too; any other gets 421. */
   readonly hosts: readonly string[];
   /** Where requests go. */
   readonly upstreams: Upstreams;
@@ -93,7 +90,7 @@ export class NginxIngress extends pulumi.ComponentResource {
     const certificateFile = `${secretsPath}/tls.pem`;
     const files = edgeFiles({ ...args, publicPort, certificateFile });
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
-    const secrets = args.secrets.mount(name, { namespace, files: { "tls.pem": args.tlsBundle } });
+    const certificate = edgeCertificate(this, args);
     const temporary = scratch("tmp", "/tmp", 512);
     const health = { httpGet: { path: "/health", port: "http" }, timeoutSeconds: 3 };
 
@@ -137,7 +134,7 @@ export class NginxIngress extends pulumi.ComponentResource {
                 exporter(args.exporterImage),
               ],
               volumes: [
-                secrets,
+                certificate.volume,
                 { name: "config", configMap: { name: config.metadata.name } },
                 temporary.volume,
               ],
@@ -145,7 +142,7 @@ export class NginxIngress extends pulumi.ComponentResource {
           },
         },
       },
-      { ...child, customTimeouts: { create: "3m", update: "6m" } },
+      { ...child, dependsOn: certificate.dependsOn, customTimeouts: { create: "3m", update: "6m" } },
     );
     allowOneEviction(this, metadata);
     const reached = new k8s.core.v1.Service(

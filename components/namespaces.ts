@@ -7,6 +7,8 @@ import type { NamespaceName, Namespaces } from "./types";
 export interface StackNamespacesArgs {
   /** Whether anything must see its node, which the standard does not allow: it gets a namespace of its own. */
   readonly nodeAgents: boolean;
+  /** Refuses to delete the namespaces that hold volumes: they would take the volumes along, whatever those say. */
+  readonly retainData?: boolean;
 }
 
 /** The stack's namespaces, each enforcing the `restricted` Pod Security Standard but for `node-agents`. */
@@ -29,7 +31,7 @@ export class StackNamespaces extends pulumi.ComponentResource {
             },
           },
         },
-        { parent: this },
+        { parent: this, protect: args.retainData === true && holdsVolumes.includes(namespace) },
       ).metadata.name;
     this.names = {
       edge: create("edge"),
@@ -42,3 +44,5 @@ export class StackNamespaces extends pulumi.ComponentResource {
     this.registerOutputs({ names: this.names });
   }
 }
+
+const holdsVolumes: readonly NamespaceName[] = ["data", "monitoring"];

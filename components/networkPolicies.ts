@@ -12,11 +12,11 @@ export type Workload = NamespaceName;
 
 /**
  * One allowed connection, from a workload's pods to another's; `internet` is any address, `apiServer` the cluster's own,
- * `ingressController` any pod of the controller's namespace, `keda` KEDA's.
+ * `privateNetwork` what is around the cluster, `ingressController` any pod of the controller's namespace, `keda` KEDA's.
  */
 export interface Flow<Name extends string> {
   readonly from: Name | "internet" | "ingressController" | "keda";
-  readonly to: Name | "internet" | "apiServer";
+  readonly to: Name | "internet" | "apiServer" | "privateNetwork";
   /** TCP port of the pod that is reached, not of a Service before it. */
   readonly port: number;
 }
@@ -80,6 +80,9 @@ export class NetworkPolicies extends pulumi.ComponentResource {
   }
 }
 
+/** Where private endpoints have their addresses. */
+const privateNetworks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
+
 /** Name resolution, which every pod needs. */
 const dns: k8s.types.input.networking.v1.NetworkPolicyEgressRule = {
   to: [
@@ -101,6 +104,7 @@ export function rulesOf(
 ): Rules {
   const peers = (name: string): Peer[] => {
     if (name === "internet") return [{ ipBlock: { cidr: "0.0.0.0/0" } }];
+    if (name === "privateNetwork") return privateNetworks.map((cidr) => ({ ipBlock: { cidr } }));
     if (name === "apiServer") return args.apiServerCidrs.map((cidr) => ({ ipBlock: { cidr } }));
     const inNamespace = (label: string) => ({ matchLabels: { "kubernetes.io/metadata.name": label } });
     if (name === "ingressController" && args.controllerNamespace !== undefined)

@@ -62,6 +62,13 @@ export async function currentCluster(): Promise<Cluster> {
   return JSON.parse(text) as Cluster;
 }
 
+/** The kubeconfig of the cluster that was chosen last, if its context is this one. */
+export async function kubeconfigOf(context: string): Promise<string | undefined> {
+  const text = await readIfPresent(chosenFile());
+  const cluster = text === undefined ? undefined : (JSON.parse(text) as Cluster);
+  return cluster?.context === context ? cluster.kubeconfig : undefined;
+}
+
 async function existing(): Promise<Cluster | undefined> {
   const context = await committedContext("dev");
   const kubeconfig = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");

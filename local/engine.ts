@@ -197,7 +197,7 @@ async function isReal(directory: string): Promise<boolean> {
 }
 
 /** A plugin directory whose program starts Node with the stand-in. */
-async function layStandIn(
+export async function layStandIn(
   directory: string,
   file: string,
   program: string,

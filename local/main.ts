@@ -1,4 +1,7 @@
 /** The commands behind the Makefile. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { bootstrapOf, bootstrapScript } from "./bootstrapAzure.ts";
 import { currentCluster } from "./cluster.ts";
 import { deliveryCommands } from "./delivery/commands.ts";
 import { drDrill } from "./drDrill.ts";
@@ -50,14 +53,16 @@ const commands: Readonly<Record<string, Command>> = {
   open: forward,
   env: printEnvironment,
   token: printToken,
-  render: async (stack = "dev") => {
-    await requireStack(stack);
-    print(await run("npx", ["tsx", "local/render.ts", stack], { cwd: repository }));
+  render: (stack) => printFrom("local/render.ts", stack),
+  "check-config": (stack = "dev") => checkConfiguration(stack),
+  "bootstrap-azure": async (stack = "prod", github = "") => {
+    print(bootstrapScript(await bootstrapOf(stack, github)));
   },
   restore: async (stack = "dev", from = "", confirm = "") => {
     await restore({ from, confirmed: confirm === "yes", stack });
   },
   "dr-drill": (rows = "") => drDrill(rows),
+  "images-list": (stack) => printFrom("local/imagesList.ts", stack),
   test: () => runTests("test"),
   "test-engine": () => runTests("engine"),
   // Only it needs the app's packages.
@@ -66,6 +71,20 @@ const commands: Readonly<Record<string, Command>> = {
   chaos: () => runTests("chaos"),
   ...deliveryCommands,
 };
+
+/** Runs a program that imports the stack's own, which is CommonJS. */
+async function printFrom(program: string, stack = "dev"): Promise<void> {
+  await requireStack(stack);
+  print(await run("npx", ["tsx", program, stack], { cwd: repository }));
+}
+
+/** Prints what is wrong; its exit status is the answer. */
+async function checkConfiguration(stack: string): Promise<number> {
+  await requireStack(stack);
+  const child = spawn("npx", ["tsx", "local/check/main.ts", stack], { cwd: repository, stdio: "inherit" });
+  const [code] = (await once(child, "close")) as [number | null];
+  return code ?? 1;
+}
 
 async function printEnvironment(): Promise<void> {
   const cluster = await currentCluster();

@@ -5,51 +5,15 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import { parse, stringify } from "yaml";
-import { merge, projectDirectory, repository } from "./stack.ts";
-import { readIfPresent } from "./system.ts";
+import { stringify } from "yaml";
+import { repository } from "./stack.ts";
+import { stackSettings } from "./stackValues.ts";
 
 type Values = Record<string, unknown>;
 
-/** What a stack that was never brought up lacks; each passes the configuration's checks. */
-const placeholders = {
-  "groundwork:images": {
-    app: "<images.app>",
-    postgres: "<images.postgres>",
-    exporters: "<images.exporters>",
-  },
-  "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
-  "groundwork:tlsBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
-  "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
-  "groundwork:postgresTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
-  "groundwork:redisTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
-  "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
-};
-
-/** Secrets that only some stacks have. */
-const optionalSecrets = {
-  "groundwork:slackWebhookUrl": "https://hooks.slack.com/<slackWebhookUrl>",
-  "groundwork:smtpPassword": "<smtpPassword>",
-  "groundwork:deadMansSwitchUrl": "https://dead-mans-switch.invalid/<deadMansSwitchUrl>",
-};
-const secrets: Values = { ...placeholders, ...optionalSecrets };
-const secretKeys = Object.entries(secrets).flatMap(([key, value]) => (typeof value === "string" ? key : []));
-
 async function main(stack: string): Promise<void> {
-  const file = async (directory: string): Promise<Values> =>
-    (
-      (parse((await readIfPresent(join(directory, `Pulumi.${stack}.yaml`))) ?? "{}") ?? {}) as {
-        config?: Values;
-      }
-    ).config ?? {};
-  const settings = merge(merge(placeholders, await file(repository)), await file(projectDirectory()));
-  const config = Object.entries(settings).map(([key, value]): [string, string] => {
-    const plain = secretKeys.includes(key) ? secrets[key] : value;
-    return [key, typeof plain === "string" ? plain : JSON.stringify(plain)];
-  });
-  const production = settings["groundwork:environment"] === "production";
-  const used = production ? config.filter(([key]) => !secretKeys.includes(key)) : config;
-  pulumi.runtime.setAllConfig(Object.fromEntries(used));
+  const { config, secretKeys } = await stackSettings(stack, true);
+  pulumi.runtime.setAllConfig(config);
   process.env["PULUMI_CONFIG_SECRET_KEYS"] = JSON.stringify(secretKeys);
 
   const objects: Values[] = [];

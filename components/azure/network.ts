@@ -9,6 +9,8 @@ const privateServices = {
   vault: { zone: "privatelink.vaultcore.azure.net", groupId: "vault" },
   blob: { zone: "privatelink.blob.core.windows.net", groupId: "blob" },
   registry: { zone: "privatelink.azurecr.io", groupId: "registry" },
+  postgres: { zone: "privatelink.postgres.database.azure.com", groupId: "postgresqlServer" },
+  redis: { zone: "privatelink.redis.azure.net", groupId: "redisEnterprise" },
 } as const;
 
 export type PrivateService = keyof typeof privateServices;
@@ -27,6 +29,7 @@ export class AzureNetwork extends pulumi.ComponentResource {
   /** The created network. */
   readonly vnetId?: pulumi.Output<string>;
   readonly #args: AzureNetworkArgs;
+  readonly #zones = new Map<PrivateService, privatedns.PrivateZone>();
   readonly #endpoints?: { readonly subnetId: pulumi.Input<string>; readonly vnetId: pulumi.Input<string> };
 
   constructor(name: string, args: AzureNetworkArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -65,12 +68,49 @@ export class AzureNetwork extends pulumi.ComponentResource {
     this.registerOutputs({ vnetId: this.vnetId });
   }
 
-  /** Lets the network's pods and nodes reach a resource by a private address; nothing where no subnet is known. */
-  privateEndpoint(service: PrivateService, resourceId: pulumi.Input<string>): void {
-    if (!this.#endpoints) return;
+  /**
+   * Lets the network's pods and nodes reach a resource by a private address; nothing where no subnet is known. `name` tells
+   * several resources of one service apart. Gives the entry of its names in the network's DNS.
+   */
+  privateEndpoint(
+    service: PrivateService,
+    resourceId: pulumi.Input<string>,
+    name: string = service,
+  ): network.PrivateDnsZoneGroup | undefined {
+    if (!this.#endpoints) return undefined;
     const { resourceGroupName, location } = this.#args;
-    const { zone: privateZoneName, groupId } = privateServices[service];
+    const { groupId } = privateServices[service];
     const { subnetId, vnetId } = this.#endpoints;
+    const child = { parent: this };
+    const zone = this.#zone(service, vnetId);
+    const endpoint = new network.PrivateEndpoint(
+      `${name}-endpoint`,
+      {
+        resourceGroupName,
+        location,
+        subnet: { id: subnetId },
+        privateLinkServiceConnections: [{ name, privateLinkServiceId: resourceId, groupIds: [groupId] }],
+      },
+      child,
+    );
+    return new network.PrivateDnsZoneGroup(
+      `${name}-endpoint-names`,
+      {
+        resourceGroupName,
+        privateEndpointName: endpoint.name,
+        privateDnsZoneGroupName: "default",
+        privateDnsZoneConfigs: [{ name: service, privateDnsZoneId: zone.id }],
+      },
+      child,
+    );
+  }
+
+  /** The zone of a service, made at the first call. */
+  #zone(service: PrivateService, vnetId: pulumi.Input<string>): privatedns.PrivateZone {
+    const known = this.#zones.get(service);
+    if (known) return known;
+    const { resourceGroupName } = this.#args;
+    const { zone: privateZoneName } = privateServices[service];
     const child = { parent: this };
     const zone = new privatedns.PrivateZone(
       `${service}-zone`,
@@ -88,28 +128,8 @@ export class AzureNetwork extends pulumi.ComponentResource {
       },
       child,
     );
-    const endpoint = new network.PrivateEndpoint(
-      `${service}-endpoint`,
-      {
-        resourceGroupName,
-        location,
-        subnet: { id: subnetId },
-        privateLinkServiceConnections: [
-          { name: service, privateLinkServiceId: resourceId, groupIds: [groupId] },
-        ],
-      },
-      child,
-    );
-    new network.PrivateDnsZoneGroup(
-      `${service}-endpoint-names`,
-      {
-        resourceGroupName,
-        privateEndpointName: endpoint.name,
-        privateDnsZoneGroupName: "default",
-        privateDnsZoneConfigs: [{ name: service, privateDnsZoneId: zone.id }],
-      },
-      child,
-    );
+    this.#zones.set(service, zone);
+    return zone;
   }
 }
 

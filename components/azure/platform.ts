@@ -9,6 +9,7 @@ import { PublicAddress, type PublicAddressArgs } from "./address";
 import { BackupStorage, type BackupStorageArgs } from "./backupStorage";
 import { AksCluster, type AksSettings } from "./cluster";
 import { WorkloadIdentities } from "./identities";
+import type { ManagedHost } from "./managed";
 import { AzureNetwork } from "./network";
 import { AzureObservability, type AzureObservabilityArgs } from "./observability";
 import { Registry } from "./registry";
@@ -66,6 +67,8 @@ export class AzurePlatform extends pulumi.ComponentResource {
   readonly identities: WorkloadIdentities;
   /** Where backups are kept. */
   readonly backups: BlobStore;
+  /** What managed services are made with. */
+  readonly managed: ManagedHost;
   /** How to reach the cluster that was created; absent when it existed. */
   readonly cluster?: ClusterAccess;
   /** Annotations of the edge's Service; none on an existing cluster, whose identity may not be allowed the address. */
@@ -199,6 +202,13 @@ export class AzurePlatform extends pulumi.ComponentResource {
       child,
     );
 
+    this.managed = {
+      ...scope,
+      provider: this.provider,
+      network,
+      logs,
+      uniqueName: (part) => pulumi.interpolate`${prefix}-${part}-${suffix}`,
+    };
     this.resourceGroupName = resourceGroupName;
     this.vaultId = vault.id;
     this.vaultName = vault.name;

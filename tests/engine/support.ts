@@ -92,21 +92,25 @@ export class TestProject {
   }
 
   /** The repository's own program with the configuration of one of its stacks, `settings` merged over it. */
-  static async ofRepository(stack: string, settings: Record<string, unknown> = {}): Promise<TestProject> {
-    const { project, directory } = await TestProject.#empty(stack);
+  static async ofRepository(
+    stack: string,
+    settings: Record<string, unknown> = {},
+    engine?: Engine,
+  ): Promise<TestProject> {
+    const { project, directory } = await TestProject.#empty(stack, engine);
     await writeProject(directory);
     const file = await readFile(join(repository, `Pulumi.${stack}.yaml`), "utf8");
     const { config } = parse(file) as { config?: Record<string, unknown> };
     await writeFile(
       join(directory, `Pulumi.${stack}.yaml`),
-      stringify({ config: merge(config ?? {}, settings) }),
+      stringify({ config: withoutNulls(merge(config ?? {}, settings), settings) }),
     );
     await project.#init(stack);
     return project;
   }
 
-  static async #empty(stack: string): Promise<{ project: TestProject; directory: string }> {
-    const engine = await testEngine();
+  static async #empty(stack: string, given?: Engine): Promise<{ project: TestProject; directory: string }> {
+    const engine = given ?? (await testEngine());
     const directory = await mkdtemp(join(tmpdir(), "groundwork-engine-"));
     await mkdir(join(directory, "state"));
     return { project: new TestProject(directory, engine, stack), directory };
@@ -258,8 +262,29 @@ export class TestProject {
   /** Destroys what is left and removes the project. */
   async dispose(): Promise<void> {
     await this.destroy();
+    await this.remove();
+  }
+
+  /** Removes the project and leaves what it made. */
+  async remove(): Promise<void> {
     await rm(this.directory, { recursive: true, force: true });
   }
+}
+
+/** Settings that are null take away what is configured. */
+function withoutNulls(
+  config: Record<string, unknown>,
+  over: Record<string, unknown>,
+): Record<string, unknown> {
+  const isObject = (value: unknown): value is Record<string, unknown> =>
+    typeof value === "object" && value !== null && !Array.isArray(value);
+  return Object.fromEntries(
+    Object.entries(config).flatMap(([key, value]) => {
+      const change = over[key];
+      if (change === null) return [];
+      return [[key, isObject(value) && isObject(change) ? withoutNulls(value, change) : value]];
+    }),
+  );
 }
 
 interface EngineEvent {

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
 import { readConfig } from "../../components/config";
+import { updateProblems } from "../../components/configChecks";
 
 const digest = `registry.example.com/x@sha256:${"a".repeat(64)}`;
 const tls =
@@ -167,7 +168,17 @@ describe("the stack's configuration", () => {
     [
       "one database member",
       { "groundwork:postgres": '{"members":1,"maxConnections":200}' },
-      "postgres.members",
+      "postgres.members: production needs at least 3 (found 1)",
+    ],
+    [
+      "one member of the queue",
+      { "groundwork:redis": '{"queue":{"members":1}}' },
+      "redis.queue.members: production needs at least 3 (found 1)",
+    ],
+    [
+      "a missing backup key",
+      { "groundwork:backups": "{}" },
+      "groundwork:backups.ageRecipient: missing; set ageRecipient, the public key that backups are encrypted to",
     ],
     [
       "secrets in Kubernetes",
@@ -187,6 +198,28 @@ describe("the stack's configuration", () => {
     ["a vault without Azure settings", { "groundwork:azure": "" }, "groundwork:azure"],
   ])("refuses %s in production", (_, change, message) => {
     expect(problems({ ...production, ...change }).join("\n")).toContain(message);
+  });
+
+  test.each(["groundwork-node", "kind-groundwork", "minikube", "docker-desktop"])(
+    "refuses to change the context %s for production, and says what to name instead",
+    (context) => {
+      const { values } = readConfig(
+        { ...production, "groundwork:cluster": JSON.stringify({ context }) },
+        secretKeys,
+      );
+      expect(values && updateProblems(values)).toEqual([
+        expect.stringMatching(
+          `groundwork:cluster.context: "${context}" is a development cluster.*production cluster`,
+        ),
+      ]);
+    },
+  );
+
+  test("lets production change its own cluster, and development a local one", () => {
+    for (const all of [production, { ...development, "groundwork:cluster": '{"context":"minikube"}' }]) {
+      const { values } = readConfig(all, secretKeys);
+      expect(values && updateProblems(values)).toEqual([]);
+    }
   });
 
   test("answers any input with problems or values, never with a crash", () => {

@@ -18,7 +18,9 @@ export async function register(program: () => unknown): Promise<Registered[]> {
       call: ({ token, inputs }) =>
         token.endsWith(":listManagedClusterUserCredentials")
           ? { kubeconfigs: [{ name: "user", value: Buffer.from("kind: Config").toString("base64") }] }
-          : (inputs as Record<string, unknown>),
+          : token.endsWith(":listDatabaseKeys")
+            ? { primaryKey: "primary-key" }
+            : (inputs as Record<string, unknown>),
       newResource: ({ type, name, inputs, custom }) => {
         if (custom) registered.push({ type, name, inputs: unwrapped(inputs) as Record<string, unknown> });
         return { id: `${name}-id`, state: { ...(inputs as object), ...generated(type, name) } };

@@ -52,6 +52,27 @@ export function azureId(type: string, resourceName: string, inputs: JsonObject):
   return `${root}/providers/${namespace}/${lowerFirst(kind)}s/${name}`;
 }
 
+/** What Azure adds to a resource, as far as stacks like ours read it. */
+export function azureAdds(type: string, id: string): JsonObject {
+  const name = id.split("/").at(-1) ?? "";
+  switch (parts(type).kind) {
+    case "ManagedCluster":
+      return {
+        oidcIssuerProfile: { enabled: true, issuerURL: `https://issuer.example.com/${name}/` },
+        identityProfile: { kubeletidentity: { objectId: SUBSCRIPTION, clientId: SUBSCRIPTION } },
+        identity: { type: "SystemAssigned", principalId: SUBSCRIPTION },
+      };
+    case "UserAssignedIdentity":
+      return { clientId: SUBSCRIPTION, principalId: SUBSCRIPTION };
+    case "Server":
+      return { fullyQualifiedDomainName: `${name}.postgres.database.azure.com` };
+    case "RedisEnterprise":
+      return { hostName: `${name}.redis.azure.net` };
+    default:
+      return {};
+  }
+}
+
 /** Minimal answers to the functions that stacks like ours call. */
 export function azureInvoke(token: string, args: JsonObject): JsonObject {
   const id = `/subscriptions/${SUBSCRIPTION}/resourceGroups/${textAt(args, "resourceGroupName") || "unknown"}`;
@@ -63,6 +84,8 @@ export function azureInvoke(token: string, args: JsonObject): JsonObject {
         subscriptionId: SUBSCRIPTION,
         tenantId: SUBSCRIPTION,
       };
+    case "listDatabaseKeys":
+      return { primaryKey: "stand-in", secondaryKey: "stand-in" };
     case "listStorageAccountKeys":
       return {
         keys: [{ keyName: "key1", permissions: "FULL", value: Buffer.from("stand-in").toString("base64") }],

@@ -2,7 +2,7 @@ import type { DiffKind, Provider } from "../common/provider.ts";
 import { noDiff } from "../common/provider.ts";
 import { serveProvider } from "../common/providerService.ts";
 import { isUnknown, reveal, textAt, withoutNulls, type JsonObject } from "../common/wire.ts";
-import { azureId, azureInvoke, withAzureName } from "./azure.ts";
+import { azureAdds, azureId, azureInvoke, withAzureName } from "./azure.ts";
 
 /** Accepts every resource of a provider and gives its inputs back: enough for previews and for the engine's work. */
 const name = process.env.PLUGIN_NAME ?? "";
@@ -40,7 +40,10 @@ const provider: Provider = {
     if (preview) return { id: "", properties: news };
     if (!isAzure) return { id: `${name}-${resourceName}`, properties: news };
     const id = azureId(type, resourceName, news);
-    return { id, properties: { ...news, name: id.split("/").at(-1) ?? resourceName, id } };
+    return {
+      id,
+      properties: { ...news, ...azureAdds(type, id), name: id.split("/").at(-1) ?? resourceName, id },
+    };
   },
   update: ({ olds, news }) => ({ ...olds, ...news }),
   read: ({ id, olds, oldInputs }) => {

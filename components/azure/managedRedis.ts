@@ -1,0 +1,124 @@
+import * as redisenterprise from "@pulumi/azure-native/redisenterprise";
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import { exporterDeployment } from "../exporterDeployment";
+import { redisExporter } from "../exporters";
+import { manifestFiles } from "../manifests";
+import { labels, scratch } from "../podDefaults";
+import type { SecretStore, StoredSecret } from "../secrets/secretStore";
+import type { Endpoint, MetricsTarget } from "../types";
+import type { ManagedHost } from "./managed";
+
+export interface ManagedRedisArgs {
+  /** Namespace of the pod that reads its figures. */
+  readonly namespace: pulumi.Output<string>;
+  /** Image with the exporter (`images/exporters`). */
+  readonly exporterImage: string;
+  /** `queue` keeps every job on disk and refuses writes when full; `cache` keeps nothing and evicts. */
+  readonly purpose: "queue" | "cache";
+  /** Size, such as `Balanced_B3`. */
+  readonly sku: string;
+  readonly host: ManagedHost;
+  /** Authority that its certificate leads up to. */
+  readonly ca: StoredSecret;
+  /** Keeps the password. */
+  readonly secrets: SecretStore;
+}
+
+const port = 10_000;
+const databaseName = "default";
+
+/**
+ * Azure Managed Redis behind what `Redis` offers: replicated over the zones of its region, reached by a private endpoint
+ * and over TLS only. It is not clustered, as a queue's scripts touch several keys at once.
+ */
+export class ManagedRedis extends pulumi.ComponentResource {
+  readonly endpoint: Endpoint;
+  /** Whom an access key signs in. */
+  readonly user = "default";
+  readonly password: StoredSecret;
+  readonly ca: StoredSecret;
+  /** None: Azure moves the primary behind one address. */
+  readonly sentinels: readonly Endpoint[] = [];
+  readonly metrics: MetricsTarget;
+
+  constructor(resourceName: string, args: ManagedRedisArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:azure:ManagedRedis", resourceName, {}, opts);
+    const { namespace, purpose, secrets, host } = args;
+    const { resourceGroupName, location } = host;
+    const name = `redis-${purpose}`;
+    const child = { parent: this };
+    this.ca = args.ca;
+
+    const cluster = new redisenterprise.RedisEnterprise(
+      name,
+      {
+        resourceGroupName,
+        location,
+        clusterName: host.uniqueName(purpose),
+        sku: { name: args.sku },
+        highAvailability: "Enabled",
+        minimumTlsVersion: "1.2",
+        publicNetworkAccess: "Disabled",
+      },
+      { ...child, protect: purpose === "queue" },
+    );
+    const database = new redisenterprise.Database(
+      name,
+      {
+        resourceGroupName,
+        clusterName: cluster.name,
+        databaseName,
+        port,
+        clientProtocol: "Encrypted",
+        clusteringPolicy: "NoCluster",
+        accessKeysAuthentication: "Enabled",
+        evictionPolicy: purpose === "queue" ? "NoEviction" : "AllKeysLRU",
+        ...(purpose === "queue" && { persistence: { aofEnabled: true, aofFrequency: "1s" } }),
+      },
+      { ...child, protect: purpose === "queue" },
+    );
+    const keys = redisenterprise.listDatabaseKeysOutput(
+      { resourceGroupName, clusterName: cluster.name, databaseName: database.name },
+      child,
+    );
+    this.password = secrets.keep(
+      `${name}-password`,
+      pulumi.secret(keys.apply(({ primaryKey }) => primaryKey)),
+    );
+    const names = host.network.privateEndpoint("redis", cluster.id, name);
+    // Whoever asks for the address waits until it leads to the private endpoint.
+    const address = pulumi.all([cluster.hostName, database.id, names?.id]).apply(([known]) => known);
+    this.endpoint = { host: address, port };
+
+    const exporterName = `${name}-exporter`;
+    const config = new k8s.core.v1.ConfigMap(
+      exporterName,
+      {
+        metadata: { name: exporterName, namespace, labels: labels(exporterName, "exporter") },
+        data: manifestFiles("redis"),
+      },
+      child,
+    );
+    const runtime = scratch("run", "/run/redis", 1);
+    const mounts = [{ name: "config", mountPath: "/etc/groundwork/redis", readOnly: true }, runtime.mount];
+    const server = pulumi.interpolate`${address}:${port}`;
+    this.metrics = exporterDeployment(this, {
+      name: exporterName,
+      job: name,
+      namespace,
+      container: redisExporter(args.exporterImage, mounts, { server, user: this.user }),
+      volumes: [
+        secrets.mount(exporterName, {
+          namespace,
+          files: { "monitoring-password": this.password, "ca.crt": this.ca },
+        }),
+        { name: "config", configMap: { name: config.metadata.name } },
+        { ...runtime.volume, emptyDir: { medium: "Memory", sizeLimit: "1Mi" } },
+      ],
+    });
+    host.logs.log(name, database.id, { groups: ["allLogs"] });
+    this.registerOutputs({ endpoint: this.endpoint });
+  }
+}

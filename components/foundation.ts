@@ -1,0 +1,42 @@
+import type * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+
+import { clusterProvider, type ClusterAccess } from "./cluster";
+import type { StackConfig } from "./config";
+import { flowsOf, stackFlows } from "./flows";
+import { StackNamespaces } from "./namespaces";
+import { NetworkPolicies } from "./networkPolicies";
+import { PullSecrets } from "./pullSecrets";
+import type { Namespaces } from "./types";
+
+/** What everything else of the stack stands on. */
+export interface Foundation {
+  readonly provider: k8s.Provider;
+  readonly namespaces: Namespaces;
+  /** Options under which pods are made: after the policies that close them in, and pulling with the stack's secrets. */
+  readonly guarded: {
+    readonly provider: k8s.Provider;
+    readonly dependsOn: pulumi.Resource[];
+    readonly transformations: pulumi.ResourceTransformation[];
+  };
+}
+
+/**
+ * The cluster, and in it the namespaces, closed but for the listed flows. No component itself, so that their names in the
+ * state do not hang on it.
+ * @param made how to reach the cluster that the stack made; without it, the configured context
+ */
+export function foundation(config: StackConfig, made?: ClusterAccess): Foundation {
+  const { context = "", apiServerCidrs } = config.cluster;
+  const retainData = config.environment === "production";
+  const provider = clusterProvider(made ?? { context }, retainData);
+  const nodeAgents = config.logging.enabled;
+  const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents, retainData }, { provider });
+  const { namespace: controllerNamespace } = config.edge.controller;
+  const open = stackFlows(config.postgres.kind, config.redis.kind, flowsOf(config));
+  const closed = { namespaces, ...open, apiServerCidrs, controllerNamespace };
+  const network = new NetworkPolicies("network", closed, { provider });
+  const pulls = { namespaces, names: config.pullSecrets, credentials: config.registryCredentials };
+  const { transformations } = new PullSecrets("pull-secrets", pulls, { provider });
+  return { provider, namespaces, guarded: { provider, dependsOn: [network], transformations } };
+}

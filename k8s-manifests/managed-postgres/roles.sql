@@ -1,0 +1,43 @@
+-- The same roles as patroni/roles.sql makes, on a server whose administrator is no superuser. May run again: it then
+-- brings the passwords up to date. psql reads them from their files, so that they stand in no process list.
+\set owner_password `cat /run/secrets/groundwork/owner-password`
+\set app_password `cat /run/secrets/groundwork/app-password`
+\set readonly_password `cat /run/secrets/groundwork/readonly-password`
+\set backup_password `cat /run/secrets/groundwork/backup-password`
+\set monitoring_password `cat /run/secrets/groundwork/monitoring-password`
+
+SELECT format('CREATE ROLE %I LOGIN', name)
+FROM unnest(ARRAY['app_owner', 'app_user', 'app_readonly', 'app_backup', 'app_monitoring']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+
+-- Owns the schema and migrates it; the app never signs in as this role.
+ALTER ROLE app_owner LOGIN PASSWORD :'owner_password' CONNECTION LIMIT 5;
+-- The app: row-level security holds for it.
+ALTER ROLE app_user LOGIN PASSWORD :'app_password' NOBYPASSRLS;
+-- People and reports: reads, within the row-level security of the tenant that they name.
+ALTER ROLE app_readonly LOGIN PASSWORD :'readonly_password' NOBYPASSRLS CONNECTION LIMIT 5;
+-- Dumps everything, writes nothing.
+ALTER ROLE app_backup LOGIN PASSWORD :'backup_password' BYPASSRLS CONNECTION LIMIT 4;
+-- Statistics only.
+ALTER ROLE app_monitoring LOGIN PASSWORD :'monitoring_password' CONNECTION LIMIT 4;
+GRANT pg_monitor TO app_monitoring;
+
+-- Whoever made a role may not act as it by that alone.
+GRANT app_owner TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;
+SELECT 'CREATE DATABASE app OWNER app_owner'
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'app')
+\gexec
+REVOKE ALL ON DATABASE app FROM PUBLIC;
+GRANT CONNECT ON DATABASE app TO app_user, app_readonly, app_backup, app_monitoring;
+
+\connect app
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+SET ROLE app_owner;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO app_user, app_readonly, app_backup, app_monitoring;
+-- pg_read_all_data is a superuser's to give.
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO app_backup;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO app_backup;
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO app_backup;
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON SEQUENCES TO app_backup;

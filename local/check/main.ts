@@ -1,0 +1,109 @@
+/**
+ * `make check-config STACK=…`: everything that an `up` of the stack needs, asked for before it is started. Prints what is
+ * wrong and how to mend it; exits with 1 when anything is. Run by tsx, since the program that it reads is CommonJS.
+ */
+import { lookup } from "node:dns/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { KubeConfig } from "@kubernetes/client-node";
+import { kubeconfigOf } from "../cluster.ts";
+import { program, stackSettings, type StackValues } from "../stackValues.ts";
+import { readIfPresent, run } from "../system.ts";
+import { checkSubscription, checkVault, type Azure } from "./azure.ts";
+import { checkCluster, checkConnections, findContext, mountedVault } from "./cluster.ts";
+import { leftExamples } from "./examples.ts";
+import { failed, ok, skipped, table, type Finding } from "./findings.ts";
+import { checkImages, type DockerConfig } from "./registry.ts";
+
+/** Azure by way of `az`, which is how people sign in. */
+const azureCli: Azure = {
+  token: async (resource) => {
+    const args = [
+      "account",
+      "get-access-token",
+      "--resource",
+      resource,
+      "--query",
+      "accessToken",
+      "--output",
+      "tsv",
+    ];
+    return (await run("az", args)).trim();
+  },
+  management: "https://management.azure.com",
+  vault: (name) => `https://${name}.vault.azure.net`,
+};
+
+async function check(stack: string): Promise<Finding[]> {
+  const { readConfig, stackImages } = await program();
+  const { config, secretKeys } = await stackSettings(stack, false);
+  const { values, problems } = readConfig(config, new Set(secretKeys));
+  const mistakes = problems.map((problem) =>
+    failed(
+      "configuration",
+      problem,
+      `change it in Pulumi.${stack}.yaml; docs/configuration.md lists every key`,
+    ),
+  );
+  if (values === undefined) return mistakes;
+  const findings = await Promise.all([
+    checkImages(stackImages(values), await dockerConfig()),
+    ...values.edge.hosts.map(checkHost),
+    onCluster(values),
+    ...(values.azure ? [checkSubscription(azureCli, values.azure)] : []),
+  ]);
+  return [
+    ...(mistakes.length > 0
+      ? mistakes
+      : [ok("configuration", `Pulumi.${stack}.yaml is complete and consistent`)]),
+    ...(values.environment === "production" ? leftExamples(config) : []),
+    ...findings.flat(),
+  ];
+}
+
+async function onCluster({ cluster, azure, secrets }: StackValues): Promise<Finding[]> {
+  if (cluster.context === undefined)
+    return [skipped("cluster", "made by the first up (azure.cluster: create)")];
+  const own = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");
+  const path = (await kubeconfigOf(cluster.context)) ?? own;
+  const found = findContext(path, cluster.context);
+  if (!(found instanceof KubeConfig)) return [found];
+  const answers = await checkCluster(found, azure?.existing?.oidcIssuerUrl);
+  if (answers[0]?.state !== "ok") return answers;
+  const vault = secrets.store === "keyVault" ? await checkStore(found) : [];
+  return [...answers, ...(await checkConnections(found)), ...vault];
+}
+
+async function checkStore(config: KubeConfig): Promise<Finding[]> {
+  const name = await mountedVault(config);
+  return [
+    name === undefined
+      ? skipped("vault", "made by the first up, under a name that nobody had before")
+      : await checkVault(azureCli, name, "edge-tls"),
+  ];
+}
+
+async function checkHost(host: string): Promise<Finding> {
+  try {
+    const { address } = await lookup(host);
+    return ok(`host ${host}`, address);
+  } catch {
+    return failed(
+      `host ${host}`,
+      "its name does not resolve",
+      "make an A record to the edge's address (azure.dnsZone makes it with azure.cluster: create), or mend groundwork:edge.hosts",
+    );
+  }
+}
+
+async function dockerConfig(): Promise<DockerConfig> {
+  const directory = process.env["DOCKER_CONFIG"] ?? join(homedir(), ".docker");
+  const text = await readIfPresent(join(directory, "config.json"));
+  return text === undefined ? {} : (JSON.parse(text) as DockerConfig);
+}
+
+const findings = await check(process.argv[2] ?? "dev");
+process.stdout.write(table(findings));
+const wrong = findings.filter(({ state }) => state === "failed").length;
+process.stdout.write(wrong === 0 ? "\nNothing is wrong.\n" : `\n${wrong} thing(s) to mend.\n`);
+process.exit(wrong === 0 ? 0 : 1);

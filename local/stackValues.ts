@@ -1,0 +1,93 @@
+/** A stack's settings as the program will read them, without the engine that decrypts its secrets. */
+import { join } from "node:path";
+import { parse } from "yaml";
+import { merge, projectDirectory, repository } from "./stack.ts";
+import { readIfPresent } from "./system.ts";
+
+type Values = Record<string, unknown>;
+
+/** What a stack that was never brought up lacks; each passes the configuration's checks. */
+const placeholders = {
+  "groundwork:images": {
+    app: "<images.app>",
+    postgres: "<images.postgres>",
+    exporters: "<images.exporters>",
+  },
+  "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
+  "groundwork:tlsBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
+  "groundwork:postgresTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:redisTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
+};
+
+/** Secrets that only some stacks have. */
+const optionalSecrets = {
+  "groundwork:slackWebhookUrl": "https://hooks.slack.com/<slackWebhookUrl>",
+  "groundwork:smtpPassword": "<smtpPassword>",
+  "groundwork:deadMansSwitchUrl": "https://dead-mans-switch.invalid/<deadMansSwitchUrl>",
+};
+const secrets: Values = { ...placeholders, ...optionalSecrets };
+const secretKeys = Object.entries(secrets).flatMap(([key, value]) => (typeof value === "string" ? key : []));
+
+export interface StackSettings {
+  /** Key → value as Pulumi hands it to the program; secrets are placeholders that have their form. */
+  readonly config: Record<string, string>;
+  /** Keys that the program is told were encrypted. */
+  readonly secretKeys: readonly string[];
+}
+
+/** The committed settings of a stack, this machine's own over them; `fill` gives what neither has. */
+export async function stackSettings(stack: string, fill: boolean): Promise<StackSettings> {
+  const file = async (directory: string): Promise<Values> =>
+    (
+      (parse((await readIfPresent(join(directory, `Pulumi.${stack}.yaml`))) ?? "{}") ?? {}) as {
+        config?: Values;
+      }
+    ).config ?? {};
+  const own = merge(await file(repository), await file(projectDirectory()));
+  const settings = fill ? merge(placeholders, own) : own;
+  const config = Object.entries(settings).map(([key, value]): [string, string] => {
+    const plain = secretKeys.includes(key) ? secrets[key] : value;
+    return [key, typeof plain === "string" ? plain : JSON.stringify(plain)];
+  });
+  const production = settings["groundwork:environment"] === "production";
+  const used = fill && production ? config.filter(([key]) => !secretKeys.includes(key)) : config;
+  return { config: Object.fromEntries(used), secretKeys };
+}
+
+/** What the local tools use of the stack's program. */
+export interface Program {
+  readonly readConfig: (
+    all: Readonly<Record<string, string>>,
+    secretKeys: ReadonlySet<string>,
+  ) => { readonly values?: StackValues; readonly problems: readonly string[] };
+  readonly stackImages: (
+    values: StackValues,
+  ) => readonly { readonly name: string; readonly reference?: string }[];
+}
+
+/** The parts of a valid configuration that the local tools look at. */
+export interface StackValues {
+  readonly environment: "development" | "production";
+  readonly cluster: { readonly context?: string };
+  readonly edge: { readonly hosts: readonly string[] };
+  readonly secrets: { readonly store: "kubernetes" | "keyVault" };
+  readonly azure?: {
+    readonly subscriptionId: string;
+    readonly tenantId: string;
+    readonly location: string;
+    readonly prefix: string;
+    readonly cluster: "create" | "existing";
+    readonly existing?: { readonly oidcIssuerUrl: string };
+  };
+}
+
+/** Loads the program's own reading of its configuration; only under tsx, as the program is CommonJS. */
+export async function program(): Promise<Program> {
+  // Names that the compiler does not follow: the program has compiler settings of its own.
+  const load = (file: string) => import(`${repository}/components/${file}.ts`) as Promise<Partial<Program>>;
+  const [{ readConfig }, { stackImages }] = await Promise.all([load("config"), load("configChecks")]);
+  if (!readConfig || !stackImages) throw new Error("components/ no longer has what local/ reads of it");
+  return { readConfig, stackImages };
+}
