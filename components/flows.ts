@@ -1,7 +1,7 @@
 import { ownContainer, type AppContainer } from "./appContainer";
 import { settingsFlows } from "./appSettings";
 import type { StackValues } from "./configSchema";
-import { notificationPorts } from "./monitoring/settings";
+import { notificationPorts, remoteWritePorts } from "./monitoring/settings";
 import type { Flow, Workload } from "./networkPolicies";
 
 /** Every workload of the stack that a network policy names, and its namespace. */
@@ -136,6 +136,7 @@ export function flowsOf({
         ]),
     ...settingsFlows(app.egressPorts),
     ...told.map((port): StackFlow => ({ from: "alertmanager", to: "internet", port })),
+    ...remoteWritePorts(monitoring).map((port): StackFlow => ({ from: "prometheus", to: "internet", port })),
   ];
 }
 

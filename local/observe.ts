@@ -1,6 +1,6 @@
 /** Logs of the stack's pods, and its web interfaces on this machine. */
 import { spawn } from "node:child_process";
-import { currentCluster, kubectl, kubectlProgram } from "./cluster.ts";
+import { currentCluster, kubectl, kubectlProgram, type Cluster } from "./cluster.ts";
 import { say } from "./system.ts";
 
 /** Prints the latest log lines of every pod, or of one workload's. */
@@ -42,11 +42,12 @@ export async function forward(): Promise<void> {
     "--output",
     "name",
   ]);
+  const credentials = services.includes("service/grafana\n") ? await grafanaCredentials(cluster) : "";
   const children = interfaces
     .filter(({ service }) => services.includes(`service/${service}\n`))
     .map(({ service, port }) => {
       const args = ["port-forward", "--namespace", "monitoring", `service/${service}`, `${port}:${port}`];
-      say(`${service}: http://localhost:${port}`);
+      say(`${service}: http://localhost:${port}${service === "grafana" ? credentials : ""}`);
       const child = spawn(
         program,
         ["--kubeconfig", cluster.kubeconfig, "--context", cluster.context, ...args],
@@ -57,4 +58,10 @@ export async function forward(): Promise<void> {
       return new Promise((resolve) => child.on("close", resolve));
     });
   await Promise.all(children);
+}
+
+async function grafanaCredentials(cluster: Cluster): Promise<string> {
+  const args = ["get", "secret", "grafana-secrets", "--namespace", "monitoring"];
+  const encoded = await kubectl(cluster, [...args, "--output", "jsonpath={.data.admin-password}"]);
+  return ` (user admin, password ${Buffer.from(encoded, "base64").toString()})`;
 }

@@ -25,6 +25,7 @@ const placeholders = {
 const optionalSecrets = {
   "groundwork:slackWebhookUrl": "https://hooks.slack.com/<slackWebhookUrl>",
   "groundwork:smtpPassword": "<smtpPassword>",
+  "groundwork:remoteWriteCredential": "<remoteWriteCredential>",
   "groundwork:deadMansSwitchUrl": "https://dead-mans-switch.invalid/<deadMansSwitchUrl>",
 };
 const secrets: Values = { ...placeholders, ...optionalSecrets };

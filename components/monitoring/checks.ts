@@ -11,10 +11,13 @@ export function monitoringProblems(
 ): string[] {
   if (!monitoring) return [];
   const { slack, email, webhookUrl, deadMansSwitch } = monitoring.notifications;
+  const { remoteWrite } = monitoring;
+  const signsIn = remoteWrite !== undefined && remoteWrite.auth !== "none";
   const uses = [
     { key: "slackWebhookUrl", setting: "notifications.slack", used: slack !== undefined },
     { key: "smtpPassword", setting: "notifications.email.username", used: email?.username !== undefined },
     { key: "deadMansSwitchUrl", setting: "notifications.deadMansSwitch", used: deadMansSwitch !== undefined },
+    { key: "remoteWriteCredential", setting: "remoteWrite.auth", used: signsIn },
   ];
   const unmatched = uses.flatMap(({ key, setting, used }) => {
     if (!used && secretKeys.has(key))
@@ -25,14 +28,29 @@ export function monitoringProblems(
       `groundwork:${key}: missing; groundwork:monitoring.${setting} needs it: pulumi config set --secret groundwork:${key}`,
     ];
   });
-  if (environment !== "production") return unmatched;
+  const named = remoteWrite?.username !== undefined;
+  const contradictory =
+    remoteWrite && named !== (remoteWrite.auth === "basic")
+      ? [
+          `groundwork:monitoring.remoteWrite.username: ${named ? "goes with auth: basic only" : "missing; auth: basic needs it"}` +
+            ` (found auth: ${remoteWrite.auth})`,
+        ]
+      : [];
+  if (environment !== "production") return [...unmatched, ...contradictory];
+  const plain = [
+    ["notifications.webhookUrl", webhookUrl],
+    ["remoteWrite.url", remoteWrite?.url],
+  ] as const;
   return [
     ...unmatched,
+    ...contradictory,
     ...(slack || email || webhookUrl !== undefined
       ? []
       : ["groundwork:monitoring.notifications: production needs slack, email or webhookUrl to tell people"]),
-    ...(webhookUrl?.startsWith("http:")
-      ? [`groundwork:monitoring.notifications.webhookUrl: production needs https (found "${webhookUrl}")`]
-      : []),
+    ...plain.flatMap(([key, url]) =>
+      url?.startsWith("http:")
+        ? [`groundwork:monitoring.${key}: production needs https (found "${url}")`]
+        : [],
+    ),
   ];
 }

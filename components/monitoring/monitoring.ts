@@ -8,6 +8,7 @@ import { Blackbox, type ProbedEdge } from "./blackbox";
 import { Grafana } from "./grafana";
 import type { AlertNotifications } from "./notifications";
 import { Prometheus } from "./prometheus";
+import type { RemoteWrite } from "./scrapes";
 
 export interface MonitoringArgs {
   /** Namespace to run in. */
@@ -37,6 +38,8 @@ export interface MonitoringArgs {
     readonly storageGiB: number;
     /** Keeps the volumes when the stack is destroyed. */
     readonly retainData: boolean;
+    /** A further store for the metrics; default none. */
+    readonly remoteWrite?: RemoteWrite;
   };
   readonly alertmanager: {
     /** Image with Alertmanager 0.28 or newer. */
@@ -95,6 +98,7 @@ export class Monitoring extends pulumi.ComponentResource {
         resources: { cpuMillis: 100, memoryMiB: 256 },
         ...args.prometheus,
         namespace,
+        secrets,
         scrapes: {
           targets: [...args.targets, alertmanager.metrics],
           prober: blackbox.endpoint,

@@ -8,13 +8,15 @@ import {
   resources,
   restrictedContainer,
   restrictedPod,
+  secretsPath,
   selector,
   serviceHost,
   spread,
 } from "../podDefaults";
+import { secretsVolume, type SecretStore } from "../secrets/secretStore";
 import type { Endpoint, Resources } from "../types";
 import { ruleFiles } from "./rules";
-import { prometheusFiles, type Scrapes } from "./scrapes";
+import { prometheusFiles, remoteWriteFile, type RemoteWrite, type Scrapes } from "./scrapes";
 
 export interface PrometheusArgs {
   /** Namespace to run in. */
@@ -35,6 +37,10 @@ export interface PrometheusArgs {
   readonly scrapes: Scrapes;
   /** Every single Alertmanager; alerts go to each of them. */
   readonly alertmanagers: readonly Endpoint[];
+  /** A further store for the metrics; absent when they stay here. */
+  readonly remoteWrite?: RemoteWrite;
+  /** Mounts that store's credential. */
+  readonly secrets: SecretStore;
 }
 
 const name = "prometheus";
@@ -54,7 +60,7 @@ export class Prometheus extends pulumi.ComponentResource {
     const child = { parent: this };
     const metadata = { name, namespace, labels: labels(name, "metrics") };
 
-    const config = prometheusFiles(args.scrapes, args.alertmanagers);
+    const config = prometheusFiles(args.scrapes, args.alertmanagers, args.remoteWrite);
     const rules = ruleFiles();
     const configMap = new k8s.core.v1.ConfigMap(name, { metadata, data: config }, child);
     const rulesMap = new k8s.core.v1.ConfigMap(
@@ -63,6 +69,10 @@ export class Prometheus extends pulumi.ComponentResource {
       child,
     );
     const account = kubeletReader(this, metadata);
+    const credential = args.remoteWrite?.credential;
+    const secrets = credential
+      ? [args.secrets.mount(name, { namespace, files: { [remoteWriteFile]: credential } })]
+      : [];
     const ports = [{ name: "http", port, targetPort: "http" }];
     const service = new k8s.core.v1.Service(
       name,
@@ -128,10 +138,12 @@ export class Prometheus extends pulumi.ComponentResource {
                   volumeMounts: [
                     { name: "config", mountPath: filesPath, readOnly: true },
                     { name: "data", mountPath: dataPath },
+                    ...(credential ? [{ name: secretsVolume, mountPath: secretsPath, readOnly: true }] : []),
                   ],
                 },
               ],
               volumes: [
+                ...secrets,
                 {
                   name: "config",
                   projected: {

@@ -6,6 +6,16 @@ const webhook = z
   .url({ protocol: /^https?$/ })
   .refine((url) => !/^\w+:\/\/[^/]*@/.test(url), "must carry no user name or password");
 
+/** A further store of metrics, such as Mimir or Thanos. */
+const remoteWriteSchema = z.strictObject({
+  url: webhook.describe("where every sample is also written; another store's remote-write URL"),
+  auth: z
+    .enum(["none", "basic", "bearer"])
+    .default("none")
+    .describe("how to sign in there; basic and bearer need groundwork:remoteWriteCredential"),
+  username: z.string().min(1).optional().describe("who signs in, with auth: basic"),
+});
+
 /** Whom alerts are told to. The secrets that go with it are keys of their own: they must be set with `--secret`. */
 const notificationsSchema = z
   .strictObject({
@@ -57,6 +67,9 @@ export const monitoringSchema = z
     grafana: z.boolean().default(true).describe("whether to run Grafana"),
     retentionDays: z.int().min(1).max(400).default(15).describe("days that metrics are kept"),
     storageGiB: z.int().min(1).max(4_096).default(2).describe("volume of Prometheus, GiB"),
+    remoteWrite: remoteWriteSchema
+      .optional()
+      .describe("a store that keeps metrics for longer, or of many stacks"),
     notifications: notificationsSchema.describe("whom alerts are told to"),
   })
   .prefault({});
@@ -74,6 +87,11 @@ export const monitoringSecrets = {
     .regex(/^https?:\/\/[^\s/@]+(\/\S*)?$/, "must be an http or https URL without a user name")
     .optional()
     .describe("whom monitoring.notifications.deadMansSwitch tells that alerting works"),
+  remoteWriteCredential: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("password or token for monitoring.remoteWrite"),
 } as const;
 
 export type MonitoringValues = z.output<typeof monitoringSchema>;

@@ -1,7 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 
 import { manifestFiles } from "../manifests";
+import { secretsPath } from "../podDefaults";
+import type { StoredSecret } from "../secrets/secretStore";
 import type { Endpoint, MetricsTarget } from "../types";
 import type { Probe } from "./blackbox";
 
@@ -14,12 +16,24 @@ export interface Scrapes {
   readonly probes: readonly Probe[];
 }
 
+/** A further store that every sample is written to. */
+export interface RemoteWrite {
+  readonly url: string;
+  /** Password of the user, or, without a user, a bearer token; absent when the store asks for nothing. */
+  readonly credential?: StoredSecret;
+  readonly username?: string;
+}
+
+/** File that the credential is mounted as. */
+export const remoteWriteFile = "remote-write-credential";
+
 const accountPath = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /** `prometheus.yml` as it is in the repository, and beside it what to scrape and whom to tell. */
 export function prometheusFiles(
   { targets, prober, probes }: Scrapes,
   alertmanagers: readonly Endpoint[],
+  remoteWrite?: RemoteWrite,
 ): pulumi.Output<Record<string, string>> {
   const scrapes = targets.map(({ host, ...rest }) =>
     pulumi.output(host).apply((name) => workloadScrape(name, rest)),
@@ -28,10 +42,27 @@ export function prometheusFiles(
   return pulumi
     .all([pulumi.all(scrapes), probeScrape(prober, probes), receivers])
     .apply(([workloads, probe, addresses]): Record<string, string> => ({
-      ...manifestFiles("prometheus"),
+      ...configFiles(remoteWrite),
       "scrape-targets.yaml": stringify({ scrape_configs: [...workloads, probe, ...kubeletScrapes] }),
       "alertmanagers.yaml": stringify([{ targets: addresses }]),
     }));
+}
+
+/** The repository's own file; a further store cannot stand in a file beside it, as scrapes can. */
+function configFiles(remoteWrite?: RemoteWrite): Record<string, string> {
+  const files = manifestFiles("prometheus");
+  if (!remoteWrite) return files;
+  const { url, credential, username } = remoteWrite;
+  const path = `${secretsPath}/${remoteWriteFile}`;
+  const auth =
+    username === undefined
+      ? { authorization: { credentials_file: path } }
+      : { basic_auth: { username, password_file: path } };
+  const written = {
+    ...(parse(files["prometheus.yml"] ?? "") as object),
+    remote_write: [{ url, ...(credential && auth) }],
+  };
+  return { ...files, "prometheus.yml": stringify(written) };
 }
 
 /** Every pod behind a headless Service is an address of its name, so that all of them are scraped, not a random one. */

@@ -2,6 +2,7 @@ import type * as pulumi from "@pulumi/pulumi";
 
 import type { SecretStore } from "../secrets/secretStore";
 import type { AlertNotifications } from "./notifications";
+import type { RemoteWrite } from "./scrapes";
 import type { MonitoringValues } from "./schema";
 
 type Notifications = MonitoringValues["notifications"];
@@ -14,6 +15,8 @@ export interface MonitoringCredentials {
   readonly smtpPassword?: pulumi.Output<string>;
   /** Who watches that alerting works. */
   readonly deadMansSwitchUrl?: pulumi.Output<string>;
+  /** Password or token of the store that metrics are also written to. */
+  readonly remoteWriteCredential?: pulumi.Output<string>;
 }
 
 /** What the configuration says of monitoring as the component takes it; credentials are kept in the store. */
@@ -21,10 +24,14 @@ export function monitoringSettings(
   config: MonitoringCredentials & { readonly monitoring: MonitoringValues },
   secrets: SecretStore,
 ) {
-  const { grafana, retentionDays, storageGiB, notifications } = config.monitoring;
+  const { grafana, retentionDays, storageGiB, notifications, remoteWrite } = config.monitoring;
   return {
     grafana,
-    prometheus: { retentionDays, storageGiB },
+    prometheus: {
+      retentionDays,
+      storageGiB,
+      ...(remoteWrite && { remoteWrite: withCredential(remoteWrite, config, secrets) }),
+    },
     alertmanager: { notifications: withCredentials(notifications, config, secrets) },
   };
 }
@@ -44,6 +51,16 @@ function withCredentials(
       deadMansSwitch: { url: secrets.keep("dead-mans-switch-url", credentials.deadMansSwitchUrl) },
     }),
   };
+}
+
+function withCredential(
+  { url, auth, username }: NonNullable<MonitoringValues["remoteWrite"]>,
+  { remoteWriteCredential }: MonitoringCredentials,
+  secrets: SecretStore,
+): RemoteWrite {
+  if (auth === "none") return { url };
+  const credential = secrets.keep("remote-write-credential", remoteWriteCredential);
+  return { url, credential, ...(username !== undefined && { username }) };
 }
 
 function withPassword(
@@ -72,6 +89,11 @@ export function notificationPorts({ slack, email, webhookUrl, deadMansSwitch }: 
       ...(deadMansSwitch ? [deadMansSwitch.port] : []),
     ]),
   ];
+}
+
+/** TCP port outside the cluster that Prometheus writes to, if it does. */
+export function remoteWritePorts({ remoteWrite }: MonitoringValues): number[] {
+  return remoteWrite ? [portOf(remoteWrite.url)] : [];
 }
 
 function portOf(url: string): number {

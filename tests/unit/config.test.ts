@@ -195,6 +195,11 @@ describe("the stack's configuration", () => {
       { "groundwork:monitoring": '{"notifications":{"webhookUrl":"http://alerts.example.com/"}}' },
       "webhookUrl: production needs https",
     ],
+    [
+      "metrics in plain text",
+      { "groundwork:monitoring": '{"remoteWrite":{"url":"http://metrics.example.com/"}}' },
+      "remoteWrite.url: production needs https",
+    ],
     ["a vault without Azure settings", { "groundwork:azure": "" }, "groundwork:azure"],
   ])("refuses %s in production", (_, change, message) => {
     expect(problems({ ...production, ...change }).join("\n")).toContain(message);

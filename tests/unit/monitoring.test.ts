@@ -220,6 +220,44 @@ describe("Monitoring", () => {
     expect(JSON.stringify(ofType(notifying, ":ConfigMap"))).not.toContain("hidden");
   });
 
+  test("writes samples to a further store with the credential from a file", async () => {
+    const url = "https://metrics.example.com/api/v1/push";
+    const writing = (username?: string) =>
+      monitoring((secrets) => ({
+        prometheus: {
+          ...{ image: "prometheus:1", retentionDays: 15, storageGiB: 2, retainData: false },
+          remoteWrite: {
+            url,
+            credential: secrets.keep("remote-write-credential", "hidden"),
+            ...(username !== undefined && { username }),
+          },
+        },
+      }));
+    const file = "/run/secrets/groundwork/remote-write-credential";
+    const auths = [
+      ["metrics", { basic_auth: { username: "metrics", password_file: file } }],
+      [undefined, { authorization: { credentials_file: file } }],
+    ] as const;
+    for (const [username, auth] of auths) {
+      const all = await writing(username);
+      const config = files(all, "prometheus")["prometheus.yml"] ?? "";
+      expect(parse(config)).toMatchObject({ rule_files: ["rules/*.yaml"], remote_write: [{ url, ...auth }] });
+      expect(at(named(all, ":Secret", "prometheus-secrets"), "stringData")).toEqual({
+        "remote-write-credential": "hidden",
+      });
+      expect(JSON.stringify(ofType(all, ":ConfigMap"))).not.toContain("hidden");
+      expect(
+        at(named(all, ":StatefulSet", "prometheus"), "spec.template.spec.containers.0.volumeMounts"),
+      ).toContainEqual({ name: "secrets", mountPath: "/run/secrets/groundwork", readOnly: true });
+      const path = written({ "prometheus.yml": config });
+      const { passed, output } = runTool("promtool", [
+        ...["check", "config", "--syntax-only", join(path, "prometheus.yml")],
+      ]);
+      expect(passed, output).toBe(true);
+    }
+    expect(files(resources, "prometheus")["prometheus.yml"]).not.toContain("remote_write");
+  });
+
   test("gives Grafana its password as a file, and lets nobody in without one", () => {
     expect(at(named(resources, ":Secret", "grafana-secrets"), "stringData")).toHaveProperty("admin-password");
     expect(files(resources, "grafana")["grafana.ini"]).toMatch(

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 
 import { readConfig } from "../../components/config";
+import { flowsOf } from "../../components/flows";
+import { monitoringSchema } from "../../components/monitoring/schema";
 
 const monitoringProblems = (
   monitoring: unknown,
@@ -77,6 +79,42 @@ describe("the notifications' configuration", () => {
     expect(monitoringProblems({}, { [key]: "https://x.example.com/y" })).toEqual([
       expect.stringContaining(`groundwork:${key}: nothing uses it; set groundwork:monitoring.notifications.`),
     ]);
+  });
+
+  test.each([
+    ["remoteWrite.url", { url: "metrics.example.com" }, /found "metrics/],
+    ["remoteWrite.auth", { url: "https://m.example.com", auth: "digest" }, /found "digest"/],
+    [
+      "remoteWrite.username",
+      { url: "https://m.example.com", auth: "basic" },
+      /missing; auth: basic needs it/,
+    ],
+    [
+      "remoteWrite.username",
+      { url: "https://m.example.com", username: "me" },
+      /goes with auth: basic only .found auth: none/,
+    ],
+  ])("refuses a bad %s", (key, remoteWrite, message) => {
+    const found = monitoringProblems({ remoteWrite });
+    expect(found).toContainEqual(expect.stringContaining(`groundwork:monitoring.${key}: `) as string);
+    expect(found.join("\n")).toMatch(message);
+  });
+
+  test("asks for the further store's credential where it signs in, and opens its port alone", () => {
+    const remoteWrite = { url: "https://m.example.com:9009/push", auth: "bearer" };
+    const all = { "groundwork:monitoring": JSON.stringify({ remoteWrite }), "groundwork:secrets": "{}" };
+    expect(readConfig(all, new Set()).problems.join("\n")).toContain(
+      "groundwork:remoteWriteCredential: missing",
+    );
+    expect(monitoringProblems({ remoteWrite }, { remoteWriteCredential: "x" })).toEqual([]);
+    const monitoring = monitoringSchema.parse({ remoteWrite });
+    const { edge, app } = {
+      edge: { mode: "nginx" },
+      app: { egressPorts: [] as number[], container: { port: 3000, metricsPort: 9464 } },
+    } as Parameters<typeof flowsOf>[0];
+    const flows = flowsOf({ monitoring, edge, app });
+    const out = flows.filter(({ from, to }) => from === "prometheus" && to === "internet");
+    expect(out.map(({ port }) => port)).toEqual([10250, 9009]);
   });
 
   test("leaves to the vault what the vault may hold", () => {

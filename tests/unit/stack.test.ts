@@ -26,7 +26,7 @@ const added = {
 };
 
 const ownSecrets = ["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"];
-const alertSecrets = ["slackWebhookUrl", "smtpPassword", "deadMansSwitchUrl"];
+const alertSecrets = ["slackWebhookUrl", "smtpPassword", "deadMansSwitchUrl", "remoteWriteCredential"];
 const secretKeys = [...ownSecrets, ...alertSecrets].map((key) => `groundwork:${key}`);
 
 /** The whole program with a committed stack file. */

@@ -1,0 +1,50 @@
+/** Other settings for the running dev stack, by the same commands that a person would give, and back again. */
+import { currentCluster } from "../../local/cluster.ts";
+import { withLock } from "../../local/lock.ts";
+import { pulumiOutput, type Engine } from "../../local/stack.ts";
+import { knownEngine, withKubeconfig } from "../../local/up.ts";
+
+interface Settings {
+  /** Section that the stack has not set yet → path below it → value. */
+  readonly plain: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Key → value. */
+  readonly secret: Readonly<Record<string, string>>;
+}
+
+const stack = ["--stack", "dev"] as const;
+
+/** Brings the stack up with these settings; what is given back brings it up without them. */
+export async function applySettings({ plain, secret }: Settings): Promise<() => Promise<void>> {
+  const { engine } = withKubeconfig({ engine: await knownEngine(), cluster: await currentCluster() });
+  const undo = (): Promise<void> =>
+    withLock("stack", async () => {
+      for (const section of Object.keys(plain)) await config(engine, ["rm", "--path", "--", section]);
+      for (const key of Object.keys(secret)) await config(engine, ["rm", "--", key]);
+      await bringUp(engine);
+    });
+  try {
+    await withLock("stack", async () => {
+      for (const [section, values] of Object.entries(plain)) {
+        for (const [path, value] of Object.entries(values))
+          await config(engine, ["set", "--path", "--", `${section}.${path}`, value]);
+      }
+      for (const [key, value] of Object.entries(secret)) {
+        // By standard input: arguments can be read in the process list.
+        await config(engine, ["set", "--secret", "--", key], value);
+      }
+      await bringUp(engine);
+    });
+  } catch (error) {
+    await undo();
+    throw error;
+  }
+  return undo;
+}
+
+function config(engine: Engine, [verb = "", ...args]: readonly string[], input?: string): Promise<string> {
+  return pulumiOutput(engine, ["config", verb, ...stack, "--non-interactive", ...args], input);
+}
+
+async function bringUp(engine: Engine): Promise<void> {
+  await pulumiOutput(engine, ["up", "--yes", "--skip-preview", "--non-interactive", ...stack]);
+}
