@@ -23,7 +23,7 @@ async function prod(): Promise<Registered[]> {
     config: Values;
   };
   const managed = {
-    "groundwork:postgres": { kind: "managed", storageGiB: 64, maxConnections: 200 },
+    "groundwork:postgres": { kind: "managed", storageGiB: 64, maxConnections: 600 },
     "groundwork:redis": { kind: "managed" },
   };
   const settings = Object.entries({ ...config, ...managed }).map(([key, value]): [string, string] => [
@@ -188,6 +188,7 @@ describe("the flows of managed data", () => {
     ).toEqual(
       [
         "app",
+        "app-candidate",
         "app-migrate",
         "backup",
         "backup-restore",
@@ -200,7 +201,7 @@ describe("the flows of managed data", () => {
       callers("redis")
         .map(({ from }) => from)
         .sort(),
-    ).toEqual(["app", "redis-cache-exporter", "redis-queue-exporter", "worker"].sort());
+    ).toEqual(["app", "app-candidate", "redis-cache-exporter", "redis-queue-exporter", "worker"].sort());
     const { egress } = rulesOf("app", { ...managed, apiServerCidrs: [] });
     expect(JSON.stringify(egress)).not.toContain("0.0.0.0/0");
     expect(JSON.stringify(egress)).toContain("10.0.0.0/8");
