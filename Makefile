@@ -6,7 +6,7 @@ GW := local/groundwork
 
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open restore dr-drill
-.PHONY: release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
+.PHONY: load emergency release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
 .PHONY: images-list check-config bootstrap-azure
 
 help: ## this list
@@ -100,3 +100,7 @@ release-close: ## after the `pulumi up` with it: the version before becomes the 
 	@$(GW) release-close $(STACK)
 rollback: ## all users of STACK=dev|prod to the last good version, at once
 	@$(GW) rollback $(STACK)
+emergency: ## LEVEL=1 degraded, 2 a function is down (OFF=1: is back), 3 all is down; each has a runbook
+	@$(GW) emergency $(STACK) "$(LEVEL)"
+load: ## users by k6 against the dev stack: PROFILE=smoke|expected|ten-times|soak DURATION=time
+	@$(GW) load "$(PROFILE)"

@@ -40,6 +40,8 @@ export const reservedVariables = [
   "CLEAN_UP_SCHEDULE",
   "SCHEDULE_TIME_ZONE",
   "WORKER_GRACE_SECONDS",
+  "FALLBACK_SIGN_IN_FILE",
+  "AI_MODE_FILE",
 ] as const;
 
 /** The settings of the app, with the contents of their files kept in the store. */

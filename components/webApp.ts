@@ -31,6 +31,7 @@ import {
 import { ReleaseTraffic, type ReleaseSettings } from "./releaseTraffic";
 import { scaledFields, scaleOnLoad, type LoadScaling } from "./scaling";
 import { secretsVolume, type StoredSecret } from "./secrets/secretStore";
+import { emergencySwitches } from "./switches";
 import type { MetricsTarget, Resources, Share } from "./types";
 
 export interface WebAppArgs extends AppBindings {
@@ -88,6 +89,7 @@ export class WebApp extends pulumi.ComponentResource {
       },
     });
     const temporary = scratch("tmp", "/tmp");
+    const switches = emergencySwitches(this, namespace);
     const deployment = new k8s.apps.v1.Deployment(
       name,
       {
@@ -124,6 +126,7 @@ export class WebApp extends pulumi.ComponentResource {
                     JWT_KEYS_FILE: `${secretsPath}/jwt-keys.json`,
                     FIELD_KEYS_FILE: `${secretsPath}/field-keys.json`,
                     SHUTDOWN_DELAY_SECONDS: String(shutdownDelaySeconds),
+                    ...switches.env,
                   }),
                   ports: [
                     { name: "http", containerPort: container.port },
@@ -140,10 +143,11 @@ export class WebApp extends pulumi.ComponentResource {
                   volumeMounts: [
                     { name: secretsVolume, mountPath: secretsPath, readOnly: true },
                     temporary.mount,
+                    switches.mount,
                   ],
                 },
               ],
-              volumes: [secrets, temporary.volume],
+              volumes: [secrets, temporary.volume, switches.volume],
             },
           },
         },

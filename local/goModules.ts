@@ -66,6 +66,7 @@ export const goModules = {
     minutes: 15,
     diskGiB: 5,
   },
+  k6: { programs: { k6: "go.k6.io/k6" }, minutes: 8, diskGiB: 3 },
   pause: { programs: { pause: "." }, minutes: 0.1, diskGiB: 0.2 },
 } as const satisfies Readonly<Record<string, GoModule>>;
 

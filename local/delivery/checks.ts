@@ -22,7 +22,7 @@ export function runVisibly(
 }
 
 /** A program that is on PATH, else built from its Go module. */
-async function tool(name: GoModuleName, program: string = name): Promise<string> {
+export async function tool(name: GoModuleName, program: string = name): Promise<string> {
   return (await findCommand(program)) ?? join(await buildGoTool(name), program);
 }
 

@@ -2,6 +2,8 @@
 import { audit, checkWorkflows, scanSecrets } from "./checks.ts";
 import { cloudLogin } from "./cloud.ts";
 import { deploy, drift, pushImages, restoreDrill, smoke } from "./deploy.ts";
+import { emergency } from "./emergency.ts";
+import { load } from "./load.ts";
 import { previewComment } from "./previewComment.ts";
 import { closeCommand, releaseCommand, rollbackCommand } from "./release.ts";
 
@@ -18,5 +20,7 @@ export const deliveryCommands = {
   release: (stack = "dev", image = "") => releaseCommand(stack, image),
   "release-close": (stack = "dev") => closeCommand(stack),
   rollback: (stack = "dev") => rollbackCommand(stack),
+  emergency: (stack = "dev", level = "") => emergency(stack, level),
+  load: (profile = "") => load(profile),
   "preview-comment": (pullRequest = "") => previewComment(pullRequest),
 };

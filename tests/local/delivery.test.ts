@@ -64,3 +64,12 @@ describe("the comment with the previews", () => {
     expect(long).toContain("the preview failed");
   });
 });
+
+test("every line of the table of what is encrypted names a test that is there", () => {
+  const page = readFileSync(join(root, "docs/encryption.md"), "utf8");
+  const named = [...page.matchAll(/`(tests\/(?:unit|cluster)\/[\w.]+)`: (.+?) *\|$/gm)];
+  const lines = page.split("\n").filter((line) => line.startsWith("| "));
+  expect(named).toHaveLength(lines.length - 2);
+  for (const [, file = "", title = ""] of named)
+    expect(readFileSync(join(root, file), "utf8"), file).toContain(`test("${title}"`);
+});

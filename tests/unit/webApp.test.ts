@@ -160,6 +160,16 @@ describe("WebApp", () => {
       expect(at(share, "spec.selector")).toEqual({ "app.kubernetes.io/name": "app" });
   });
 
+  test("looks at the emergency's switches, which are off", () => {
+    const map = ofType(resources, ":ConfigMap").find(({ name }) => name === "app-switches");
+    expect(at(map, "data")).toEqual({ "sign-in": "off", "ai-mode": "normal" });
+    expect(variable("FALLBACK_SIGN_IN_FILE")).toBe("/etc/groundwork/switches/sign-in");
+    expect(variable("AI_MODE_FILE")).toBe("/etc/groundwork/switches/ai-mode");
+    expect(container["volumeMounts"]).toContainEqual(
+      expect.objectContaining({ mountPath: "/etc/groundwork/switches" }),
+    );
+  });
+
   test("tells the release tooling its limits", () => {
     const map = ofType(resources, ":ConfigMap").find(({ name }) => name === "app-release-settings");
     expect(JSON.parse((at(map, "data") as Record<string, string>)["settings.json"] ?? "")).toEqual(

@@ -1,0 +1,142 @@
+/** `make emergency LEVEL=1|2|3`: the procedures of docs/emergency.md, each in one command. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { say, UserError } from "../system.ts";
+import { ask, p95Of } from "./judge.ts";
+import { rollback } from "./release.ts";
+import { targetOf, type Target } from "./target.ts";
+import { candidatePercent } from "./traffic.ts";
+
+const secrets = "/run/secrets/groundwork";
+const asApp = `REDISCLI_AUTH=$(cat ${secrets}/app-password) redis-cli --tls --cacert ${secrets}/ca.crt --user app`;
+
+/** Level 1, the service is degraded: what can be seen, then everything that is safe to try. */
+export async function degraded(target: Target): Promise<void> {
+  await showFigures(target);
+  const inApp = ["--namespace", "app"];
+  process.stdout.write(await target.kubectl([...inApp, "logs", "deployment/app", "--tail=100"]));
+  const inRedis = (pod: string, script: string): Promise<string> =>
+    target.kubectl(["--namespace", "data", "exec", pod, "--container=redis", "--", "/bin/sh", "-c", script]);
+  for (const pod of ["redis-queue-0", "redis-cache-0"])
+    say(`${pod}: ${(await inRedis(pod, `${asApp} ping 2>&1; true`)).trim()}`);
+  // UNLINK key by key: the app's user may not FLUSHALL, and nobody else has a password.
+  const clear = `${asApp} --scan | xargs -r -n 100 sh -c '${asApp.replaceAll("'", "'\\''")} unlink "$@" >/dev/null' sh; ${asApp} dbsize`;
+  say(`cache: cleared, ${(await inRedis("redis-cache-0", clear)).trim()} keys left`);
+  say(
+    `sessions: ${await dropStaleSessions(target)} refresh tokens past their time deleted; Redis drops its own`,
+  );
+  const slot = (await candidatePercent(target)) > 0 ? ["app", "app-candidate"] : ["app"];
+  for (const deployment of slot) {
+    await target.kubectl([...inApp, "rollout", "restart", `deployment/${deployment}`]);
+    await target.kubectl([...inApp, "rollout", "status", `deployment/${deployment}`, "--timeout=180s"]);
+  }
+  say("app: restarted, pod by pod");
+  await confirmHealth(target);
+}
+
+async function showFigures(target: Target): Promise<void> {
+  const figures = {
+    "requests per second, five minutes": "sum(rate(app_requests_total[5m]))",
+    "share of server errors": "app:request_errors:ratio_rate5m",
+    "95th percentile, seconds": p95Of("app", 300),
+    "alerts that fire": 'count(ALERTS{alertstate="firing",alertname!="Watchdog"}) or vector(0)',
+  };
+  for (const [what, expression] of Object.entries(figures)) {
+    // Prometheus may be part of what is wrong.
+    const value = await ask(target, expression).catch(() => undefined);
+    say(`${what}: ${value === undefined ? "unknown" : Number(value.toPrecision(3))}`);
+  }
+}
+
+async function dropStaleSessions({ kubectl }: Target): Promise<string> {
+  const sql =
+    "with gone as (delete from refresh_tokens where expires_at < now() returning 1) select count(*) from gone";
+  const psql = ["psql", "-XAtq", "-h", "/run/patroni", "-U", "postgres", "-d", "app", "-c", sql];
+  const leader = (
+    await kubectl([
+      "--namespace",
+      "data",
+      "get",
+      "endpoints",
+      "postgres",
+      "--output=jsonpath={.metadata.annotations.leader}",
+    ])
+  ).trim();
+  return (
+    await kubectl(["--namespace", "data", "exec", leader, "--container=patroni", "--", ...psql])
+  ).trim();
+}
+
+/** Level 2, a function is down: the service goes on without it. `off` is the way back. */
+export async function withoutFunction(target: Target, off: boolean): Promise<void> {
+  const data = off ? { "sign-in": "off", "ai-mode": "normal" } : { "sign-in": "on", "ai-mode": "stub" };
+  const inApp = ["--namespace", "app"];
+  const patch = JSON.stringify({ data });
+  await target.kubectl([
+    ...inApp,
+    "patch",
+    "configmap",
+    "app-switches",
+    "--type=merge",
+    `--patch=${patch}`,
+    "--field-manager=groundwork-release",
+  ]);
+  // A changed pod is looked at by its kubelet at once, which then brings its files up to date; otherwise in a minute or so.
+  const pods = "--selector=app.kubernetes.io/name in (app,app-candidate)";
+  await target.kubectl([
+    ...inApp,
+    "annotate",
+    "pods",
+    pods,
+    "--overwrite",
+    `groundwork/switched=${Date.now()}`,
+  ]);
+  await waitForSwitch(target, data["ai-mode"]);
+  say(`fallback sign-in: ${data["sign-in"]}; answers: ${data["ai-mode"]}`);
+}
+
+const switchLimitSeconds = 30;
+
+async function waitForSwitch({ kubectl }: Target, mode: string): Promise<void> {
+  const deadline = Date.now() + switchLimitSeconds * 1000;
+  const read = ["exec", "deployment/app", "--", "cat", "/etc/groundwork/switches/ai-mode"];
+  while ((await kubectl(["--namespace", "app", ...read])).trim() !== mode) {
+    if (Date.now() > deadline)
+      throw new UserError(
+        `The app has not seen the switch after ${switchLimitSeconds} s; look again in a minute`,
+      );
+    await sleep(500);
+  }
+}
+
+/** Level 3, all is down: all users to the version before, confirmed through the edge's own upstream. */
+export async function allDown(target: Target): Promise<void> {
+  say(`all users are on ${await rollback(target)}`);
+  await confirmHealth(target);
+}
+
+/** `/api/health` as the edge gets it, from inside the edge's pod: also where the public name does not lead to it. */
+async function confirmHealth({ kubectl }: Target): Promise<void> {
+  const script =
+    'const r = await fetch("http://app-share-50/health"); console.log(r.status); process.exit(r.ok ? 0 : 1)';
+  const node = ["node", "--input-type=module", "--eval", script];
+  say(
+    `/api/health: ${(await kubectl(["--namespace", "app", "exec", "deployment/app", "--", ...node])).trim()}`,
+  );
+}
+
+const levels: Readonly<Record<string, (target: Target) => Promise<void>>> = {
+  "1": degraded,
+  "2": (target) => withoutFunction(target, process.env["OFF"] === "1"),
+  "3": allDown,
+};
+
+export async function emergency(stack: string, level: string): Promise<void> {
+  const procedure = levels[level];
+  if (!procedure)
+    throw new UserError(
+      `LEVEL is "${level}" and may be 1 (degraded), 2 (a function is down) or 3 (all is down): docs/emergency.md`,
+    );
+  const started = Date.now();
+  await procedure(await targetOf(stack));
+  say(`emergency level ${level}: done after ${((Date.now() - started) / 1000).toFixed(1)} s`);
+}
