@@ -20,6 +20,7 @@ import {
   repository,
   requireStack,
   type Engine,
+  writeProject,
 } from "./stack.ts";
 import { showStatus } from "./status.ts";
 import { cacheDirectory, exists, say, UserError } from "./system.ts";
@@ -161,8 +162,9 @@ export function down(): Promise<void> {
     }
     // The machine may have been restarted since: what is to be destroyed must answer.
     const cluster = await ensureCluster();
-    const engine = await knownEngine();
-    const world = withKubeconfig({ engine, cluster });
+    // Of this checkout: the one that the stack was made from may be gone.
+    await writeProject(projectDirectory());
+    const world = withKubeconfig({ engine: await ensureEngine(), cluster });
     await recover(world.engine, stack, cluster.kubeconfig, cluster.context);
     const code = await pulumi(world.engine, ["destroy", "--yes", "--skip-preview", "--stack", stack]);
     if (code !== 0)
