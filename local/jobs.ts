@@ -11,7 +11,8 @@ interface JobSpec {
   };
 }
 
-interface JobSource {
+/** A CronJob or a Job, as the API server has it. */
+export interface JobSource {
   readonly spec: JobSpec & { readonly jobTemplate?: { readonly spec: JobSpec } };
 }
 
@@ -39,7 +40,7 @@ export async function runJob(wanted: Run): Promise<Readonly<Record<string, unkno
     apiVersion: "batch/v1",
     kind: "Job",
     metadata: { name, namespace },
-    spec: specOf(found, wanted.env ?? {}),
+    spec: specOf(found, { env: wanted.env ?? {} }),
   };
   const connection = ["--kubeconfig", cluster.kubeconfig, "--context", cluster.context];
   const program = await kubectlProgram();
@@ -72,8 +73,14 @@ async function ended(cluster: Cluster, inNamespace: string, name: string): Promi
   }
 }
 
-/** Once, and without what ties it to the Job that it was read from. */
-function specOf({ spec }: JobSource, env: Readonly<Record<string, string>>): object {
+/** What a run may have otherwise than the stack's own. */
+export interface JobChanges {
+  readonly command?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** A spec for a run of its own: once, and without what ties it to the Job that it was read from. */
+export function specOf({ spec }: JobSource, { command, env = {} }: JobChanges): object {
   const { activeDeadlineSeconds, template } = spec.jobTemplate?.spec ?? spec;
   const labels = Object.entries(template.metadata.labels).filter(
     ([key]) => !/controller-uid|job-name/.test(key),
@@ -81,6 +88,7 @@ function specOf({ spec }: JobSource, env: Readonly<Record<string, string>>): obj
   const variables = Object.entries(env).map(([name, value]) => ({ name, value }));
   const containers = template.spec.containers.map((container) => ({
     ...container,
+    ...(command && { command }),
     env: [...(container.env ?? []), ...variables],
   }));
   return {

@@ -9,6 +9,7 @@ import { text } from "node:stream/consumers";
 import { vi } from "vitest";
 import { z } from "zod";
 import { kubectlProgram } from "../../local/cluster.ts";
+import { specOf, type JobChanges, type JobSource } from "../../local/jobs.ts";
 import { message } from "../../local/system.ts";
 
 /** Base URL of the edge. */
@@ -211,23 +212,6 @@ export interface JobRun {
   readonly result: Readonly<Record<string, unknown>>;
 }
 
-/** What a run of a job may have otherwise than the stack's own. */
-interface JobChanges {
-  readonly command?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
-}
-
-const jobSpec = z.object({
-  activeDeadlineSeconds: z.number(),
-  template: z.object({
-    metadata: z.object({ labels: z.record(z.string(), z.string()) }),
-    spec: z.looseObject({ containers: z.array(z.looseObject({ env: z.array(z.unknown()).default([]) })) }),
-  }),
-});
-const jobSource = z.object({
-  spec: z.union([z.object({ jobTemplate: z.object({ spec: jobSpec }) }), jobSpec]),
-});
-
 /** Runs one Job as the CronJob would, or as the Job was run before; it is gone afterwards. */
 export async function runJob(
   namespace: string,
@@ -236,7 +220,7 @@ export async function runJob(
 ): Promise<JobRun> {
   const inNamespace = `--namespace=${namespace}`;
   const name = `cluster-tests-${randomBytes(4).toString("hex")}`;
-  const spec = ownSpec(await get(inNamespace, source), changes);
+  const spec = specOf((await get(inNamespace, source)) as JobSource, changes);
   const manifest = { apiVersion: "batch/v1", kind: "Job", metadata: { name, namespace }, spec };
   try {
     await kubectlWith(JSON.stringify(manifest), "create", "--filename=-");
@@ -253,24 +237,4 @@ export async function runJob(
   } finally {
     await kubectl("delete", inNamespace, "job.batch", name, "--ignore-not-found");
   }
-}
-
-/** A spec for a run of its own: once, and without what ties it to the Job that it was read from. */
-function ownSpec(found: unknown, { command, env = {} }: JobChanges): object {
-  const { spec } = jobSource.parse(found);
-  const { activeDeadlineSeconds, template } = "jobTemplate" in spec ? spec.jobTemplate.spec : spec;
-  const labels = Object.entries(template.metadata.labels).filter(
-    ([key]) => !/controller-uid|job-name/.test(key),
-  );
-  const variables = Object.entries(env).map(([name, value]) => ({ name, value }));
-  const containers = template.spec.containers.map((container) => ({
-    ...container,
-    ...(command && { command }),
-    env: [...container.env, ...variables],
-  }));
-  return {
-    backoffLimit: 0,
-    activeDeadlineSeconds,
-    template: { metadata: { labels: Object.fromEntries(labels) }, spec: { ...template.spec, containers } },
-  };
 }
