@@ -9,8 +9,8 @@ import { newTenant, startTestService, type TestService } from "./support/service
 const runs = Number(process.env["FUZZ_RUNS"] ?? "10000");
 /** Connections, each with a sequence of its own: fast-check runs one request after the other. */
 const lanes = 16;
-/** A failure prints its seed and path; FUZZ_SEED repeats the run. */
-const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 2 ** 31);
+/** The same requests for everyone who tests this version; others by another seed, which a failure prints. */
+const seed = Number(process.env["FUZZ_SEED"] ?? "1");
 /** Streams are read so far, then left. */
 const readFor = { milliseconds: 100, bytes: 4096 };
 

@@ -121,6 +121,7 @@ describe("the comparison itself", () => {
     [{ ...health, status: 418, body: {} }, "not documented"],
     [{ ...health, contentType: "text/html", body: "" }, "documented is application/json"],
     [{ ...health, path: "/nowhere", body: {} }, "(no route)"],
+    [{ ...health, path: "/health/.?x=/..", status: 401, body: {} }, "(no route)"],
   ])("finds what is wrong with %j", (exchange, reason) => {
     const mismatch = conformance.mismatch(exchange);
     if (reason === undefined) {

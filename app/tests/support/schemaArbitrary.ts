@@ -30,7 +30,19 @@ const deepest = 5;
 /** Texts at which parsers, databases and paths are known to stumble. */
 const awkward = fc.constantFrom(
   ...["", " ", "\u0000", "\ud800", "𠮷野家", "e\u0301", "\r\nX-Injected: 1", "'; drop table documents; --"],
-  ...["../../etc/passwd", "%00", "%2e%2e%2f", "__proto__", "constructor", "null", "NaN", "-1", "1e400"],
+  ...[
+    "../../etc/passwd",
+    ".",
+    "..",
+    "%00",
+    "%2e%2e%2f",
+    "__proto__",
+    "constructor",
+    "null",
+    "NaN",
+    "-1",
+    "1e400",
+  ],
   ...["99999999999999999999", "0x10", "2026-02-30T00:00:00.000Z", "x".repeat(10_000)],
 );
 export const wildText = fc.oneof(awkward, fc.string({ unit: "binary" }), fc.string());
