@@ -96,8 +96,8 @@ export function createFeatures(foundations: Foundations): Features {
   const chat = createChat({ config, ...stores, languageModel, tokens, admit, metrics, logger });
 
   const routes = [
-    docsRoutes(),
     documentRoutes({ repository: new DocumentRepository(database), cache, metrics }),
+    docsRoutes(),
     authRoutes({ signIn, tokens, refreshTokens, sessions, refusals, users }),
     userRoutes({ database, users, passwords, refreshTokens, sessions }),
     auditRoutes(database),

@@ -25,7 +25,11 @@ function documentRules(base: string): Rule[] {
   ];
 }
 
+/** Tried one after the other: what is asked for most stands first. */
 export const rules: readonly Rule[] = [
+  ...documentRules("/api/v1/documents"),
+  ...documentRules("/api/v2/documents"),
+  { method: "patch", path: "/api/v2/documents/:id", allow: ["admin", "editor"] },
   { method: "get", path: "/health", allow: "public" },
   { method: "get", path: "/api/health", allow: "public" },
   { method: "get", path: "/ready", allow: "public" },
@@ -42,9 +46,6 @@ export const rules: readonly Rule[] = [
   { method: "patch", path: "/api/v2/admin/users/:id", allow: ["admin"] },
   { method: "delete", path: "/api/v2/admin/users/:id/sessions", allow: ["admin"] },
   { method: "get", path: "/api/v2/admin/audit", allow: ["admin"] },
-  ...documentRules("/api/v1/documents"),
-  ...documentRules("/api/v2/documents"),
-  { method: "patch", path: "/api/v2/documents/:id", allow: ["admin", "editor"] },
   { method: "post", path: "/api/v2/chat", allow: ["admin", "editor", "viewer"], limit: "chat" },
   // Each question over it is counted as one at /api/v2/chat.
   { method: "get", path: "/api/v2/chat/ws", allow: ["admin", "editor", "viewer"] },

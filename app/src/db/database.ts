@@ -150,7 +150,7 @@ export class Database {
 }
 
 function settingOf(tenantId: string): string {
-  return `select set_config('app.current_tenant_id', ${escapeLiteral(tenantId)}, true)`;
+  return `set local app.current_tenant_id = ${escapeLiteral(tenantId)}`;
 }
 
 function isLost(error: unknown): boolean {

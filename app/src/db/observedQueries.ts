@@ -29,7 +29,8 @@ export function observeQueries(client: PoolClient, done: QueryDone = () => undef
 
 function inSpan(statement: unknown, run: () => unknown): Promise<unknown> {
   const text = typeof statement === "string" ? statement : "";
-  const operation = /^\s*([a-z]+)/i.exec(text)?.[1]?.toUpperCase() ?? "QUERY";
+  // A read is sent together with the setting that it is read under.
+  const operation = /^\s*(?:set local [^;]*;\s*)?([a-z]+)/i.exec(text)?.[1]?.toUpperCase() ?? "QUERY";
   const attributes = {
     "db.system.name": "postgresql",
     "db.operation.name": operation,

@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from "node:async_hooks";
 import {
   context as active,
   isSpanContextValid,
@@ -37,10 +36,16 @@ export function observeRequests(logger: Logger, metrics: Metrics): RequestHandle
     if (span && isSpanContextValid(span.spanContext())) {
       context.traceId = span.spanContext().traceId;
     }
+    const traced = span ? trace.setSpan(parent, span) : parent;
+    const inContext = (work: () => void) => {
+      runInContext(context, () => {
+        active.with(traced, work);
+      });
+    };
     const handle = () => {
       const start = performance.now();
       response.set("X-Request-Id", context.requestId ?? "");
-      const finished = AsyncLocalStorage.bind(() => {
+      const finished = () => {
         const seconds = (performance.now() - start) / 1000;
         const untilFirstByte = ((firstBytes.get(response) ?? performance.now()) - start) / 1000;
         const status = response.writableFinished ? response.statusCode : clientClosedRequest;
@@ -60,21 +65,29 @@ export function observeRequests(logger: Logger, metrics: Metrics): RequestHandle
           "request answered",
         );
         span?.end();
+      };
+      // When the connection closes, no request's context is the current one.
+      response.once("close", () => {
+        inContext(finished);
       });
-      response.once("close", finished);
       next();
     };
-    runInContext(context, () => {
-      active.with(span ? trace.setSpan(parent, span) : parent, handle);
-    });
+    inContext(handle);
   };
 }
 
 /** Named by OpenTelemetry's conventions for HTTP servers. The query is left out: it is the caller's own words. */
 function startSpan(request: Request, parent: typeof ROOT_CONTEXT) {
   const { method, path } = request;
-  const attributes = { "http.request.method": method, "url.path": path, "url.scheme": request.protocol };
-  return tracer.startSpan(method, { kind: SpanKind.SERVER, attributes }, parent);
+  const span = tracer.startSpan(method, { kind: SpanKind.SERVER }, parent);
+  if (span.isRecording()) {
+    span.setAttributes({
+      "http.request.method": method,
+      "url.path": path,
+      "url.scheme": request.protocol,
+    });
+  }
+  return span;
 }
 
 /** The template of the route that answered, e.g. /api/v1/documents/:id; one name for all that matched none. */

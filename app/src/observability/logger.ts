@@ -1,4 +1,4 @@
-import { isSpanContextValid, trace } from "@opentelemetry/api";
+import { trace } from "@opentelemetry/api";
 import { type DestinationStream, type Logger, pino } from "pino";
 import { currentContext } from "./context.ts";
 import { prettyLine } from "./prettyLine.ts";
@@ -19,11 +19,16 @@ const severities: Record<string, string> = {
  */
 const treacherous = /(?!\n)[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Surrogate}\ufeff]/gu;
 
+/** Most lines have nothing but these, and are spared the search. */
+const harmless = /^[\x20-\x7e\n]*$/;
+
 function safeLine(line: string): string {
-  return withoutSecrets(line).replace(
-    treacherous,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  const text = withoutSecrets(line);
+  return harmless.test(text) ? text : text.replace(treacherous, escapeOf);
+}
+
+function escapeOf(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 /**
@@ -50,10 +55,9 @@ export function createLogger(
       serializers: { error: (described: unknown) => described },
       mixin: () => {
         const { requestId, traceId, tenantId, jobId } = currentContext();
-        const span = trace.getActiveSpan()?.spanContext();
         return {
           request_id: requestId,
-          trace_id: span && isSpanContextValid(span) ? span.traceId : traceId,
+          trace_id: trace.getActiveSpan()?.spanContext().traceId ?? traceId,
           tenant_id: tenantId,
           job_id: jobId,
         };

@@ -6,6 +6,7 @@ import {
   SpanKind,
   SpanStatusCode,
   trace,
+  TraceFlags,
 } from "@opentelemetry/api";
 import { withoutSecrets } from "./secrets.ts";
 
@@ -18,12 +19,19 @@ interface SpanOptions {
   traceparent?: string | null;
 }
 
-/** Runs `work` in a span of its own; an error is recorded on it and passed on. */
+/**
+ * Runs `work` in a span of its own; an error is recorded on it and passed on. In a trace that is not recorded there is
+ * no span but the first.
+ */
 export async function traced<T>(
   name: string,
   { kind = SpanKind.INTERNAL, attributes = {}, traceparent }: SpanOptions,
   work: (span: Span) => Promise<T>,
 ): Promise<T> {
+  const active = trace.getActiveSpan();
+  if (typeof traceparent !== "string" && active && !isSampled(active)) {
+    return work(active);
+  }
   const parent =
     typeof traceparent === "string"
       ? propagation.extract(context.active(), { traceparent })
@@ -38,6 +46,10 @@ export async function traced<T>(
       span.end();
     }
   });
+}
+
+function isSampled(span: Span): boolean {
+  return (span.spanContext().traceFlags & TraceFlags.SAMPLED) !== 0;
 }
 
 /** Spans leave for another system as logs do: what is kept out of these is kept out of those. */
