@@ -120,8 +120,10 @@ export async function runCandidate(target: Target, image: string): Promise<void>
   await target.kubectl([...inApp, "rollout", "status", "deployment/app-candidate", "--timeout=150s"]);
 }
 
+/** Returns when its pods are gone: until then the edge may keep connections to them. */
 export async function removeCandidate({ kubectl }: Target): Promise<void> {
-  await kubectl([...inApp, "delete", "deployment", "app-candidate", "--ignore-not-found", "--wait=true"]);
+  const untilGone = ["--ignore-not-found", "--cascade=foreground", "--wait=true"];
+  await kubectl([...inApp, "delete", "deployment", "app-candidate", ...untilGone]);
 }
 
 /** Restarts of the candidate's containers, and its pods that are not ready. */
