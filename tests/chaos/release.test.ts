@@ -65,7 +65,7 @@ describe.skipIf(!["", "bad-release"].includes(wanted))("a release under load", (
     expect(served.filter(({ at, status }) => at > ended && status !== 200)).toEqual([]);
     const failed = served.filter(({ status }) => status !== 200).length;
     console.log(
-      `${name}: taken back ${((ended - firstOf(bad)) / 1000).toFixed(1)} s after its first request; ` +
+      `${name}: answered for ${((lastOf(bad) - firstOf(bad)) / 1000).toFixed(1)} s; ` +
         `${failed} of ${served.length} requests failed, ${bad.length} went to it`,
     );
   });
@@ -109,6 +109,7 @@ describe.skipIf(!["", "bad-release"].includes(wanted))("a release under load", (
 });
 
 const firstOf = (served: readonly Served[]): number => Math.min(...served.map(({ at }) => at));
+const lastOf = (served: readonly Served[]): number => Math.max(...served.map(({ at }) => at));
 
 /** How often a user was answered by the version before after the new one. */
 function returns(served: readonly Served[]): number {
