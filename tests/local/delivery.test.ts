@@ -1,8 +1,10 @@
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
+import { isAllowed, lockFiles, refusedIn, refusedLicences } from "../../local/delivery/licences.ts";
 import { commentBody } from "../../local/delivery/previewComment.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -72,4 +74,21 @@ test("every line of the table of what is encrypted names a test that is there", 
   expect(named).toHaveLength(lines.length - 2);
   for (const [, file = "", title = ""] of named)
     expect(readFileSync(join(root, file), "utf8"), file).toContain(`test("${title}"`);
+});
+
+describe("the licences of packages", () => {
+  test("are read as SPDX means them: all of an AND, one of an OR", () => {
+    expect(["MIT", "(MIT AND Zlib)", "(GPL-3.0 OR MIT)"].filter(isAllowed)).toHaveLength(3);
+    expect(["GPL-3.0", "(MIT AND GPL-3.0)", "", "constructor"].filter(isAllowed)).toEqual([]);
+  });
+
+  test("are all on the list, in every lock file of the repository", async () => {
+    const files = execFileSync("git", ["ls-files", "*package-lock.json"], { cwd: root, encoding: "utf8" });
+    expect(files.trim().split("\n")).toEqual([...lockFiles].sort());
+    expect(await refusedLicences()).toEqual([]);
+    const lock = {
+      packages: { "": {}, "node_modules/a/node_modules/@b/c": { license: "GPL-3.0" }, "node_modules/d": {} },
+    };
+    expect(refusedIn(JSON.stringify(lock))).toEqual(["@b/c: GPL-3.0", "d: no licence"]);
+  });
 });
