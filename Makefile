@@ -7,7 +7,7 @@ GW := local/groundwork
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open restore dr-drill
 .PHONY: load emergency release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
-.PHONY: images-list check-config bootstrap-azure
+.PHONY: backup checklist images-list check-config bootstrap-azure
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,7 +74,7 @@ lint: ## ESLint and Prettier
 	@$(GW) exec npm run --silent lint
 check: ## the workflows, as GitHub would read them
 	@$(GW) check
-audit: ## secrets in any commit, known vulnerabilities of the packages
+audit: ## secrets in any commit, known vulnerabilities and licences of the packages; 3: something could not be asked
 	@$(GW) audit
 scan-secrets: ## secrets in any commit; STAGED=1: in what is about to be committed
 	@$(GW) scan-secrets
@@ -94,6 +94,10 @@ push-images: ## builds the images, with bills of materials, into REGISTRY=name
 	@$(GW) push-images "$(REGISTRY)"
 preview-comment: ## previews of dev and prod, as the one comment of pull request PR=number
 	@$(GW) preview-comment "$(PR)"
+backup: ## a dump of STACK=dev|prod now, as every hour by itself
+	@$(GW) backup $(STACK)
+checklist: ## what `make release` asks before it begins, of STACK=dev|prod: docs/release-checklist.md
+	@$(GW) checklist $(STACK)
 release: ## IMAGE=name gets 10, 50, 100 % of the users of STACK=dev|prod, or none
 	@$(GW) release $(STACK) "$(IMAGE)"
 release-close: ## after the `pulumi up` with it: the version before becomes the warm one

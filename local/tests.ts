@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { delimiter } from "node:path";
 import { currentCluster } from "./cluster.ts";
 import { testTools } from "./debian.ts";
+import { checkedOut, recordSuccess } from "./delivery/evidence.ts";
 import { caPath } from "./identity.ts";
 import { repository } from "./stack.ts";
 import { say } from "./system.ts";
@@ -21,6 +22,7 @@ interface Step {
 
 /** Runs a suite; stops at the first step that fails, whose exit status it gives. */
 export async function runTests(suite: Suite): Promise<number> {
+  const tree = await checkedOut();
   for (const { title, command, directory = repository, env = process.env } of await stepsOf(suite)) {
     say(`\n${title}`);
     const started = Date.now();
@@ -28,6 +30,7 @@ export async function runTests(suite: Suite): Promise<number> {
     say(`${title}: ${code === 0 ? "ok" : "failed"}, ${((Date.now() - started) / 1000).toFixed(1)} s`);
     if (code !== 0) return code;
   }
+  if (suite !== "chaos") await recordSuccess(suite, tree);
   return 0;
 }
 

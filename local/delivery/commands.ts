@@ -1,7 +1,8 @@
 /** Commands behind the Makefile that bring a change to production and back. */
+import { checklistCommand } from "./checklist.ts";
 import { audit, checkWorkflows, scanSecrets } from "./checks.ts";
 import { cloudLogin } from "./cloud.ts";
-import { deploy, drift, pushImages, restoreDrill, smoke } from "./deploy.ts";
+import { backup, deploy, drift, pushImages, restoreDrill, smoke } from "./deploy.ts";
 import { emergency } from "./emergency.ts";
 import { load } from "./load.ts";
 import { previewComment } from "./previewComment.ts";
@@ -16,7 +17,9 @@ export const deliveryCommands = {
   drift: (stack = "dev") => drift(stack),
   smoke: (url = "") => smoke(url),
   "restore-drill": (stack = "dev") => restoreDrill(stack),
+  backup: (stack = "dev") => backup(stack),
   "push-images": (registry = "") => pushImages(registry),
+  checklist: (stack = "dev") => checklistCommand(stack),
   release: (stack = "dev", image = "") => releaseCommand(stack, image),
   "release-close": (stack = "dev") => closeCommand(stack),
   rollback: (stack = "dev") => rollbackCommand(stack),

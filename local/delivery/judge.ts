@@ -58,16 +58,26 @@ export function fault(sample: Sample, settings: Settings, over: boolean): string
 }
 
 const answerShape = z.object({
-  data: z.object({ result: z.array(z.object({ value: z.tuple([z.number(), z.string()]) })) }),
+  data: z.object({
+    result: z.array(
+      z.object({ metric: z.record(z.string(), z.string()), value: z.tuple([z.number(), z.string()]) }),
+    ),
+  }),
 });
 
-/** The one value of a PromQL expression; undefined when there is none. */
-export async function ask({ kubectl }: Target, expression: string): Promise<number | undefined> {
+export type Series = z.infer<typeof answerShape>["data"]["result"][number];
+
+/** Every series that a PromQL expression gives now. */
+export async function askAll({ kubectl }: Target, expression: string): Promise<Series[]> {
   const proxy = "/api/v1/namespaces/monitoring/services/prometheus:http/proxy/api/v1/query?query=";
-  const answer = answerShape.parse(
-    JSON.parse(await kubectl(["get", "--raw", proxy + encodeURIComponent(expression)])),
-  );
-  const value = Number(answer.data.result[0]?.value[1] ?? "NaN");
+  const text = await kubectl(["get", "--raw", proxy + encodeURIComponent(expression)]);
+  return answerShape.parse(JSON.parse(text)).data.result;
+}
+
+/** The one value of a PromQL expression; undefined when there is none. */
+export async function ask(target: Target, expression: string): Promise<number | undefined> {
+  const [first] = await askAll(target, expression);
+  const value = Number(first?.value[1] ?? "NaN");
   return Number.isNaN(value) ? undefined : value;
 }
 

@@ -6,6 +6,7 @@ import { parseDocument } from "yaml";
 import { withLock } from "../lock.ts";
 import { repository } from "../stack.ts";
 import { message, say, UserError } from "../system.ts";
+import { checksOf, requireChecks } from "./checklist.ts";
 import { ask, errorsOf, fault, p95Of, requestsOf, type Sample, type Settings } from "./judge.ts";
 import { migrate } from "./migration.ts";
 import { targetOf, type Target } from "./target.ts";
@@ -179,10 +180,11 @@ const written = (stack: string, done: boolean): string =>
     ? `Pulumi.${stack}.yaml has it`
     : `Pulumi.${stack}.yaml names no image of the app, and was left as it is`;
 
-/** `make release IMAGE=… STACK=…` */
+/** `make release IMAGE=… STACK=…`: only where the checklist holds. */
 export function releaseCommand(stack: string, image: string): Promise<void> {
   return withLock("release", async () => {
     const target = await targetOf(stack);
+    await requireChecks(target, image, await checksOf(target, stack), stack);
     await release(target, image, await settingsOf(target));
     say(`release: ${image} has all users; ${written(stack, await writeImage(stack, image))}.`);
     say("Next: `pulumi up` with it, then `make release-close`. Until then `make rollback` is a moment away.");
