@@ -7,6 +7,9 @@ const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema
 const ifMatch = z.object({
   "If-Match": z.string().optional().meta({ description: "ETag of the version to change; any when left out" }),
 });
+const ifNoneMatch = z.object({
+  "If-None-Match": z.string().optional().meta({ description: "ETag of the version that the caller has" }),
+});
 const document = {
   description: "The document; the header ETag names this version of it",
   content: json(storedDocument),
@@ -38,8 +41,8 @@ function pathsOf(base: string): ZodOpenApiPathsObject {
     [`${base}/{id}`]: {
       get: {
         summary: "Read a document",
-        requestParams: { path: documentPath },
-        responses: { "200": document },
+        requestParams: { path: documentPath, header: ifNoneMatch },
+        responses: { "200": document, "304": { description: "The version that If-None-Match names" } },
       },
       put: change("Replace a document's title and content", documentInput),
       delete: {

@@ -12,6 +12,7 @@ import { readBodies } from "./body.ts";
 import { allowOrigins } from "./cors.ts";
 import { answerErrors } from "./errors.ts";
 import { observeRequests } from "./observe.ts";
+import { json } from "./json.ts";
 import { probeRoutes } from "./probes.ts";
 import { notFound } from "./problem.ts";
 import type { Readiness } from "./readiness.ts";
@@ -47,6 +48,7 @@ export function createApp({
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
+  app.response.json = json;
   app.set("trust proxy", config.trustedProxies);
   app.use(observeRequests(logger, metrics));
   app.use(

@@ -53,6 +53,7 @@ const headerText = fc.oneof(
     "00-0-0-00",
     "bytes=0-1",
     '"x"',
+    "*",
     "7",
   ),
   fc.string({
