@@ -6,6 +6,7 @@ import { keepSettings } from "./components/appSettings";
 import { AzurePlatform } from "./components/azure/platform";
 import { Azurite } from "./components/azurite";
 import { Backups } from "./components/backups";
+import { keepCertificates } from "./components/certificates";
 import { loadConfig } from "./components/config";
 import { dataTier } from "./components/data";
 import { makeEdge } from "./components/edge";
@@ -39,7 +40,8 @@ const keyFile = (name: string, length: number) =>
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
-const stores = dataTier({ ...data, image, settings: config, managed: azure?.managed }, guarded);
+const certificates = keepCertificates(secrets, config);
+const stores = dataTier({ ...data, image, settings: config, certificates, managed: azure?.managed }, guarded);
 
 // Logs and traces, where they are wanted.
 const collected = { ...config.logging, namespaces, image, retainData };
@@ -52,7 +54,8 @@ const otlp = { tracesUrl: logging?.tracesUrl };
 const common = { ...stores, ...otlp, secrets, namespace: namespaces.app, image: image("app"), environment };
 const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
 const keyed = { ...common, settings, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
-const app = new WebApp("app", { ...appSettings, ...keyed, signingKeys }, guarded);
+const serving = { signingKeys, certificate: certificates.app };
+const app = new WebApp("app", { ...appSettings, ...keyed, ...serving }, guarded);
 const { monitoring } = namespaces;
 const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel, monitoring };
 const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { ...guarded, dependsOn: [app] })] : [];
@@ -67,6 +70,7 @@ const edge = makeEdge(
     image: image("nginx"),
     exporterImage: image("nginx-exporter"),
     upstreams: { apiV1: app.shares, apiV2: app.shares, app: app.shares },
+    upstreamTls: app.tls,
     secrets,
     tlsBundle: secrets.keep("edge-tls", config.tlsBundle),
   },

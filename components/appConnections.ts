@@ -2,6 +2,7 @@ import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { AppSettings } from "./appSettings";
+import type { ServerCertificate } from "./certificates";
 import { secretsPath } from "./podDefaults";
 import type { DatabaseUser } from "./postgres";
 import type { SecretStore, StoredSecret } from "./secrets/secretStore";
@@ -111,6 +112,16 @@ export function redisFiles({ redisCache, redisQueue }: RedisBindings): Files {
     "redis-queue-password": redisQueue.password,
     "redis-queue-ca.crt": redisQueue.ca,
   };
+}
+
+/** The variable by which the app finds what its API is served with. */
+export function tlsEnvironment(served: boolean): Variables {
+  return served ? { TLS_FILE: `${secretsPath}/tls.pem` } : {};
+}
+
+/** That file, and the authority by which a process in the pod checks it. */
+export function tlsFiles(served: boolean, { bundle, ca }: ServerCertificate): Files {
+  return served ? { "tls.pem": bundle, "tls-ca.crt": ca } : {};
 }
 
 function redisUrl({ endpoint: { host, port }, user }: RedisBinding): pulumi.Output<string> {

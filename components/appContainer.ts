@@ -1,3 +1,4 @@
+import type * as k8s from "@pulumi/kubernetes";
 import { z } from "zod";
 
 /** How a container in the app's place is run. */
@@ -6,6 +7,8 @@ export interface AppContainer {
   readonly command: readonly string[];
   /** TCP port of the API. */
   readonly port: number;
+  /** Whether that port speaks TLS, by the certificate and key that `TLS_FILE` names. */
+  readonly tls: boolean;
   /** TCP port of `/metrics`. */
   readonly metricsPort: number;
   /** Path that answers 200 while the process need not be restarted. */
@@ -20,11 +23,22 @@ export interface AppContainer {
 export const ownContainer = {
   command: ["node", "/app/dist/server.js"],
   port: 3000,
+  tls: true,
   metricsPort: 9464,
   livenessPath: "/health",
   readinessPath: "/ready",
   migration: ["node", "/app/dist/migrate.js", "up"],
 } satisfies AppContainer;
+
+/** How a container's API is reached: its port's name, the Services' before it, and the kubelet's probes, which check no name. */
+export function served({ tls }: AppContainer): {
+  readonly api: { readonly name: string; readonly port: number };
+  readonly probe: (path: string) => k8s.types.input.core.v1.Probe;
+} {
+  const api = tls ? { name: "https", port: 443 } : { name: "http", port: 80 };
+  const scheme = tls ? { scheme: "HTTPS" } : {};
+  return { api, probe: (path) => ({ httpGet: { path, port: api.name, ...scheme }, timeoutSeconds: 3 }) };
+}
 
 const port = z.int().min(1_024).max(65_535);
 const path = z.string().regex(/^\/[\w./-]*$/, "must be a path such as /ready");
@@ -35,6 +49,10 @@ export const containerSchema = z
   .strictObject({
     command: command.min(1).default(ownContainer.command).describe("program and arguments of the pods"),
     port: port.default(ownContainer.port).describe("port of the API; the container gets it as PORT"),
+    tls: z
+      .boolean()
+      .default(ownContainer.tls)
+      .describe("whether that port speaks TLS, by the certificate and key in the file that TLS_FILE names"),
     metricsPort: port
       .default(ownContainer.metricsPort)
       .describe("port of /metrics; the container gets it as METRICS_PORT"),

@@ -18,6 +18,7 @@ export const reservedVariables = [
   "LOG_LEVEL",
   "PORT",
   "METRICS_PORT",
+  "TLS_FILE",
   "REQUIRE_CREDENTIALS",
   "SHUTDOWN_DELAY_SECONDS",
   "DATABASE_URL",

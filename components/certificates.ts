@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import type { StoredSecret } from "./secrets/secretStore";
+import type { SecretStore, StoredSecret } from "./secrets/secretStore";
 
 /** What a server inside the cluster proves its name with. */
 export interface ServerCertificate {
@@ -10,6 +10,27 @@ export interface ServerCertificate {
   readonly bundle: StoredSecret;
   /** PEM of the authority that signed it: whoever connects trusts this one and no other. */
   readonly ca: StoredSecret;
+}
+
+/** The certificates of the servers inside the cluster, as they are configured; without a value, the vault has it. */
+export interface GivenCertificates {
+  readonly internalCa?: pulumi.Output<string>;
+  readonly postgresTls?: pulumi.Output<string>;
+  readonly redisTls?: pulumi.Output<string>;
+  readonly appTls?: pulumi.Output<string>;
+}
+
+/** Keeps them in the store, all under one authority. */
+export function keepCertificates(
+  secrets: SecretStore,
+  given: GivenCertificates,
+): Readonly<Record<"postgres" | "redis" | "app", ServerCertificate>> {
+  const ca = secrets.keep("internal-ca", given.internalCa);
+  return {
+    postgres: { bundle: secrets.keep("postgres-tls", given.postgresTls), ca },
+    redis: { bundle: secrets.keep("redis-tls", given.redisTls), ca },
+    app: { bundle: secrets.keep("app-tls", given.appTls), ca },
+  };
 }
 
 /**

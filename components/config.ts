@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
+import type { GivenCertificates } from "./certificates";
 import { crossChecks, updateProblems } from "./configChecks";
 import { secretSchema, stackSchema, type SecretValues, type StackValues } from "./configSchema";
 import type { MonitoringCredentials } from "./monitoring/settings";
@@ -9,19 +10,14 @@ import type { MonitoringCredentials } from "./monitoring/settings";
 export type StackConfig = StackValues & {
   /** Certificate chain and key of the edge as one PEM file; absent when the vault holds it. */
   readonly tlsBundle?: pulumi.Output<string>;
-  /** Authority of the certificates inside the cluster; absent, like the two below, when the vault holds it. */
-  readonly internalCa?: pulumi.Output<string>;
-  /** Postgres' certificate and key. */
-  readonly postgresTls?: pulumi.Output<string>;
-  /** Certificate and key of both Redis. */
-  readonly redisTls?: pulumi.Output<string>;
   /** Key that restore verification decrypts dumps with. */
   readonly ageIdentity?: pulumi.Output<string>;
   /** Variable of the app that names a file → what is in it. */
   readonly appFiles?: Readonly<Record<string, pulumi.Output<string>>>;
   /** Docker's `config.json` for registries that ask who pulls. */
   readonly registryCredentials?: pulumi.Output<string>;
-} & MonitoringCredentials;
+} & GivenCertificates &
+  MonitoringCredentials;
 
 /**
  * Reads `Pulumi.<stack>.yaml`. Every mistake is listed in one error, thrown before any resource is registered.

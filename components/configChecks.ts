@@ -100,7 +100,7 @@ function isRun(image: ImageName, { environment, monitoring, logging, edge }: Sec
 }
 
 function secretProblems(
-  { secrets, azure, environment, edge }: Sections,
+  { secrets, azure, environment, edge, app }: Sections,
   secretKeys: ReadonlySet<string>,
 ): string[] {
   const hasController = edge?.mode === "controller";
@@ -111,7 +111,8 @@ function secretProblems(
   }
   if (!secrets) return [];
   const givesOwn = !hasController && edge?.certificate.from === "given";
-  const unset = neededSecrets.filter((key) => !secretKeys.has(key) && (key !== "tlsBundle" || givesOwn));
+  const unneeded = [...(givesOwn ? [] : ["tlsBundle"]), ...(app?.container.tls === false ? ["appTls"] : [])];
+  const unset = neededSecrets.filter((key) => !secretKeys.has(key) && !unneeded.includes(key));
   return [
     ...unset.map(
       (key) => `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
@@ -140,6 +141,7 @@ const neededSecrets: readonly (keyof SecretValues)[] = [
   "internalCa",
   "postgresTls",
   "redisTls",
+  "appTls",
   "ageIdentity",
 ];
 
@@ -164,6 +166,9 @@ function productionProblems({ environment, app, workers, edge, postgres, redis }
       ? []
       : [`groundwork:${key}: production needs at least ${least} (found ${value})`];
   return [
+    ...(app?.container.tls === false
+      ? ["groundwork:app.container.tls: production encrypts the way from the edge to the app (found false)"]
+      : []),
     ...atLeast("app.replicas", app?.replicas, 2),
     ...(workers?.replicas === 0 ? [] : atLeast("workers.replicas", workers?.replicas, 2)),
     ...(edge?.mode === "controller" ? [] : atLeast("edge.replicas", edge?.replicas, 2)),

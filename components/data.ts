@@ -2,6 +2,7 @@ import type * as pulumi from "@pulumi/pulumi";
 
 import type { DatabaseBinding, RedisBinding, RedisBindings } from "./appConnections";
 import type { DumpedDatabase } from "./backups";
+import type { ServerCertificate } from "./certificates";
 import type { StackConfig } from "./config";
 import { azureAuthorities, type ManagedHost } from "./azure/managed";
 import { ManagedPostgres } from "./azure/managedPostgres";
@@ -23,8 +24,10 @@ export interface DataTierArgs {
   readonly image: (name: ImageName) => string;
   /** What Azure's services are made with, where the stack has Azure. */
   readonly managed?: ManagedHost | undefined;
-  /** Who runs the servers, their sizes, and what they prove their names with. */
-  readonly settings: Pick<StackConfig, "postgres" | "redis" | "internalCa" | "postgresTls" | "redisTls">;
+  /** Who runs the servers, and their sizes. */
+  readonly settings: Pick<StackConfig, "postgres" | "redis">;
+  /** What they prove their names with, where they run in the cluster. */
+  readonly certificates: Readonly<Record<"postgres" | "redis", ServerCertificate>>;
 }
 
 /** Everything that the rest of the stack knows of its data: not where it is kept, nor by whom. */
@@ -38,15 +41,10 @@ export interface DataTier extends RedisBindings {
  * names in the state do not hang on it.
  */
 export function dataTier(args: DataTierArgs, opts: pulumi.ComponentResourceOptions): DataTier {
-  const { namespace, secrets, retainData, image, settings, managed } = args;
+  const { namespace, secrets, retainData, image, settings, certificates, managed } = args;
   const { postgres, redis } = settings;
   const common = { namespace, secrets, exporterImage: image("exporters") };
   const member = { ...common, retainData, separateNodes: retainData };
-  const ca = secrets.keep("internal-ca", settings.internalCa);
-  const certificate = (name: string, pem?: pulumi.Output<string>) => ({
-    bundle: secrets.keep(name, pem),
-    ca,
-  });
   const byAzure = [postgres.kind, redis.kind].includes("managed");
   const service = managed &&
     byAzure && { ...common, host: managed, ca: secrets.keep("azure-data-ca", azureAuthorities()) };
@@ -62,7 +60,7 @@ export function dataTier(args: DataTierArgs, opts: pulumi.ComponentResourceOptio
             ...member,
             ...postgres,
             ...server,
-            certificate: certificate("postgres-tls", settings.postgresTls),
+            certificate: certificates.postgres,
           },
           opts,
         );
@@ -82,7 +80,7 @@ export function dataTier(args: DataTierArgs, opts: pulumi.ComponentResourceOptio
     const own = {
       ...member,
       image: image("redis"),
-      certificate: certificate("redis-tls", settings.redisTls),
+      certificate: certificates.redis,
     };
     return made(
       new Redis("redis-queue", { ...own, ...redis.queue, purpose: "queue" }, opts),

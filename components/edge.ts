@@ -5,7 +5,7 @@ import { ControllerIngress, type ControllerIngressArgs } from "./ingressControll
 import type { ProbedEdge } from "./monitoring/blackbox";
 import type { Endpoint, MetricsTarget, Share } from "./types";
 
-export interface EdgeArgs extends NginxIngressArgs, Omit<ControllerIngressArgs, "upstreams"> {
+export interface EdgeArgs extends NginxIngressArgs, Omit<ControllerIngressArgs, "upstreams" | "encrypted"> {
   /** An nginx of our own, or Ingress objects for the controller that the cluster has (docs/edge.md). */
   readonly mode: "nginx" | "controller";
 }
@@ -22,15 +22,23 @@ export interface Edge {
 
 /** Makes the edge. No component itself, so that the names in the state do not hang on it. */
 export function makeEdge(name: string, args: EdgeArgs, opts: pulumi.ComponentResourceOptions): Edge {
-  const { mode, controller, hosts, upstreams, limits, tlsBundle, ...ours } = args;
+  const { mode, controller, hosts, upstreams, upstreamTls, limits, tlsBundle, ...ours } = args;
   const common = { hosts, limits, tlsBundle };
   if (mode === "controller") {
     const { apiV1, apiV2, app } = upstreams;
     const whole = { apiV1: lastOf(apiV1), apiV2: lastOf(apiV2), app: lastOf(app) };
-    const { url, probed } = new ControllerIngress(name, { ...common, upstreams: whole, controller }, opts);
+    const { url, probed } = new ControllerIngress(
+      name,
+      { ...common, upstreams: whole, encrypted: upstreamTls !== undefined, controller },
+      opts,
+    );
     return { url, probed, metrics: [] };
   }
-  const { url, probed, metrics } = new NginxIngress(name, { ...common, ...ours, upstreams }, opts);
+  const { url, probed, metrics } = new NginxIngress(
+    name,
+    { ...common, ...ours, upstreams, upstreamTls },
+    opts,
+  );
   return { url, probed, metrics: [metrics] };
 }
 

@@ -1,8 +1,9 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { labels } from "./podDefaults";
+import { labels, secretsPath } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
+import type { CheckedServer } from "./types";
 
 /** Who makes the edge's certificate and renews it. */
 export type CertificateSource =
@@ -23,23 +24,42 @@ export interface EdgeCertificateArgs {
   /** Certificate chain, then private key, as one PEM text; mounted when the source is `given`. */
   readonly tlsBundle: StoredSecret;
   readonly secrets: SecretStore;
+  /** What the upstreams are checked by; absent: they are plain HTTP. */
+  readonly upstreamTls?: CheckedServer | undefined;
+}
+
+/** What the edge's pods mount, and what must be there before they do. */
+export interface EdgeCertificate {
+  readonly volumes: k8s.types.input.core.v1.Volume[];
+  readonly mounts: k8s.types.input.core.v1.VolumeMount[];
+  /** PEM of the edge's own certificate, then its key. */
+  readonly certificateFile: string;
+  /** By which name and against which authority's PEM the upstreams are checked. */
+  readonly checkedBy: { readonly name: pulumi.Input<string>; readonly caFile: string } | undefined;
+  readonly dependsOn: pulumi.Resource[];
 }
 
 const name = "edge";
 const managedName = "edge-certificate";
+const managedVolume = { name: "certificate", mountPath: "/run/secrets/certificate", readOnly: true };
+const authority = "app-ca.crt";
 
-/**
- * The volume that holds the certificate as `tls.pem`, and what must be there before pods mount it. Whatever the source, the
- * file changes in place when it is renewed, and nginx reloads it.
- */
-export function edgeCertificate(
-  parent: pulumi.Resource,
-  args: EdgeCertificateArgs,
-): { readonly volume: k8s.types.input.core.v1.Volume; readonly dependsOn: pulumi.Resource[] } {
-  const { namespace, hosts, secrets, certificate = { from: "given" } } = args;
+/** The files of the edge. Whatever their source, each changes in place when it is renewed, and nginx reloads it. */
+export function edgeCertificate(parent: pulumi.Resource, args: EdgeCertificateArgs): EdgeCertificate {
+  const { namespace, hosts, secrets, upstreamTls, certificate = { from: "given" } } = args;
+  const trusted: Record<string, StoredSecret> = upstreamTls ? { [authority]: upstreamTls.ca } : {};
+  const checkedBy = upstreamTls && { name: upstreamTls.name, caFile: `${secretsPath}/${authority}` };
+  const mounted = (files: Record<string, StoredSecret>) =>
+    Object.keys(files).length === 0
+      ? { volumes: [], mounts: [] }
+      : {
+          volumes: [secrets.mount(name, { namespace, files })],
+          mounts: [{ name: secretsVolume, mountPath: secretsPath, readOnly: true }],
+        };
   if (certificate.from !== "certManager") {
     const bundle = certificate.from === "given" ? args.tlsBundle : secrets.keep(certificate.name);
-    return { volume: secrets.mount(name, { namespace, files: { "tls.pem": bundle } }), dependsOn: [] };
+    const files = mounted({ "tls.pem": bundle, ...trusted });
+    return { ...files, certificateFile: `${secretsPath}/tls.pem`, checkedBy, dependsOn: [] };
   }
   const made = new k8s.apiextensions.CustomResource(
     managedName,
@@ -64,8 +84,13 @@ export function edgeCertificate(
     { parent, customTimeouts: { create: "10m", update: "10m" } },
   );
   const items = [{ key: "tls-combined.pem", path: "tls.pem" }];
+  const secret = { secretName: managedName, items, defaultMode: 0o440 };
+  const { volumes, mounts } = mounted(trusted);
   return {
-    volume: { name: secretsVolume, secret: { secretName: managedName, items, defaultMode: 0o440 } },
+    volumes: [{ name: managedVolume.name, secret }, ...volumes],
+    mounts: [managedVolume, ...mounts],
+    certificateFile: `${managedVolume.mountPath}/tls.pem`,
+    checkedBy,
     dependsOn: [made],
   };
 }

@@ -13,13 +13,11 @@ import {
   restrictedContainer,
   restrictedPod,
   scratch,
-  secretsPath,
   selector,
   serviceHost,
   serviceAccount,
   spread,
 } from "./podDefaults";
-import { secretsVolume } from "./secrets/secretStore";
 import type { MetricsTarget, Resources } from "./types";
 
 /** How clients outside the cluster reach the edge. */
@@ -87,10 +85,11 @@ export class NginxIngress extends pulumi.ComponentResource {
     const metadata = { name, namespace, labels: labels(name, "edge") };
     const publicPort = service.type === "NodePort" ? service.httpsPort : 443;
 
-    const certificateFile = `${secretsPath}/tls.pem`;
-    const files = edgeFiles({ ...args, publicPort, certificateFile });
-    const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
     const certificate = edgeCertificate(this, args);
+    const { certificateFile, checkedBy } = certificate;
+    const files = edgeFiles({ ...args, publicPort, certificateFile, upstreamTls: checkedBy });
+    const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
+    const watched = [certificateFile, ...(checkedBy ? [checkedBy.caFile] : [])];
     const temporary = scratch("tmp", "/tmp", 512);
     const health = { httpGet: { path: "/health", port: "http" }, timeoutSeconds: 3 };
 
@@ -115,7 +114,7 @@ export class NginxIngress extends pulumi.ComponentResource {
                   ...restrictedContainer,
                   name: "nginx",
                   image: args.image,
-                  command: ["/bin/sh", `${filesPath}/start.sh`, certificateFile],
+                  command: ["/bin/sh", `${filesPath}/start.sh`, ...watched],
                   ports: [
                     { name: "https", containerPort: 8443 },
                     { name: "http", containerPort: 8080 },
@@ -126,7 +125,7 @@ export class NginxIngress extends pulumi.ComponentResource {
                   livenessProbe: { ...health, periodSeconds: 10, failureThreshold: 6 },
                   lifecycle: { preStop: { exec: { command: ["/bin/sh", "-c", drainCommand] } } },
                   volumeMounts: [
-                    { name: secretsVolume, mountPath: secretsPath, readOnly: true },
+                    ...certificate.mounts,
                     { name: "config", mountPath: filesPath, readOnly: true },
                     temporary.mount,
                   ],
@@ -134,7 +133,7 @@ export class NginxIngress extends pulumi.ComponentResource {
                 exporter(args.exporterImage),
               ],
               volumes: [
-                certificate.volume,
+                ...certificate.volumes,
                 { name: "config", configMap: { name: config.metadata.name } },
                 temporary.volume,
               ],

@@ -24,6 +24,8 @@ export interface ControllerIngressArgs {
   readonly hosts: readonly string[];
   /** Services of one namespace: by API version, and `app` for the rest. */
   readonly upstreams: { readonly apiV1: Endpoint; readonly apiV2: Endpoint; readonly app: Endpoint };
+  /** Whether they speak TLS. A controller that is told by annotations checks no certificate of theirs. */
+  readonly encrypted: boolean;
   /** What one client address may do at each of the controller's pods. */
   readonly limits: EdgeLimits;
   /** Certificate chain, then private key; without a value, the Secret is made by cert-manager or a person. */
@@ -134,10 +136,13 @@ function masterAnnotations({ controller: { clusterIssuer } }: ControllerIngressA
 }
 
 /** The paths, in groups that are treated alike; whatever is in none of them, /metrics among it, is answered with 404. */
-function minions({ upstreams, limits }: ControllerIngressArgs) {
+function minions({ upstreams, encrypted, limits }: ControllerIngressArgs) {
   const { apiV1, apiV2, app } = upstreams;
   const limited = limit(`${limits.requestsPerSecond}r/s`, limits.burst);
-  const common = { "client-max-body-size": "1m", "proxy-connect-timeout": "2s" };
+  const names = Object.values(upstreams).map(({ host }) => serviceOf(host).name);
+  const services = pulumi.all(names).apply((all) => [...new Set(all)].join(","));
+  const tls: Annotations = encrypted ? { "ssl-services": services } : {};
+  const common = { ...tls, "client-max-body-size": "1m", "proxy-connect-timeout": "2s" };
   const streaming = { "proxy-buffering": "False", "proxy-read-timeout": "15m", "proxy-send-timeout": "15m" };
   return [
     {
@@ -153,7 +158,10 @@ function minions({ upstreams, limits }: ControllerIngressArgs) {
     },
     {
       part: "health",
-      annotations: { rewrites: pulumi.interpolate`serviceName=${serviceOf(app.host).name} rewrite=/health` },
+      annotations: {
+        ...tls,
+        rewrites: pulumi.interpolate`serviceName=${serviceOf(app.host).name} rewrite=/health`,
+      },
       paths: [path("/api/health", "Exact", app)],
     },
     {

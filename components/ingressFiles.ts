@@ -35,10 +35,12 @@ export interface EdgeSettings {
   /** Networks (CIDR) whose X-Forwarded-For names the client. */
   readonly trustedProxies: readonly string[];
   readonly upstreams: Upstreams;
+  /** By which name, and against which authority (a PEM file), the upstreams are checked; absent: they are plain HTTP. */
+  readonly upstreamTls?: { readonly name: pulumi.Input<string>; readonly caFile: string } | undefined;
 }
 
 /**
- * Everything that nginx reads: the files of `k8s-manifests/nginx` and the five that differ between stacks.
+ * Everything that nginx reads: the files of `k8s-manifests/nginx` and the six that differ between stacks.
  * @throws {Error} naming the value, when one could mean something else to nginx than what it is meant to be.
  */
 export function edgeFiles(settings: EdgeSettings): pulumi.Output<Record<string, string>> {
@@ -50,10 +52,11 @@ export function edgeFiles(settings: EdgeSettings): pulumi.Output<Record<string, 
   };
   const { apiV1, apiV2, app } = settings.upstreams;
   return pulumi
-    .all([pulumi.all([...apiV1]), pulumi.all([...apiV2]), pulumi.all([...app])])
-    .apply(([v1, v2, rest]): Record<string, string> => ({
+    .all([pulumi.all([...apiV1]), pulumi.all([...apiV2]), pulumi.all([...app]), settings.upstreamTls])
+    .apply(([v1, v2, rest, tls]): Record<string, string> => ({
       ...manifestFiles("nginx"),
       ...rendered,
+      "upstream-tls.conf": upstreamTlsConf(tls),
       "upstreams.conf": [
         ...upstreamConf("api_v1", v1),
         ...upstreamConf("api_v2", v2),
@@ -64,11 +67,10 @@ export function edgeFiles(settings: EdgeSettings): pulumi.Output<Record<string, 
 
 /** Certificate, and the port that a redirect to https names. */
 export function siteConf({
-  certificateFile,
+  certificateFile: file,
   publicPort,
 }: Pick<EdgeSettings, "certificateFile" | "publicPort">): string {
-  if (!/^\/[\w./-]+$/.test(certificateFile))
-    throw mistake("certificate file", certificateFile, "an absolute path");
+  const certificateFile = checkedPath("certificate file", file);
   const port = checkedPort("public https port", publicPort);
   return [
     `ssl_certificate ${certificateFile};`,
@@ -134,6 +136,23 @@ export function upstreamConf(group: string, shares: readonly pulumi.Unwrap<Share
   ];
 }
 
+/** Whether upstreams are spoken to by TLS, and what they must prove. */
+export function upstreamTlsConf(tls?: { readonly name: string; readonly caFile: string }): string {
+  const scheme = [`map "" $upstream_scheme {`, `    default ${tls ? "https" : "http"};`, "}", ""];
+  if (!tls) return scheme.join("\n");
+  const name = checkedHost("upstream's certificate", tls.name);
+  return [
+    ...scheme.slice(0, -1),
+    `proxy_ssl_trusted_certificate ${checkedPath("upstream's authority", tls.caFile)};`,
+    "proxy_ssl_verify on;",
+    "proxy_ssl_verify_depth 2;",
+    `proxy_ssl_name ${name};`,
+    "proxy_ssl_server_name on;",
+    "proxy_ssl_protocols TLSv1.3;",
+    "",
+  ].join("\n");
+}
+
 function serversConf(upstream: string, host: string, port: number): string {
   const server = `    server ${checkedHost(`upstream ${upstream}`, host)}:${checkedPort(`upstream ${upstream}`, port)} max_fails=0;`;
   return [
@@ -153,6 +172,11 @@ function serversConf(upstream: string, host: string, port: number): string {
 
 function burstOption(burst: number): string {
   return burst === 0 ? "" : ` burst=${burst} nodelay`;
+}
+
+function checkedPath(what: string, path: string): string {
+  if (!/^\/[\w./-]+$/.test(path)) throw mistake(what, path, "an absolute path");
+  return path;
 }
 
 function checkedHost(what: string, host: string): string {

@@ -49,8 +49,9 @@ export interface ReleaseTrafficArgs {
   readonly namespace: pulumi.Output<string>;
   /** Name of the app's workload; a new version runs beside it under the same name with `-candidate`. */
   readonly app: string;
-  /** Named port of the pods, and port of their metrics. */
-  readonly port: string;
+  /** Named port of the pods, and the Services' before it. */
+  readonly api: { readonly name: string; readonly port: number };
+  /** Port of the pods' metrics. */
   readonly metricsPort: number;
   readonly settings: ReleaseSettings;
 }
@@ -71,7 +72,7 @@ export class ReleaseTraffic extends pulumi.ComponentResource {
 
   constructor(name: string, args: ReleaseTrafficArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:app:ReleaseTraffic", name, {}, opts);
-    const { namespace, app, metricsPort } = args;
+    const { namespace, app, api, metricsPort } = args;
     const candidate = `${app}-candidate`;
     const child = { parent: this };
     const metadata = (objectName: string, of: string) => ({
@@ -84,11 +85,11 @@ export class ReleaseTraffic extends pulumi.ComponentResource {
         `${app}-share-${percent}`,
         {
           metadata: metadata(`${app}-share-${percent}`, app),
-          spec: { selector: selector(app), ports: [{ name: "http", port: 80, targetPort: args.port }] },
+          spec: { selector: selector(app), ports: [{ ...api, targetPort: api.name }] },
         },
         { ...child, ignoreChanges: ["spec.selector"] },
       );
-      return { percent, host: serviceHost(service.metadata.name, namespace), port: 80 };
+      return { percent, host: serviceHost(service.metadata.name, namespace), port: api.port };
     });
     const metricsService = new k8s.core.v1.Service(
       `${candidate}-metrics`,

@@ -26,6 +26,7 @@ export const secretSchema = z.strictObject({
     .describe("authority of the certificates inside the cluster"),
   postgresTls: bundle.optional().describe("certificate and key of Postgres"),
   redisTls: bundle.optional().describe("certificate and key of both Redis"),
+  appTls: bundle.optional().describe("certificate and key of the app, for the edge"),
   ageIdentity: z
     .string()
     .regex(/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/, "must be an age identity (AGE-SECRET-KEY-1…)")

@@ -1,5 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import type { StoredSecret } from "./secrets/secretStore";
+
 /** Where a service answers inside the cluster. */
 export interface Endpoint {
   /** DNS name that resolves from every namespace. */
@@ -12,6 +14,14 @@ export interface Endpoint {
 export interface Share extends Endpoint {
   /** How many of a hundred users. */
   readonly percent: number;
+}
+
+/** What a server inside the cluster proves to whoever connects. */
+export interface CheckedServer {
+  /** Name that its certificate must bear. */
+  readonly name: pulumi.Input<string>;
+  /** Authority that must have signed it. */
+  readonly ca: StoredSecret;
 }
 
 /** What Prometheus needs to scrape every pod of a workload: a headless Service answers with all of them. */

@@ -10,11 +10,14 @@ import {
   environment,
   redisEnvironment,
   redisFiles,
+  tlsEnvironment,
+  tlsFiles,
   tracesEnvironment,
   type AppBindings,
 } from "./appConnections";
 import { settingsEnvironment, settingsFiles } from "./appSettings";
-import type { AppContainer } from "./appContainer";
+import { served, type AppContainer } from "./appContainer";
+import type { ServerCertificate } from "./certificates";
 import { allowOneEviction } from "./disruption";
 import {
   labels,
@@ -32,7 +35,7 @@ import { ReleaseTraffic, type ReleaseSettings } from "./releaseTraffic";
 import { scaledFields, scaleOnLoad, type LoadScaling } from "./scaling";
 import { secretsVolume, type StoredSecret } from "./secrets/secretStore";
 import { emergencySwitches } from "./switches";
-import type { MetricsTarget, Resources, Share } from "./types";
+import type { CheckedServer, MetricsTarget, Resources, Share } from "./types";
 
 export interface WebAppArgs extends AppBindings {
   /** Namespace to run in. */
@@ -55,6 +58,8 @@ export interface WebAppArgs extends AppBindings {
   readonly signingKeys: StoredSecret;
   /** How the image is run. */
   readonly container: AppContainer;
+  /** What it proves its name to the edge with. */
+  readonly certificate: ServerCertificate;
 }
 
 const name = "app";
@@ -66,6 +71,8 @@ const shutdownDelaySeconds = 5;
 export class WebApp extends pulumi.ComponentResource {
   /** Where the edge sends requests. */
   readonly shares: readonly Share[];
+  /** What the edge checks it by; absent where the container does not speak TLS. */
+  readonly tls: CheckedServer | undefined;
   readonly metrics: MetricsTarget;
   /** The version that a release tries, while there is one. */
   readonly candidate: { readonly metrics: MetricsTarget };
@@ -73,7 +80,8 @@ export class WebApp extends pulumi.ComponentResource {
   constructor(resourceName: string, args: WebAppArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:app:WebApp", resourceName, {}, opts);
     const { namespace, container } = args;
-    const { metricsPort } = container;
+    const { metricsPort, tls } = container;
+    const { api, probe } = served(container);
     const child = { parent: this };
     const metadata = { name, namespace, labels: labels(name, "api") };
 
@@ -84,6 +92,7 @@ export class WebApp extends pulumi.ComponentResource {
         ...databaseFiles(args.database, args.database.appUser),
         ...redisFiles(args),
         ...settingsFiles(args.settings),
+        ...tlsFiles(tls, args.certificate),
         "jwt-keys.json": args.signingKeys,
         "field-keys.json": args.fieldKeys,
       },
@@ -119,6 +128,7 @@ export class WebApp extends pulumi.ComponentResource {
                     ...tracesEnvironment(args),
                     PORT: String(container.port),
                     METRICS_PORT: String(metricsPort),
+                    ...tlsEnvironment(tls),
                     REQUIRE_CREDENTIALS: "true",
                     DATABASE_POOL_SIZE: String(args.poolSize),
                     DATABASE_POOL_OVERFLOW: String(args.poolOverflow),
@@ -129,7 +139,7 @@ export class WebApp extends pulumi.ComponentResource {
                     ...switches.env,
                   }),
                   ports: [
-                    { name: "http", containerPort: container.port },
+                    { name: api.name, containerPort: container.port },
                     { name: "metrics", containerPort: metricsPort },
                   ],
                   resources: resources(args.resources),
@@ -175,11 +185,12 @@ export class WebApp extends pulumi.ComponentResource {
     ).metadata.name;
     const traffic = new ReleaseTraffic(
       "release",
-      { namespace, app: name, port: "http", metricsPort, settings: args.release },
+      { namespace, app: name, api, metricsPort, settings: args.release },
       { ...child, dependsOn: [deployment] },
     );
 
     this.shares = traffic.shares;
+    this.tls = tls ? { name: serviceHost(name, namespace), ca: args.certificate.ca } : undefined;
     this.metrics = { job: name, host: serviceHost(metrics, namespace), port: metricsPort };
     this.candidate = traffic;
     this.registerOutputs({});
@@ -233,8 +244,4 @@ export class WebApp extends pulumi.ComponentResource {
       { parent: this, customTimeouts: { create: "4m" } },
     );
   }
-}
-
-function probe(path: string): k8s.types.input.core.v1.Probe {
-  return { httpGet: { path, port: "http" }, timeoutSeconds: 3 };
 }

@@ -4,6 +4,9 @@ import { inIdentity, serverCertificate } from "./identity.ts";
 
 const authority = { ca: "internal-ca", authority: "Groundwork development internal CA" };
 
+/** By which the edge checks the app, whichever of its Services it comes by, and what runs in the app's own pod. */
+export const appName = "app.app.svc.cluster.local";
+
 /** The data tier's names: each Service's, each member's behind a headless one, and the pod's own for its probes. */
 function namesOf(services: readonly string[], headless: readonly string[]): string[] {
   const domain = "data.svc.cluster.local";
@@ -14,16 +17,19 @@ function namesOf(services: readonly string[], headless: readonly string[]): stri
   ];
 }
 
-/** The secret configuration keys that the data tier's certificates are given by. */
+/** The secret configuration keys that the certificates are given by. */
 export async function internalCertificates(): Promise<Record<string, string>> {
   const postgres = namesOf(["postgres"], ["postgres-members"]);
   const redis = namesOf(["redis-queue", "redis-cache"], ["redis-queue-members", "redis-cache-members"]);
   // One after the other: the first makes the authority.
   const postgresTls = await serverCertificate({ ...authority, name: "postgres", names: postgres });
   const redisTls = await serverCertificate({ ...authority, name: "redis", names: redis });
+  const names = [`DNS:${appName}`, "DNS:localhost"];
+  const appTls = await serverCertificate({ ...authority, name: "app", names });
   return {
     "groundwork:internalCa": await readFile(inIdentity(`${authority.ca}.crt`), "utf8"),
     "groundwork:postgresTls": postgresTls,
     "groundwork:redisTls": redisTls,
+    "groundwork:appTls": appTls,
   };
 }

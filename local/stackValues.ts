@@ -18,6 +18,7 @@ const placeholders = {
   "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
   "groundwork:postgresTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:redisTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:appTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
 

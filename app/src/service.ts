@@ -11,6 +11,7 @@ import { createApp } from "./http/app.ts";
 import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
 import { type Dependency, Readiness } from "./http/readiness.ts";
+import { ServedCertificate } from "./http/servedCertificate.ts";
 import { Metrics } from "./observability/metrics.ts";
 
 export interface Service {
@@ -58,7 +59,9 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   const app = createApp({ config, logger, metrics, readiness, ...features });
 
   const { chat } = features;
-  const http = await listen(app, config.port, { upgrades: chat.sockets });
+  const certificate =
+    config.tlsFile === undefined ? undefined : new ServedCertificate(config.tlsFile, logger);
+  const http = await listen(app, config.port, { upgrades: chat.sockets, certificate });
   const metricsHttp = await listen(serveMetrics(metrics), config.metricsPort);
   log.info({ port: http.port, metrics_port: metricsHttp.port }, "listening");
 

@@ -11,6 +11,7 @@ import {
   VersionApi,
   WellKnownApi,
 } from "@kubernetes/client-node";
+import { askInApp } from "../askInApp.ts";
 import { message } from "../system.ts";
 import { failed, ok, skipped, within, type Finding } from "./findings.ts";
 
@@ -112,10 +113,9 @@ async function checkIssuer(config: KubeConfig, issuer: string): Promise<Finding>
 }
 
 /** Runs in the app's container: opens what the app opens, and reads a secret as the app does. */
-const inApp = `
-const secret = require("node:fs").readFileSync("/run/secrets/groundwork/database-password", "utf8");
-fetch("http://127.0.0.1:3000/ready").then((answer) => answer.json()).then((ready) =>
-  console.log(JSON.stringify({ secret: secret.trim().length > 0, ready })));`;
+const inApp = `${askInApp}
+const read = secret("database-password").trim().length > 0;
+ask("/ready").then(({ text }) => console.log(JSON.stringify({ secret: read, ready: JSON.parse(text) })));`;
 
 interface Ready {
   readonly dependencies?: Readonly<Record<string, { readonly state: string; readonly latencyMs: number }>>;

@@ -1,5 +1,6 @@
 /** `make emergency LEVEL=1|2|3`: the procedures of docs/emergency.md, each in one command. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { askInApp } from "../askInApp.ts";
 import { say, UserError } from "../system.ts";
 import { ask, p95Of } from "./judge.ts";
 import { rollback } from "./release.ts";
@@ -116,9 +117,12 @@ export async function allDown(target: Target): Promise<void> {
 
 /** `/api/health` as the edge gets it, from inside the edge's pod: also where the public name does not lead to it. */
 async function confirmHealth({ kubectl }: Target): Promise<void> {
-  const script =
-    'const r = await fetch("http://app-share-50/health"); console.log(r.status); process.exit(r.ok ? 0 : 1)';
-  const node = ["node", "--input-type=module", "--eval", script];
+  const script = `${askInApp}
+ask("/health", { host: "app-share-50" }).then(({ status }) => {
+  console.log(status);
+  process.exitCode = status === 200 ? 0 : 1;
+});`;
+  const node = ["node", "--eval", script];
   say(
     `/api/health: ${(await kubectl(["--namespace", "app", "exec", "deployment/app", "--", ...node])).trim()}`,
   );

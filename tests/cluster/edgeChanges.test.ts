@@ -11,6 +11,8 @@ import { connect } from "node:tls";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { inIdentity } from "../../local/identity.ts";
+import { appName } from "../../local/internalCertificates.ts";
 import { message } from "../../local/system.ts";
 import { ca, edge, get, killPods, kubectl, readyPods, stackPods, waitFor, workloadOf } from "./support.ts";
 
@@ -119,50 +121,84 @@ async function servedSerial(): Promise<string | undefined> {
   return served?.serialNumber;
 }
 
-async function newCertificate(): Promise<string> {
+/** Vouches for itself, unless files of an authority are given. */
+async function newCertificate(host = "localhost", signedBy?: string): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "cluster-tests-"));
   const [key, certificate] = [join(directory, "key.pem"), join(directory, "certificate.pem")];
   const kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "1"];
-  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
-  await promisify(execFile)("openssl", ["req", ...kind, ...names, "-keyout", key, "-out", certificate]);
+  const names = ["-subj", `/CN=${host}`, "-addext", `subjectAltName=DNS:${host}`];
+  const signed = signedBy === undefined ? [] : ["-CA", `${signedBy}.crt`, "-CAkey", `${signedBy}.key`];
+  const made = ["-keyout", key, "-out", certificate];
+  await promisify(execFile)("openssl", ["req", ...kind, ...names, ...signed, ...made]);
   const pem = `${await readFile(certificate, "utf8")}${await readFile(key, "utf8")}`;
   await rm(directory, { recursive: true });
   return pem;
 }
 
-/** Puts a certificate where the edge mounts it from, and waits until it is served. */
-async function installCertificate(encoded: string): Promise<void> {
+/** Puts a certificate where a workload mounts it from, and waits until it is served. */
+async function installCertificate(
+  encoded: string,
+  workload = "edge",
+  served: () => Promise<string | undefined> = servedSerial,
+): Promise<void> {
   const patch = JSON.stringify({ data: { "tls.pem": encoded } });
-  await kubectl("patch", "secret", "--namespace=edge", "edge-secrets", `--patch=${patch}`);
+  const there = `--namespace=${workload}`;
+  await kubectl("patch", "secret", there, `${workload}-secrets`, `--patch=${patch}`);
   // The kubelet looks at a pod's files each minute or so, and at once when the pod changes.
-  await kubectl(
-    "annotate",
-    "pods",
-    "--namespace=edge",
-    "--all",
-    "--overwrite",
-    `cluster-tests=${Date.now()}`,
-  );
+  await kubectl("annotate", "pods", there, "--all", "--overwrite", `cluster-tests=${Date.now()}`);
   const { serialNumber } = new X509Certificate(Buffer.from(encoded, "base64"));
   await waitFor("the certificate served", 150, async () => {
-    expect(await servedSerial()).toBe(serialNumber);
+    expect(await served()).toBe(serialNumber);
   });
 }
 
+/** Pods of a workload and how often each container was started again. */
+async function starts(workload: string): Promise<unknown> {
+  return (await stackPods())
+    .filter((pod) => workloadOf(pod) === workload)
+    .map(({ metadata, status }) => [
+      metadata?.uid,
+      status?.containerStatuses?.map(({ restartCount }) => restartCount),
+    ]);
+}
+
 test("a renewed certificate is served without a restart", async () => {
-  const pods = async (): Promise<unknown> =>
-    (await stackPods())
-      .filter((pod) => workloadOf(pod) === "edge")
-      .map(({ metadata, status }) => [
-        metadata?.uid,
-        status?.containerStatuses?.map(({ restartCount }) => restartCount),
-      ]);
-  const before = await pods();
+  const before = await starts("edge");
   const { data } = storedCertificate.parse(await get("secret", "--namespace=edge", "edge-secrets"));
   try {
     await installCertificate(Buffer.from(await newCertificate()).toString("base64"));
   } finally {
     await installCertificate(data["tls.pem"]);
   }
-  expect(await pods()).toEqual(before);
+  expect(await starts("edge")).toEqual(before);
+});
+
+const askSerial = `
+const socket = require("node:tls").connect(process.env.PORT, { rejectUnauthorized: false }, () => {
+  console.log(socket.getPeerX509Certificate().serialNumber);
+  socket.destroy();
+});`;
+
+/** What one pod of the app serves itself with. */
+async function serialOfApp(): Promise<string> {
+  const node = ["node", "--eval", askSerial];
+  return (await kubectl("exec", "--namespace=app", "deploy/app", "--container=app", "--", ...node)).trim();
+}
+
+test("no request fails while the app's certificate is renewed", async () => {
+  const before = await starts("app");
+  const { data } = storedCertificate.parse(await get("secret", "--namespace=app", "app-secrets"));
+  const renewed = await newCertificate(appName, inIdentity("internal-ca"));
+  const load = await underLoad(async () => {
+    try {
+      await installCertificate(Buffer.from(renewed).toString("base64"), "app", serialOfApp);
+      // Longer than the edge keeps a connection: every one of them has met it.
+      await sleep(7_000);
+    } finally {
+      await installCertificate(data["tls.pem"], "app", serialOfApp);
+      await sleep(7_000);
+    }
+  });
+  expectNoFailure("the app's certificate", load);
+  expect(await starts("app")).toEqual(before);
 });

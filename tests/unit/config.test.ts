@@ -16,10 +16,13 @@ const development = {
   "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
   "groundwork:postgresTls": tls,
   "groundwork:redisTls": tls,
+  "groundwork:appTls": tls,
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
 const secretKeys = new Set(
-  ["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"].map((key) => `groundwork:${key}`),
+  ["tlsBundle", "internalCa", "postgresTls", "redisTls", "appTls", "ageIdentity"].map(
+    (key) => `groundwork:${key}`,
+  ),
 );
 const production = {
   "groundwork:environment": "production",
@@ -117,6 +120,13 @@ describe("the stack's configuration", () => {
     for (const key of ["environment", "cluster", "backups"]) expect(found).toContain(`groundwork:${key}`);
   });
 
+  test("needs no certificate of an app that speaks plain HTTP", () => {
+    const without: Record<string, string> = { ...development };
+    delete without["groundwork:appTls"];
+    expect(problems(without).join()).toContain("groundwork:appTls: missing");
+    expect(problems({ ...without, "groundwork:app": '{"container":{"tls":false}}' })).toEqual([]);
+  });
+
   test("refuses a secret that is stored in plain text, without printing it", () => {
     const found = problems(development, new Set(["groundwork:tlsBundle"])).join("\n");
     expect(found).toContain("groundwork:ageIdentity is stored in plain text");
@@ -158,6 +168,11 @@ describe("the stack's configuration", () => {
       "an image by tag",
       { "groundwork:images": production["groundwork:images"].replace(digest, "nginx:1") },
       "production runs images by digest",
+    ],
+    [
+      "an app that is reached in plain text",
+      { "groundwork:app": '{"replicas":3,"container":{"tls":false}}' },
+      "app.container.tls: production encrypts the way from the edge to the app",
     ],
     ["one app pod", { "groundwork:app": '{"replicas":1}' }, "app.replicas: production needs at least 2"],
     [

@@ -3,7 +3,11 @@ import { describe, expect, test } from "vitest";
 
 import { crossChecks } from "../../components/configChecks";
 import { stackSchema } from "../../components/configSchema";
-import { edgeCertificate, type CertificateSource } from "../../components/edgeCertificate";
+import {
+  edgeCertificate,
+  type CertificateSource,
+  type EdgeCertificate,
+} from "../../components/edgeCertificate";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
 import { at, ofType, register, type Registered } from "./mocks";
 
@@ -12,20 +16,24 @@ const pem = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----";
 async function certificate(
   source: CertificateSource,
   value: string | undefined,
-): Promise<{ resources: Registered[]; volume: unknown }> {
-  let volume: unknown;
+  checksApp = false,
+): Promise<{ resources: Registered[]; volumes: unknown; made: EdgeCertificate }> {
+  let volumes: unknown;
+  let made: EdgeCertificate | undefined;
   const resources = await register(() => {
     const secrets = new KubernetesSecretStore("secrets");
-    const made = edgeCertificate(new pulumi.ComponentResource("test:Edge", "edge"), {
+    made = edgeCertificate(new pulumi.ComponentResource("test:Edge", "edge"), {
       namespace: pulumi.output("edge"),
       hosts: ["api.example.com", "www.example.com"],
       certificate: source,
       tlsBundle: secrets.keep("edge-tls", value),
       secrets,
+      ...(checksApp && { upstreamTls: { name: "app", ca: secrets.keep("internal-ca", "authority") } }),
     });
-    pulumi.output(made.volume).apply((known) => (volume = known));
+    pulumi.output(made.volumes).apply((known) => (volumes = known));
   });
-  return { resources, volume };
+  if (!made) throw new Error("nothing was made");
+  return { resources, volumes, made };
 }
 
 describe("the edge's certificate", () => {
@@ -42,7 +50,7 @@ describe("the edge's certificate", () => {
 
   test("is asked of cert-manager for every host, and mounted as the same one file", async () => {
     const issuer = { kind: "ClusterIssuer", name: "letsencrypt" } as const;
-    const { resources, volume } = await certificate({ from: "certManager", issuer }, undefined);
+    const { resources, volumes } = await certificate({ from: "certManager", issuer }, undefined);
     const [made] = ofType(resources, "cert-manager.io/v1:Certificate");
     expect(at(made, "spec")).toMatchObject({
       dnsNames: ["api.example.com", "www.example.com"],
@@ -50,13 +58,33 @@ describe("the edge's certificate", () => {
       additionalOutputFormats: [{ type: "CombinedPEM" }],
     });
     expect(at(made, "metadata.annotations")).toEqual({ "pulumi.com/waitFor": "condition=Ready" });
-    expect(volume).toMatchObject({
-      secret: {
-        secretName: at(made, "spec.secretName"),
-        items: [{ key: "tls-combined.pem", path: "tls.pem" }],
+    expect(volumes).toEqual([
+      {
+        name: "certificate",
+        secret: {
+          secretName: at(made, "spec.secretName"),
+          items: [{ key: "tls-combined.pem", path: "tls.pem" }],
+          defaultMode: 0o440,
+        },
       },
-    });
+    ]);
     expect(ofType(resources, "core/v1:Secret")).toEqual([]);
+  });
+
+  test.each<[CertificateSource, string, number]>([
+    [{ from: "given" }, "/run/secrets/groundwork/tls.pem", 1],
+    [{ from: "certManager", issuer: { kind: "Issuer", name: "ca" } }, "/run/secrets/certificate/tls.pem", 2],
+  ])("lies beside the authority that the app is checked by: %o", async (source, file, count) => {
+    const { resources, made } = await certificate(source, pem, true);
+    expect(made.volumes).toHaveLength(count);
+    expect(made.mounts).toHaveLength(count);
+    expect(made).toMatchObject({
+      certificateFile: file,
+      checkedBy: { name: "app", caFile: "/run/secrets/groundwork/app-ca.crt" },
+    });
+    expect(at(ofType(resources, "core/v1:Secret")[0], "stringData")).toMatchObject({
+      "app-ca.crt": "authority",
+    });
   });
 
   test("from a vault needs one, and a bundle beside another source is refused", () => {
@@ -67,7 +95,7 @@ describe("the edge's certificate", () => {
     };
     const problems = crossChecks(
       sections,
-      new Set(["tlsBundle", "internalCa", "postgresTls", "redisTls", "ageIdentity"]),
+      new Set(["tlsBundle", "internalCa", "postgresTls", "redisTls", "appTls", "ageIdentity"]),
     );
     expect(problems).toEqual([
       "groundwork:edge.certificate.from: keyVault needs secrets.store: keyVault",

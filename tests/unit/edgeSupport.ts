@@ -31,21 +31,28 @@ export interface Edge {
 
 export const folder = mkdtempSync(join(tmpdir(), "groundwork-edge-"));
 export const certificate = join(folder, "tls.pem");
+/** PEM of the app's certificate and key, where it serves by TLS. */
+export const appCertificate = join(folder, "app.pem");
 export const generous = {
   requestsPerSecond: 10_000,
   burst: 10_000,
   signInPerMinute: 5,
   connectionsPerAddress: 50,
 };
+/** By which the edge checks the app. */
+export const appName = "app.app.svc.cluster.local";
 const edges: Edge[] = [];
 let app: http.Server;
+let tlsApp: https.Server;
 let appPort: number;
+/** Where the same app answers by TLS, as `app.app.svc.cluster.local`. */
+export let tlsAppPort: number;
 /** Requests that reached the app, by method, at the path where it hangs up. */
 export const hungUp: string[] = [];
 
 /** An app that answers with what it was sent. */
-function testApp(): http.Server {
-  const server = http.createServer((request, response) => {
+function testApp<Server extends http.Server>(create: (listener: http.RequestListener) => Server): Server {
+  const server = create((request, response) => {
     const url = request.url ?? "";
     if (url === "/api/v1/hang-up") {
       hungUp.push(request.method ?? "");
@@ -121,7 +128,9 @@ export async function startEdge(
   // A file, because nginx opens /dev/stdout by name and Node's pipes are sockets, which cannot be opened.
   const output = openSync(logFile, "w");
   const path = [dirname(tool("nginx")), process.env["PATH"]].join(delimiter);
-  const child = spawn("sh", [join(home, "start.sh"), changes.certificateFile ?? certificate], {
+  const authority = changes.upstreamTls ? [changes.upstreamTls.caFile] : [];
+  const watched = [changes.certificateFile ?? certificate, ...authority];
+  const child = spawn("sh", [join(home, "start.sh"), ...watched], {
     stdio: ["ignore", output, "pipe"],
     env: { ...process.env, PATH: path },
   });
@@ -182,10 +191,10 @@ export function seenByApp({ body }: Answer): http.IncomingHttpHeaders {
   return (JSON.parse(body) as { headers: http.IncomingHttpHeaders }).headers;
 }
 
-/** Writes a new certificate for `localhost` and its key into one PEM file. */
-export function makeCertificate(file: string): void {
+/** Writes a new certificate, which vouches for itself, and its key into one PEM file. */
+export function makeCertificate(file: string, hosts = ["localhost", "api.example.com"]): void {
   const key = `${file}.key`;
-  const names = ["-addext", "subjectAltName=DNS:localhost,DNS:api.example.com"];
+  const names = ["-addext", `subjectAltName=${hosts.map((host) => `DNS:${host}`).join(",")}`];
   const kind = [
     "req",
     "-x509",
@@ -206,9 +215,23 @@ export function makeCertificate(file: string): void {
 /** Starts the app and makes the certificate that edges serve by default. */
 export async function setUp(): Promise<void> {
   makeCertificate(certificate);
-  app = testApp().listen(0, "127.0.0.1");
+  app = testApp((listener) => http.createServer(listener)).listen(0, "127.0.0.1");
   await once(app, "listening");
   appPort = (app.address() as AddressInfo).port;
+  makeCertificate(appCertificate, [appName]);
+  tlsApp = testApp((listener) => https.createServer(tlsOf(appCertificate), listener)).listen(0, "127.0.0.1");
+  await once(tlsApp, "listening");
+  tlsAppPort = (tlsApp.address() as AddressInfo).port;
+}
+
+function tlsOf(file: string): { cert: Buffer; key: Buffer } {
+  const pem = readFileSync(file);
+  return { cert: pem, key: pem };
+}
+
+/** The app goes on with another certificate, as it does when its own is renewed. */
+export function serveAppBy(file: string): void {
+  tlsApp.setSecureContext(tlsOf(file));
 }
 
 export async function tearDown(): Promise<void> {
@@ -216,7 +239,9 @@ export async function tearDown(): Promise<void> {
   const gone = running.map((child) => once(child, "exit"));
   for (const child of running) child.kill("SIGTERM");
   await Promise.all(gone);
-  app.closeAllConnections();
-  app.close();
+  for (const server of [app, tlsApp]) {
+    server.closeAllConnections();
+    server.close();
+  }
   rmSync(folder, { recursive: true });
 }

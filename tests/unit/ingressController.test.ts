@@ -19,6 +19,7 @@ function controllerIngress(value?: string, clusterIssuer?: string): Promise<Regi
     new ControllerIngress("edge", {
       controller: { ingressClass: "shared", tlsSecretName: "edge-tls", clusterIssuer },
       hosts,
+      encrypted: true,
       upstreams: { apiV1: endpoint("app"), apiV2: endpoint("next"), app: endpoint("app") },
       limits: { requestsPerSecond: 20, burst: 40, signInPerMinute: 5, connectionsPerAddress: 50 },
       tlsBundle: { name: "edge-tls", ...(value !== undefined && { value: pulumi.output(value) }) },
@@ -30,11 +31,18 @@ function controllerIngress(value?: string, clusterIssuer?: string): Promise<Regi
 const known = [
   ...["mergeable-ingress-type", "redirect-to-https", "server-tokens", "hsts", "hsts-max-age", "rewrites"],
   ...["client-max-body-size", "proxy-connect-timeout", "proxy-read-timeout", "proxy-send-timeout"],
-  ...["proxy-buffering", "websocket-services", "limit-req-rate", "limit-req-key", "limit-req-zone-size"],
+  ...[
+    "proxy-buffering",
+    "websocket-services",
+    "ssl-services",
+    "limit-req-rate",
+    "limit-req-key",
+    "limit-req-zone-size",
+  ],
   ...["limit-req-burst", "limit-req-no-delay", "limit-req-reject-code"],
 ];
 const mastersOnly = ["redirect-to-https", "server-tokens", "hsts", "hsts-max-age"];
-const minionsOnly = ["rewrites", "websocket-services"];
+const minionsOnly = ["rewrites", "websocket-services", "ssl-services"];
 
 interface Path {
   path: string;

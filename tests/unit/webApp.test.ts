@@ -56,6 +56,7 @@ const app = (
       },
       secrets,
       container,
+      certificate: { bundle: secrets.keep("app-tls", "chain and key"), ca },
       signingKeys: secrets.keep("jwt", "{}"),
       fieldKeys: secrets.keep("fields", "{}"),
       settings: keepSettings(
@@ -129,6 +130,14 @@ describe("WebApp", () => {
     }
   });
 
+  test("serves by TLS from a mounted file, also to the kubelet", () => {
+    const mounted = ofType(resources, ":Secret").find(({ name }) => name === "app-secrets");
+    expect(variable("TLS_FILE")).toBe("/run/secrets/groundwork/tls.pem");
+    expect(at(mounted, "stringData")).toMatchObject({ "tls.pem": "chain and key", "tls-ca.crt": "pem" });
+    for (const probe of ["livenessProbe", "readinessProbe", "startupProbe"])
+      expect(container[probe]).toMatchObject({ httpGet: { scheme: "HTTPS", port: "https" } });
+  });
+
   test("gives the owner's password to the migration and to nothing else", () => {
     const holders = ofType(resources, ":Secret").filter((secret) =>
       JSON.stringify(secret).includes("app_owner"),
@@ -149,7 +158,7 @@ describe("WebApp", () => {
         services.find((service) => at(service, "metadata.name") === name),
         "spec.ports",
       ) as { port: number }[];
-    expect(ports("app-share-10").map(({ port }) => port)).toEqual([80]);
+    expect(ports("app-share-10").map(({ port }) => port)).toEqual([443]);
     expect(ports("app-metrics").map(({ port }) => port)).toEqual([9464]);
   });
 
@@ -202,6 +211,7 @@ describe("another container in the app's place", () => {
   const podinfo: AppContainer = {
     command: ["./podinfo", "--port=9898", "--port-metrics=9797"],
     port: 9898,
+    tls: false,
     metricsPort: 9797,
     livenessPath: "/healthz",
     readinessPath: "/readyz",
@@ -221,6 +231,9 @@ describe("another container in the app's place", () => {
     });
     const metrics = ofType(resources, ":Service").find((one) => at(one, "metadata.name") === "app-metrics");
     expect(at(metrics, "spec.ports.0.port")).toBe(9797);
+    const share = ofType(resources, ":Service").find(({ name }) => name === "app-share-10");
+    expect(at(share, "spec.ports.0")).toEqual({ name: "http", port: 80, targetPort: "http" });
+    expect(JSON.stringify(resources)).not.toMatch(/HTTPS|TLS_FILE|chain and key/);
   });
 
   test("is not migrated when it has no such program, and by its own when it has one", async () => {

@@ -54,6 +54,7 @@ function toConfig(env: z.infer<typeof schema>): Config {
     environment: env.ENVIRONMENT,
     logLevel: env.LOG_LEVEL,
     port: env.PORT,
+    tlsFile: env.TLS_FILE,
     metricsPort: env.METRICS_PORT,
     trustedProxies: env.TRUSTED_PROXIES,
     bodyLimitKiB: env.BODY_LIMIT_KIB,

@@ -105,6 +105,8 @@ export interface Config {
   environment: "development" | "test" | "production";
   logLevel: "debug" | "info" | "warn" | "error";
   port: number;
+  /** Certificate and key that the API is served with; undefined: it is plain HTTP. */
+  tlsFile: string | undefined;
   metricsPort: number;
   trustedProxies: string[];
   bodyLimitKiB: number;

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { parseFieldKeyFile, parseKeyFile } from "../auth/keyFile.ts";
 import { authVariables } from "./authVariables.ts";
 import { chatVariables } from "./chatVariables.ts";
+import { parseBundle } from "../http/servedCertificate.ts";
 import { caFile, databaseUrl, redisUrl, sentinels } from "./connections.ts";
 import {
   collectorUrl,
@@ -32,6 +33,11 @@ export const variables = {
   }),
   PORT: described(wholeNumber(0, 65535).default(3000), {
     description: "Port of the API, /health and /ready",
+  }),
+  TLS_FILE: described(keyFile(parseBundle).optional(), {
+    description:
+      "File with the certificate chain and key that PORT serves TLS with, read again when it changes; without it the API is plain HTTP",
+    example: "/run/secrets/groundwork/tls.pem",
   }),
   METRICS_PORT: described(wholeNumber(0, 65535).default(9464), {
     description: "Port of /metrics, kept apart so that it is never reachable through the edge",

@@ -6,9 +6,11 @@ import {
   type ServerOptions,
   STATUS_CODES,
 } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { invalid, Problem } from "./problem.ts";
+import type { ServedCertificate } from "./servedCertificate.ts";
 
 export interface Listener {
   /** The port in use; another than asked for when 0 was. */
@@ -35,21 +37,24 @@ const limits: ServerOptions = {
   connectionsCheckingInterval: 5_000,
 };
 
-/** @throws when the port cannot be listened on. */
+interface Options extends ServerOptions {
+  upgrades?: Upgrades;
+  /** With it the port speaks TLS and nothing else. */
+  certificate?: ServedCertificate | undefined;
+}
+
+/** @throws when the port cannot be listened on, or the certificate cannot be used. */
 export async function listen(
   handler: RequestListener,
   port: number,
-  options: ServerOptions & { upgrades?: Upgrades } = {},
+  options: Options = {},
 ): Promise<Listener> {
-  const { upgrades, ...serverOptions } = options;
-  const server = createServer(
-    {
-      ...limits,
-      shouldUpgradeCallback: (request) => upgrades?.concerns(request) ?? false,
-      ...serverOptions,
-    },
-    handler,
-  );
+  const { upgrades, certificate, ...more } = options;
+  const { server, release } = await createFor(certificate, handler, {
+    ...limits,
+    shouldUpgradeCallback: (request) => upgrades?.concerns(request) ?? false,
+    ...more,
+  });
   if (upgrades) {
     server.on("upgrade", (request, socket, head) => {
       upgrades.take(request, socket, head);
@@ -65,8 +70,21 @@ export async function listen(
   });
   return {
     port: (server.address() as AddressInfo).port,
-    close: (graceSeconds) => close(server, graceSeconds),
+    close: (graceSeconds) => close(server, graceSeconds).finally(release),
   };
+}
+
+async function createFor(
+  certificate: ServedCertificate | undefined,
+  handler: RequestListener,
+  options: ServerOptions,
+): Promise<{ server: Server; release: () => void }> {
+  if (!certificate) {
+    return { server: createServer(options, handler), release: () => undefined };
+  }
+  const served = await certificate.load();
+  const server = createTlsServer({ ...options, ...served, handshakeTimeout: 10_000 }, handler);
+  return { server, release: certificate.renew(server, served) };
 }
 
 /** What is no HTTP never becomes a request: it is answered on the socket, as a problem like every other. */

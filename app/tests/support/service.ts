@@ -41,6 +41,7 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     environment: "test",
     logLevel: "debug",
     port: 0,
+    tlsFile: undefined,
     metricsPort: 0,
     trustedProxies: [],
     bodyLimitKiB: 256,
