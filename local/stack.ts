@@ -41,7 +41,7 @@ export function projectDirectory(): string {
   return join(stateDirectory(), "project");
 }
 
-function stackFile(stack: string): string {
+export function stackFile(stack: string): string {
   return join(projectDirectory(), `Pulumi.${stack}.yaml`);
 }
 

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { edgeReloaded, evicted, killed, rolledOut } from "./pods.ts";
 import { primaryKilled, primaryPartitioned } from "./postgres.ts";
 import { queuePrimaryKilled } from "./redis.ts";
+import { badUpdates } from "./updates.ts";
 import type { Outcome } from "./writes.ts";
 
 interface Fault {
@@ -24,6 +25,7 @@ const faults: Readonly<Record<string, Fault>> = {
   "edge-evicted": { make: evicted("edge"), ...unseen },
   "edge-reloaded": { make: edgeReloaded, ...unseen },
   "worker-killed": { make: killed("worker"), ...unseen },
+  "bad-updates": { make: badUpdates, ...unseen },
   "postgres-primary-killed": { make: primaryKilled, limitSeconds: 15 },
   "postgres-primary-partitioned": { make: primaryPartitioned, limitSeconds: 30 },
   "redis-primary-killed": { make: queuePrimaryKilled, limitSeconds: 15 },

@@ -19,14 +19,19 @@ pg.Client.prototype.query = function (...given) {
   ${body}
 };`;
 
-/** What each does otherwise than the stack's own version. */
+/** What each does otherwise than the stack's own version, in its server or in its migrations. */
 const changes = {
-  good: "",
-  errors: ofDocuments('return Promise.reject(new Error("a bad release"));'),
-  slow: ofDocuments(
-    "return new Promise((wait) => setTimeout(wait, 1500)).then(() => query.apply(this, given));",
-  ),
-  crashing: "setTimeout(() => process.exit(1), 25_000);",
+  good: { in: "server", change: "" },
+  errors: { in: "server", change: ofDocuments('return Promise.reject(new Error("a bad release"));') },
+  slow: {
+    in: "server",
+    change: ofDocuments(
+      "return new Promise((wait) => setTimeout(wait, 1500)).then(() => query.apply(this, given));",
+    ),
+  },
+  crashing: { in: "server", change: "setTimeout(() => process.exit(1), 25_000);" },
+  failingStart: { in: "server", change: 'throw new Error("this version does not start");' },
+  failingMigration: { in: "migrate", change: 'throw new Error("this migration fails");' },
 } as const;
 export type VersionName = keyof typeof changes;
 
@@ -54,7 +59,7 @@ export async function makeVersions(image: string): Promise<Record<VersionName, s
       const text = JSON.stringify(withPreload(config, name, change));
       const file = `${createHash("sha256").update(text).digest("hex")}.json`;
       await writeFile(join(directory, file), text);
-      manifests.push({ ...original, Config: file, RepoTags: [`${prefix}${name}:${tag}`] });
+      manifests.push({ ...original, Config: file, RepoTags: [`${prefix}${name.toLowerCase()}:${tag}`] });
     }
     await writeFile(join(directory, "manifest.json"), JSON.stringify(manifests));
     await rm(join(directory, "repositories"), { force: true });
@@ -64,24 +69,26 @@ export async function makeVersions(image: string): Promise<Record<VersionName, s
   } finally {
     await rm(directory, { recursive: true });
   }
-  const reference = (name: VersionName): string => `docker.io/${prefix}${name}:${tag}`;
-  return {
-    good: reference("good"),
-    errors: reference("errors"),
-    slow: reference("slow"),
-    crashing: reference("crashing"),
-  };
+  const references = Object.keys(changes).map((name) => [
+    name,
+    `docker.io/${prefix}${name.toLowerCase()}:${tag}`,
+  ]);
+  return Object.fromEntries(references) as Record<VersionName, string>;
 }
 
 export function removeVersions(): Promise<void> {
   return pruneImages([], prefix);
 }
 
-/** The image's configuration with a module for the server alone: migrations run as they are. */
-function withPreload(config: z.infer<typeof configShape>, name: string, change: string): object {
+/** The image's configuration with a module for that one of its programs alone; the others run as they are. */
+function withPreload(
+  config: z.infer<typeof configShape>,
+  name: string,
+  { in: program, change }: (typeof changes)[VersionName],
+): object {
   const module = `
 import { ServerResponse } from "node:http";
-if (process.argv[1]?.endsWith("/server.js")) {
+if (process.argv[1]?.endsWith("/${program}.js")) {
   const writeHead = ServerResponse.prototype.writeHead;
   ServerResponse.prototype.writeHead = function (...given) {
     this.setHeader("${versionHeader}", "${name}");
