@@ -28,8 +28,8 @@ test-engine: ## the real Pulumi engine: up, preview, no change, update, destroy
 	@$(GW) test-engine
 test-cluster: ## against the running dev stack (`make up` first)
 	@$(GW) test-cluster
-bench: ## measures the app (and the dev stack, if it is up) into docs/benchmarks.md; about 5 minutes
-	@$(GW) bench
+bench: ## measures into docs/benchmarks.md, about 30 minutes with the dev stack up: PART=name for one part of that page
+	@$(GW) bench "$(PART)"
 chaos: ## faults under load, against `make up HA=1`: FAULT=name (default all) TIMES=n (default 1)
 	@$(GW) chaos
 docs: ## writes the generated parts of docs/ (configuration, network flows) from the code

@@ -16,14 +16,13 @@ export interface JobSource {
   readonly spec: JobSpec & { readonly jobTemplate?: { readonly spec: JobSpec } };
 }
 
-export interface Run {
+export interface Run extends JobChanges {
   readonly cluster: Cluster;
   readonly namespace: string;
   /** Such as `cronjob/backup-hourly`. */
   readonly source: `cronjob/${string}` | `job.batch/${string}`;
   /** Name of the new Job; it is gone afterwards. */
   readonly name: string;
-  readonly env?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -40,7 +39,7 @@ export async function runJob(wanted: Run): Promise<Readonly<Record<string, unkno
     apiVersion: "batch/v1",
     kind: "Job",
     metadata: { name, namespace },
-    spec: specOf(found, { env: wanted.env ?? {} }),
+    spec: specOf(found, wanted),
   };
   const connection = ["--kubeconfig", cluster.kubeconfig, "--context", cluster.context];
   const program = await kubectlProgram();

@@ -66,7 +66,7 @@ const commands: Readonly<Record<string, Command>> = {
   test: () => runTests("test"),
   "test-engine": () => runTests("engine"),
   // Only it needs the app's packages.
-  bench: async () => (await import("./bench/main.ts")).runBench(),
+  bench: async (part = "") => (await import("./bench/main.ts")).runBench(part),
   "test-cluster": () => runTests("cluster"),
   chaos: () => runTests("chaos"),
   ...deliveryCommands,

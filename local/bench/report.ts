@@ -1,5 +1,5 @@
-/** What was measured, as a table of its own in docs/benchmarks.md. */
-import { readFile, writeFile } from "node:fs/promises";
+/** What a part measured, as its section of docs/benchmarks.md and as plots beside it. */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { repository } from "../stack.ts";
@@ -12,19 +12,48 @@ export interface Figure {
   readonly target?: { readonly text: string; readonly holds: (median: number) => boolean };
 }
 
-const [begin, end] = ["<!-- bench:begin -->", "<!-- bench:end -->"];
+export interface Measured {
+  readonly figures: readonly Figure[];
+  /** How it was measured, and what a reader must know; a paragraph each. */
+  readonly notes: readonly string[];
+  readonly plots?: readonly Plot[];
+}
 
-/** Replaces what an earlier run wrote between the markers, and nothing else. */
-export async function writeReport(figures: readonly Figure[], notes: readonly string[]): Promise<void> {
-  const file = join(repository, "docs/benchmarks.md");
-  const text = await readFile(file, "utf8");
-  const before = text.split(begin)[0]?.trimEnd() ?? "";
-  const after = text.split(end)[1]?.trim() ?? "";
-  const section = [begin, "## The app, by `make bench`", machine(), tableOf(figures), ...notes, end].join(
-    "\n\n",
-  );
-  await writeFile(file, `${[before, section, after].filter((part) => part !== "").join("\n\n")}\n`);
-  await run("npx", ["prettier", "--write", file], { cwd: repository });
+export interface Plot {
+  /** File name in docs/plots/. */
+  readonly file: string;
+  readonly title: string;
+  readonly svg: string;
+}
+
+interface Section extends Measured {
+  readonly title: string;
+  /** Load average of the machine before and after. */
+  readonly loads: readonly [number, number];
+}
+
+export const reportFile = join(repository, "docs/benchmarks.md");
+
+/** Replaces what an earlier run wrote between the part's markers, and nothing else. */
+export async function writePart(part: string, section: Section): Promise<void> {
+  await mkdir(join(repository, "docs/plots"), { recursive: true });
+  for (const { file, svg } of section.plots ?? []) await writeFile(join(repository, "docs/plots", file), svg);
+  const text = await readFile(reportFile, "utf8");
+  await writeFile(reportFile, replaceBetween(text, part, sectionOf(part, section)));
+  await run("npx", ["prettier", "--write", reportFile], { cwd: repository });
+}
+
+/** @throws when the page has no markers of that name. */
+export function replaceBetween(text: string, name: string, content: string): string {
+  const [begin, end] = [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`];
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`the page has no ${begin} … ${end}`);
+  return `${text.slice(0, from + begin.length)}\n\n${content}\n\n${text.slice(to)}`;
+}
+
+function sectionOf(part: string, { title, figures, notes, plots = [], loads }: Section): string {
+  const images = plots.map((plot) => `![${plot.title}](plots/${plot.file})`);
+  return [`### ${title}`, machine(part, loads), tableOf(figures), ...notes, ...images].join("\n\n");
 }
 
 export function tableOf(figures: readonly Figure[]): string {
@@ -45,12 +74,33 @@ export function medianOf(values: readonly number[]): number {
   return ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2;
 }
 
-function shown(value: number): string {
+export function shown(value: number): string {
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-function machine(): string {
+export function atMost(limit: number, unit = "") {
+  return { text: `≤ ${limit} ${unit}`.trimEnd(), holds: (median: number) => median <= limit };
+}
+
+export function atLeast(limit: number, unit = "") {
+  return { text: `≥ ${limit} ${unit}`.trimEnd(), holds: (median: number) => median >= limit };
+}
+
+export function below(limit: number, unit = "") {
+  return { text: `< ${limit} ${unit}`.trimEnd(), holds: (median: number) => median < limit };
+}
+
+/** Run by run: each of `values` divided by the one of `others` that was measured with it. */
+export function ratios(values: readonly number[], others: readonly number[]): number[] {
+  return values.map((value, index) => value / (others[index] ?? Number.NaN));
+}
+
+function machine(part: string, [before, after]: readonly [number, number]): string {
   const day = new Date().toISOString().slice(0, 10);
   const memory = Math.round(totalmem() / 2 ** 30);
-  return `Measured on ${day}: ${cpus().length} cores, ${memory} GiB of memory, Linux ${release()}, Node ${process.versions.node}; load, app, Postgres and Redis on the one machine.`;
+  return (
+    `Measured on ${day} by \`make bench PART=${part}\`: ${cpus().length} cores, ${memory} GiB of memory, Linux ${release()}, ` +
+    `Node ${process.versions.node}; what loads and what is loaded share the machine. Load average ${before.toFixed(1)} before and ` +
+    `${after.toFixed(1)} after: where it is above the number of cores before, others were at work, and the figures say less.`
+  );
 }

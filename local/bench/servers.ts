@@ -12,6 +12,7 @@ import { asSuperuser, databaseConfig, newDatabase, Postgres } from "../../app/te
 import { freePort } from "../../app/tests/support/processes.ts";
 import { Redis } from "../../app/tests/support/redis.ts";
 import { jwt, newTenant, writeKeyFile } from "../../app/tests/support/service.ts";
+import { testTools } from "../debian.ts";
 import { repository } from "../stack.ts";
 import { run } from "../system.ts";
 
@@ -31,10 +32,24 @@ export interface Bench {
   /** Paths of documents that are there. */
   readonly documents: readonly string[];
   readonly token: (role: "admin" | "viewer") => Promise<string>;
+}
+
+interface Made extends Bench {
   readonly remove: () => Promise<void>;
 }
 
-export async function createBench(): Promise<Bench> {
+/** Makes it, lends it, and removes it. */
+export async function withBench<T>(work: (bench: Bench) => Promise<T>): Promise<T> {
+  process.env["PATH"] = `${await testTools()}:${process.env["PATH"] ?? ""}`;
+  const bench = await createBench();
+  try {
+    return await work(bench);
+  } finally {
+    await bench.remove();
+  }
+}
+
+async function createBench(): Promise<Made> {
   const app = join(repository, "app");
   await run("npm", ["run", "--silent", "build", "--", "--noCheck"], { cwd: app });
   const directory = await mkdtemp(join(tmpdir(), "groundwork-bench-"));

@@ -1,0 +1,162 @@
+/** P3: the program itself for prod, by Pulumi's own runner, and how its time grows with the number of resources. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { globSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runProgram } from "../plugins/language-nodejs/run.ts";
+import { repository, writeProject } from "../stack.ts";
+import { stackSettings, type StackSettings } from "../stackValues.ts";
+import { run, say } from "../system.ts";
+import { startMonitor } from "./monitor.ts";
+import { line } from "./plot.ts";
+import { atMost, below, type Measured, medianOf } from "./report.ts";
+
+const runs = 5;
+const scales = [1, 2, 5, 10] as const;
+
+interface Once {
+  /** From the start of the process until it asks for its first resource, seconds. */
+  readonly beforeAsking: number;
+  /** Until it ends, with every resource asked for and answered. */
+  readonly whole: number;
+  readonly resources: number;
+}
+
+export async function measureProgram(): Promise<Measured> {
+  const directory = await mkdtemp(join(tmpdir(), "groundwork-program-"));
+  // As in the engine's environment: compiled modules are kept from one run to the next.
+  process.env["NODE_COMPILE_CACHE"] = join(directory, "compiled");
+  try {
+    await writeProject(directory);
+    await writeFile(join(directory, "package.json"), "{}");
+    const settings = await stackSettings("prod", true);
+    const byScale = new Map<number, Once[]>();
+    for (const scale of scales) {
+      say(`the program for prod, ${scale} times in one process`);
+      await once(directory, settings, scale);
+      const measured: Once[] = [];
+      for (let number = 1; number <= runs; number++) measured.push(await once(directory, settings, scale));
+      byScale.set(scale, measured);
+    }
+    return resultOf(byScale, await importTimes());
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function once(directory: string, { config, secretKeys }: StackSettings, scale: number): Promise<Once> {
+  const entry = join(directory, `times-${scale}.js`);
+  const index = JSON.stringify(join(repository, "index.ts"));
+  // Its modules are loaded once; its body, where all resources are made, runs each time.
+  await writeFile(
+    entry,
+    `const index = require.resolve(${index});\nfor (let n = 0; n < ${scale}; n++) {\n  delete require.cache[index];\n  require(index);\n}\n`,
+  );
+  const monitor = await startMonitor();
+  const started = performance.now();
+  try {
+    const { error, bail } = await runProgram({
+      monitorAddress: monitor.address,
+      engineAddress: monitor.address,
+      organization: "organization",
+      project: "groundwork",
+      stack: "prod",
+      pwd: repository,
+      rootDirectory: directory,
+      entryPoint: scale === 1 ? "." : entry,
+      args: [],
+      dryRun: true,
+      parallel: 16,
+      config,
+      configSecretKeys: [...secretKeys],
+      options: { typescript: true, tsconfig: "tsconfig.run.json" },
+    });
+    if (error !== "" || bail) throw new Error(`the program for prod failed: ${error}`);
+    const ended = performance.now();
+    return {
+      beforeAsking: ((monitor.firstAt() ?? Number.NaN) - started) / 1000,
+      whole: (ended - started) / 1000,
+      resources: monitor.resources(),
+    };
+  } finally {
+    monitor.stop();
+  }
+}
+
+/** Of azure-native: the parts that the program imports, and all of it; seconds in a process of its own. */
+async function importTimes(): Promise<{ parts: number[]; all: number[] }> {
+  const files = globSync("components/**/*.ts", { cwd: repository });
+  const sources = await Promise.all(files.map((file) => readFile(join(repository, file), "utf8")));
+  const parts = new Set(
+    sources.flatMap((source) =>
+      [...source.matchAll(/^import (?!type ).*from "(@pulumi\/azure-native[^"]*)"/gm)].map(
+        ([, name = ""]) => name,
+      ),
+    ),
+  );
+  say("importing azure-native");
+  const measure = async (modules: readonly string[]): Promise<number[]> => {
+    const program = `require("@pulumi/pulumi"); const t = performance.now(); for (const m of ${JSON.stringify(modules)}) require(m); console.log(performance.now() - t)`;
+    const times: number[] = [];
+    for (let number = 0; number <= runs; number++)
+      times.push(Number(await run(process.execPath, ["-e", program], { cwd: repository })) / 1000);
+    return times.slice(1);
+  };
+  return { parts: await measure([...parts]), all: await measure(["@pulumi/azure-native"]) };
+}
+
+function resultOf(
+  byScale: ReadonlyMap<number, Once[]>,
+  imports: { parts: number[]; all: number[] },
+): Measured {
+  const points = [...byScale].map(([scale, measured]) => ({
+    scale,
+    resources: measured[0]?.resources ?? 0,
+    values: measured.map(({ whole }) => whole),
+  }));
+  const [first, last] = [points[0], points.at(-1)];
+  if (first === undefined || last === undefined) throw new Error("nothing was measured");
+  // Seconds that a further resource takes: on the last stretch, against the mean of the whole way.
+  const slope = (from: typeof first, to: typeof first) =>
+    (medianOf(to.values) - medianOf(from.values)) / (to.resources - from.resources);
+  const before = points.at(-2) ?? first;
+  return {
+    figures: [
+      {
+        what: "P3: start of the program for prod until it asks for its first resource",
+        unit: "s",
+        values: (byScale.get(1) ?? []).map(({ beforeAsking }) => beforeAsking),
+        target: atMost(2, "s"),
+      },
+      ...points.map(({ resources, scale, values }) => ({
+        what: `until all ${resources} resources are asked for (${scale} ×)`,
+        unit: "s",
+        values,
+      })),
+      {
+        what: "a further resource: from 5 × to 10 ×, against 1 × to 10 ×",
+        unit: "ratio",
+        values: [slope(before, last) / slope(first, last)],
+        target: { ...below(1.25), text: "linear: < 1.25" },
+      },
+      { what: "import of what is used of azure-native", unit: "s", values: imports.parts },
+      { what: "import of all of azure-native", unit: "s", values: imports.all },
+    ],
+    notes: [
+      "Pulumi's own runner (`@pulumi/pulumi/cmd/run`, settings of `Pulumi.yaml`) runs the program with the settings of " +
+        "`Pulumi.prod.yaml` against an engine that answers at once (`local/bench/monitor.ts`); compiled modules are kept between " +
+        "runs, as `make up` keeps them. For more resources the body of `index.ts` runs several times in the one process.",
+    ],
+    plots: [
+      {
+        file: "program.svg",
+        title: "The program's time over the number of resources",
+        svg: line(
+          "The program for prod: time over resources (median; line: minimum to maximum)",
+          { x: "resources", y: "seconds" },
+          points.map(({ resources, values }) => ({ x: resources, values })),
+        ),
+      },
+    ],
+  };
+}

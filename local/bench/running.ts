@@ -1,0 +1,60 @@
+/** The dev stack that is up, and the engine that made it. */
+import { readFile } from "node:fs/promises";
+import { request as send } from "node:https";
+import { currentCluster } from "../cluster.ts";
+import { caPath } from "../identity.ts";
+import { message } from "../system.ts";
+import { developmentToken } from "../token.ts";
+import { baseUrl, knownEngine, withKubeconfig } from "../up.ts";
+
+export interface RunningStack {
+  readonly url: URL;
+  readonly ca: string;
+  /** Of admins, one for each tenant: limits by tenant are not to be met. */
+  readonly tokens: readonly string[];
+}
+
+export async function runningStack(): Promise<RunningStack> {
+  const tenants = ["bench-1", "bench-2", "bench-3", "bench-4"];
+  const tokens = await Promise.all(tenants.map((tenant) => developmentToken("admin", tenant)));
+  return { url: new URL(baseUrl), ca: await readFile(caPath(), "utf8"), tokens };
+}
+
+/** The stack, or in one line why there is none. */
+export async function stackOrReason(): Promise<RunningStack | string> {
+  try {
+    return await runningStack();
+  } catch (error) {
+    return message(error).split("\n")[0] ?? "";
+  }
+}
+
+/** The engine and the cluster of the last `make up`. */
+export async function engineAndCluster() {
+  return withKubeconfig({ engine: await knownEngine(), cluster: await currentCluster() });
+}
+
+/** Seconds that `work` took. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return (performance.now() - started) / 1000;
+}
+
+/** One request through the edge; the `Location` of its answer. @throws when it is no success. */
+export function request(
+  { url, ca }: RunningStack,
+  { method, path, token, body }: { method: string; path: string; token: string; body?: string },
+): Promise<string> {
+  const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
+  return new Promise((resolve, reject) => {
+    const sending = send(new URL(path, url), { method, ca, headers }, (answer) => {
+      const { statusCode = 0 } = answer;
+      answer.resume();
+      if (statusCode >= 200 && statusCode < 300) resolve(answer.headers.location ?? "");
+      else reject(new Error(`${method} ${path}: ${statusCode}`));
+    });
+    sending.once("error", reject);
+    sending.end(body);
+  });
+}
