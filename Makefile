@@ -30,7 +30,7 @@ test-cluster: ## against the running dev stack (`make up` first)
 	@$(GW) test-cluster
 bench: ## measures into docs/benchmarks.md, about 30 minutes with the dev stack up: PART=name for one part of that page
 	@$(GW) bench "$(PART)"
-chaos: ## faults under load, against `make up HA=1`: FAULT=name (default all) TIMES=n (default 1)
+chaos: ## faults under load into docs/reliability.md, against `make up HA=1`: FAULT=name (default all) TIMES=n (default 1)
 	@$(GW) chaos
 docs: ## writes the generated parts of docs/ (configuration, network flows) from the code
 	@$(GW) exec npx tsx docs/generate/main.ts

@@ -1,6 +1,9 @@
 /** P6: the app's answers through the edge, by TLS and kept connections, against the same pod without the edge. */
 import autocannon from "autocannon";
+import { readFile } from "node:fs/promises";
 import { kubectl } from "../cluster.ts";
+import { inIdentity } from "../identity.ts";
+import { appName } from "../internalCertificates.ts";
 import { say, UserError } from "../system.ts";
 import { bars } from "./plot.ts";
 import { atLeast, below, type Measured, ratios } from "./report.ts";
@@ -35,9 +38,13 @@ export async function measureEdge(): Promise<Measured> {
     throw new UserError(
       "The edge is compared with one pod of the app, and the stack has another number of them: `make up` without HA makes one.",
     );
-  const sides = { edge: stack.url.origin, app: `http://${address}:3000` };
+  const sides = { edge: stack.url.origin, app: `https://${address}:3000` };
   const paths = await documents(stack);
-  const load = (side: keyof typeof sides, rate?: number) => send(sides[side], stack, paths, rate);
+  const trusted = {
+    edge: { ca: stack.ca, servername: stack.url.hostname },
+    app: { ca: await readFile(inIdentity("internal-ca.crt"), "utf8"), servername: appName },
+  };
+  const load = (side: keyof typeof sides, rate?: number) => send(sides[side], trusted[side], paths, rate);
   await load("app");
   await load("edge");
   const full: Record<keyof typeof sides, number[]> = { edge: [], app: [] };
@@ -58,7 +65,7 @@ export async function measureEdge(): Promise<Measured> {
   return {
     figures: [
       { what: "through the edge", unit: "requests/s", values: full.edge },
-      { what: "the app's pod itself, http", unit: "requests/s", values: full.app },
+      { what: "the app's pod itself", unit: "requests/s", values: full.app },
       { what: "P6: edge ÷ app", unit: "ratio", values: ratios(full.edge, full.app), target: atLeast(0.8) },
       { what: `p95 through the edge, ${calmPerSecond} requests/s`, unit: "ms", values: calm.edge },
       { what: `p95 of the pod itself, ${calmPerSecond} requests/s`, unit: "ms", values: calm.app },
@@ -66,7 +73,7 @@ export async function measureEdge(): Promise<Measured> {
     ],
     notes: [
       `Authenticated reads of single documents on the dev stack, cache on, ${connections} kept connections of HTTP/1.1, ${seconds} s each, in turn: ` +
-        "through the edge (TLS 1.3, its port on this machine) and to the app's one pod by its address. Each request names one of " +
+        "through the edge (its port on this machine) and to the app's one pod by its address, both by TLS 1.3. Each request names one of " +
         `${addresses} client addresses, as the edge limits by address. Percentiles are taken at ${calmPerSecond} requests/s.`,
     ],
     plots: [
@@ -98,7 +105,7 @@ async function remove(stack: RunningStack, paths: ReadonlyMap<string, string>): 
 /** As much as is answered, or `rate` a second; the percentile is over all answers. */
 async function send(
   origin: string,
-  stack: RunningStack,
+  { ca, servername }: { readonly ca: string; readonly servername: string },
   paths: ReadonlyMap<string, string>,
   rate?: number,
 ): Promise<Load> {
@@ -116,7 +123,8 @@ async function send(
         connections,
         duration: seconds,
         requests,
-        tlsOptions: { ca: stack.ca },
+        servername,
+        tlsOptions: { ca },
         ...(rate !== undefined && { overallRate: rate }),
       },
       (error: Error | null, answer) => {

@@ -11,6 +11,7 @@ import {
   versionOf,
 } from "../../local/delivery/traffic.ts";
 import { environment, waitFor } from "../cluster/support.ts";
+import { recorded } from "./report.ts";
 import { duringUse, type Served } from "./users.ts";
 import { makeVersions, removeVersions, type VersionName } from "./versions.ts";
 
@@ -48,53 +49,61 @@ describe.skipIf(!["", "bad-release"].includes(wanted))("a release under load", (
     ["errors", /requests failed/],
     ["slow", /95th percentile/],
     ["crashing", /containers ended|not ready/],
-  ] as const)("%s: users are back on the version before by themselves", async (name, reason) => {
-    let ended = 0;
-    const served = await duringUse(async () => {
-      await sleep(5000);
-      await expect(release(target, versions[name], settings)).rejects.toThrow(reason);
-      ended = Date.now();
-      await sleep(8000);
-    });
-    const bad = served.filter(({ version }) => version === name);
-    expect(bad.length).toBeGreaterThan(0);
-    expect(await candidatePercent(target)).toBe(0);
-    expect(served.filter(({ at, version }) => at > ended && version === name)).toEqual([]);
-    // A tenth of the users at most ever saw it.
-    expect(new Set(bad.map(({ user }) => user)).size).toBeLessThan(60 * 0.3);
-    expect(served.filter(({ at, status }) => at > ended && status !== 200)).toEqual([]);
-    const failed = served.filter(({ status }) => status !== 200).length;
-    console.log(
-      `${name}: answered for ${((lastOf(bad) - firstOf(bad)) / 1000).toFixed(1)} s; ` +
-        `${failed} of ${served.length} requests failed, ${bad.length} went to it`,
-    );
-  });
+  ] as const)("%s: users are back on the version before by themselves", (name, reason) =>
+    recorded(`bad-release: ${name}`, async (note) => {
+      let ended = 0;
+      const served = await duringUse(async () => {
+        await sleep(5000);
+        await expect(release(target, versions[name], settings)).rejects.toThrow(reason);
+        ended = Date.now();
+        await sleep(8000);
+      });
+      const bad = served.filter(({ version }) => version === name);
+      expect(bad.length).toBeGreaterThan(0);
+      expect(await candidatePercent(target)).toBe(0);
+      expect(served.filter(({ at, version }) => at > ended && version === name)).toEqual([]);
+      // A tenth of the users at most ever saw it.
+      expect(new Set(bad.map(({ user }) => user)).size).toBeLessThan(60 * 0.3);
+      expect(served.filter(({ at, status }) => at > ended && status !== 200)).toEqual([]);
+      const failed = served.filter(({ status }) => status !== 200).length;
+      console.log(
+        `${name}: answered for ${((lastOf(bad) - firstOf(bad)) / 1000).toFixed(1)} s; ` +
+          `${failed} of ${served.length} requests failed, ${bad.length} went to it`,
+      );
+      const recoverySeconds = (lastOf(bad) - firstOf(bad)) / 1000;
+      note({ acknowledged: served.length - failed, failed, recoverySeconds, passed: true });
+    }),
+  );
 
-  test("good: all users get it, each stays with one version at every step, and no request fails", async () => {
-    const seconds: number[] = [];
-    let allOnGood = 0;
-    const served = await duringUse(async (soFar) => {
-      await sleep(5000);
-      await release(target, versions.good, settings);
-      expect(await candidatePercent(target)).toBe(100);
-      allOnGood = Date.now();
-      for (let run = 1; run <= times; run += 1) {
-        if (run > 1) {
-          await runCandidate(target, versions.good);
-          await send(target, "app-candidate");
-          await sleep(8000);
+  test("good: all users get it, each stays with one version at every step, and no request fails", () =>
+    recorded("bad-release: rollback", async (note) => {
+      const seconds: number[] = [];
+      let allOnGood = 0;
+      const served = await duringUse(async (soFar) => {
+        await sleep(5000);
+        await release(target, versions.good, settings);
+        expect(await candidatePercent(target)).toBe(100);
+        allOnGood = Date.now();
+        for (let run = 1; run <= times; run += 1) {
+          if (run > 1) {
+            await runCandidate(target, versions.good);
+            await send(target, "app-candidate");
+            await sleep(8000);
+          }
+          seconds.push(await timedRollback(target, soFar));
         }
-        seconds.push(await timedRollback(target, soFar));
-      }
-    });
-    const failed = served.filter(({ status }) => status !== 200);
-    console.log(
-      `good: ${served.length} requests, ${failed.length} failed; rollback ${seconds.map((s) => s.toFixed(1)).join(", ")} s`,
-    );
-    expect(failed).toEqual([]);
-    for (const second of seconds) expect(second).toBeLessThanOrEqual(rollbackLimitSeconds);
-    expect(returns(served.filter(({ at }) => at < allOnGood))).toBe(0);
-  });
+      });
+      const failed = served.filter(({ status }) => status !== 200);
+      console.log(
+        `good: ${served.length} requests, ${failed.length} failed; rollback ${seconds.map((s) => s.toFixed(1)).join(", ")} s`,
+      );
+      expect(failed).toEqual([]);
+      for (const second of seconds) expect(second).toBeLessThanOrEqual(rollbackLimitSeconds);
+      expect(returns(served.filter(({ at }) => at < allOnGood))).toBe(0);
+      // The requests are those of all rollbacks together.
+      for (const [index, recoverySeconds] of seconds.entries())
+        note({ acknowledged: index === 0 ? served.length : 0, failed: 0, recoverySeconds, passed: true });
+    }));
 
   /** From the command until the last request that the version before it did not answer. */
   async function timedRollback(of: Target, served: readonly Served[]): Promise<number> {
