@@ -14,13 +14,15 @@ const tools = {
   amtool: "prometheus-alertmanager",
   "redis-server": "redis-server",
   slapd: "slapd",
+  psql: "postgresql-client-17",
 } as const;
 
 /** A directory for PATH with every program that the tests use, in the versions that the images have. */
 export async function testTools(): Promise<string> {
   const root = join(cacheDirectory(), "test-tools");
   const bin = join(root, "bin");
-  if (await exists(bin)) return bin;
+  const present = await Promise.all(Object.keys(tools).map((tool) => exists(join(bin, tool))));
+  if (!present.includes(false)) return bin;
   if ((await findCommand("apt-get")) === undefined) return pathTools();
   say(`tests: unpacking Debian's ${Object.keys(tools).join(", ")} into the cache (about 30 s)`);
   const partial = `${root}.partial`;
@@ -91,7 +93,10 @@ async function writeWrappers(root: string, bin: string): Promise<void> {
   await rm(bin, { recursive: true, force: true });
   await mkdir(bin);
   for (const tool of Object.keys(tools)) {
-    const places = ["usr/bin", "usr/sbin"].map((place) => join(root, place, tool));
+    // Debian's /usr/bin/psql chooses among versions, with Perl.
+    const places = ["usr/lib/postgresql/17/bin", "usr/bin", "usr/sbin"].map((place) =>
+      join(root, place, tool),
+    );
     const found = (await Promise.all(places.map(exists))).indexOf(true);
     const script = `#!/bin/sh\nexec '${join(libraries, loader)}' --library-path '${libraries}' '${places[found] ?? ""}' "$@"\n`;
     await writeFile(join(bin, tool), script);

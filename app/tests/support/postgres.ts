@@ -32,7 +32,8 @@ export class Postgres {
     this.#binaries = binaries;
   }
 
-  static async create(): Promise<Postgres> {
+  /** `empty`: without those roles, as a server is that somebody else runs. */
+  static async create({ empty = false } = {}): Promise<Postgres> {
     const directory = await mkdtemp(join(tmpdir(), "groundwork-postgres-"));
     const binaries = await copyBinaries(join(directory, "postgres"));
     const password = randomBytes(12).toString("hex");
@@ -51,7 +52,7 @@ export class Postgres {
     const postgres = new Postgres({ port: await freePort(), password, directory }, binaries);
     await postgres.start();
     await asSuperuser(postgres.address, "postgres", async (client) => {
-      for (const role of roles) {
+      for (const role of empty ? [] : roles) {
         await client.query(
           `create role ${role} login password '${password}' ${role === "app_backup" ? "bypassrls" : ""}`,
         );

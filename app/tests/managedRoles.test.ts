@@ -1,0 +1,131 @@
+/** The script that makes the roles on a managed server, run by an administrator who is no superuser, as Azure's is none. */
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { migrate } from "../src/db/migrations.ts";
+import { silentLogger } from "./support/logs.ts";
+import { asRole, asSuperuser, databaseConfig, Postgres, type PostgresAddress } from "./support/postgres.ts";
+import { run } from "./support/processes.ts";
+
+const scripts = join(import.meta.dirname, "../../k8s-manifests/managed-postgres");
+/** Where the pod has its secrets; there is no such directory here. */
+const mounted = "/run/secrets/groundwork";
+const admin = { name: "groundwork_admin", password: "AdminOfTheServer1" };
+const roles = ["owner", "app", "readonly", "backup", "monitoring"];
+
+let postgres: Postgres;
+let directory: string;
+beforeAll(async () => {
+  postgres = await Postgres.create({ empty: true });
+  // Azure lets its administrator create the extensions that `azure.extensions` lists; Postgres calls that "trusted".
+  const control = "postgres/share/postgresql/extension/pg_stat_statements.control";
+  const file = join(postgres.address.directory, control);
+  await writeFile(file, `${await readFile(file, "utf8")}\ntrusted = true\n`);
+  await asSuperuser(postgres.address, "postgres", async (client) => {
+    await client.query(
+      `create role ${admin.name} login createdb createrole replication bypassrls password '${admin.password}'`,
+    );
+    await client.query(`grant pg_monitor to ${admin.name} with admin option`);
+  });
+  directory = await mkdtemp(join(tmpdir(), "groundwork-roles-"));
+  await cp(scripts, directory, { recursive: true });
+  for (const name of ["roles.sh", "roles.sql"]) {
+    const text = await readFile(join(directory, name), "utf8");
+    await writeFile(
+      join(directory, name),
+      text.replaceAll(mounted, directory).replaceAll("/tmp/pgpass", join(directory, "pgpass")),
+    );
+  }
+});
+afterAll(async () => {
+  await postgres.remove();
+  await rm(directory, { recursive: true });
+});
+
+/** Runs the script with these passwords, as its Job does. */
+async function makeRoles(password: string): Promise<void> {
+  await writeFile(join(directory, "admin-password"), admin.password);
+  for (const role of roles) await writeFile(join(directory, `${role}-password`), password);
+  await run("sh", [join(directory, "roles.sh")], {
+    env: {
+      ...process.env,
+      PGHOST: "127.0.0.1",
+      PGPORT: String(postgres.address.port),
+      PGUSER: admin.name,
+      PGSSLMODE: "disable",
+    },
+  });
+}
+
+const signedIn = (password: string): PostgresAddress => ({ ...postgres.address, password });
+const refusal = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => "nothing was refused",
+    (error: unknown) => (error instanceof Error ? error.message : String(error)),
+  );
+
+describe("the roles of a managed server", () => {
+  const password = "FirstPassword1";
+
+  it("are made by an administrator who is no superuser, and the app's migrations run with them", async () => {
+    await makeRoles(password);
+    await migrate(await databaseConfig(signedIn(password), "app", "app_owner"), silentLogger, "up");
+  });
+
+  it("let a dump read every table, in every tenant", async () => {
+    await asSuperuser(postgres.address, "app", (client) =>
+      client.query(
+        "insert into tenants (id, name) values (gen_random_uuid(), 'ours'), (gen_random_uuid(), 'theirs')",
+      ),
+    );
+    const { tables, tenants } = await asRole(signedIn(password), "app", "app_backup", async (client) => {
+      const { rows } = await client.query<{ table: string }>(
+        "select format('%I', tablename) as table from pg_tables where schemaname = 'public'",
+      );
+      for (const { table } of rows) await client.query(`select count(*) from ${table}`);
+      const found = await client.query("select name from tenants");
+      return { tables: rows.length, tenants: found.rowCount };
+    });
+    expect(tables).toBeGreaterThan(10);
+    expect(tenants).toBeGreaterThanOrEqual(2);
+  });
+
+  it("hold the app and the reports to row-level security, and keep strangers out", async () => {
+    const { rows } = await asSuperuser(postgres.address, "postgres", (client) =>
+      client.query<{ rolname: string }>(
+        "select rolname from pg_roles where rolname like 'app\\_%' and (rolbypassrls or rolsuper or rolcreaterole) order by 1",
+      ),
+    );
+    expect(rows.map(({ rolname }) => rolname)).toEqual(["app_backup"]);
+    await asRole(signedIn(password), "app", "app_user", async (client) => {
+      expect(await refusal(client.query("create table mine (id int)"))).toMatch(/permission denied/);
+    });
+    await asRole(signedIn(password), "app", "app_backup", async (client) => {
+      expect(await refusal(client.query("delete from tenants"))).toMatch(/permission denied/);
+    });
+    await asSuperuser(postgres.address, "postgres", (client) =>
+      client.query(`create role stranger login password '${password}'`),
+    );
+    const entering = asRole(signedIn(password), "app", "stranger", (client) => client.query("select 1"));
+    expect(await refusal(entering)).toMatch(/permission denied for database/);
+  });
+
+  it("let the monitoring read statistics and no data", async () => {
+    await asRole(signedIn(password), "app", "app_monitoring", async (client) => {
+      await client.query("select count(*) from pg_stat_activity where query <> '<insufficient privilege>'");
+      expect(await refusal(client.query("select * from users"))).toMatch(/permission denied/);
+    });
+  });
+
+  it("get other passwords when the script runs again, and lose nothing", async () => {
+    const next = "SecondPassword2";
+    await makeRoles(next);
+    const old = asRole(signedIn(password), "app", "app_user", (client) => client.query("select 1"));
+    expect(await refusal(old)).toMatch(/password authentication failed/);
+    const { rowCount } = await asRole(signedIn(next), "app", "app_backup", (client) =>
+      client.query("select name from tenants"),
+    );
+    expect(rowCount).toBeGreaterThanOrEqual(2);
+  });
+});
