@@ -9,6 +9,7 @@ import { Backups } from "./components/backups";
 import { keepCertificates } from "./components/certificates";
 import { loadConfig } from "./components/config";
 import { dataTier } from "./components/data";
+import { destroyGuard } from "./components/destroyGuard";
 import { makeEdge } from "./components/edge";
 import { foundation } from "./components/foundation";
 import { requireImage } from "./components/images";
@@ -24,6 +25,7 @@ import { Workers } from "./components/workers";
 const config = loadConfig();
 const image = requireImage(config.images, config.registry);
 const retainData = config.environment === "production";
+const refuseDestroy = destroyGuard(retainData);
 
 // Azure, where the stack has it: vault, backup storage, identities, and the cluster unless there is one.
 const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure, hosts: config.edge.hosts });
@@ -36,7 +38,10 @@ const secrets =
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
 const keyFile = (name: string, length: number) =>
-  pulumi.jsonStringify({ active: "1", keys: { "1": new random.RandomBytes(name, { length }).base64 } });
+  pulumi.jsonStringify({
+    active: "1",
+    keys: { "1": new random.RandomBytes(name, { length }, { protect: retainData }).base64 },
+  });
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
@@ -108,6 +113,8 @@ new Monitoring(
   },
   guarded,
 );
+
+refuseDestroy();
 
 /** Base URL of the edge. */
 export const url = edge.url;

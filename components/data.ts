@@ -40,7 +40,10 @@ export interface DataTier extends RedisBindings {
  * Stands up Postgres, the queue and the cache, in the cluster or as services of Azure. No component itself, so that their
  * names in the state do not hang on it.
  */
-export function dataTier(args: DataTierArgs, opts: pulumi.ComponentResourceOptions): DataTier {
+export function dataTier(
+  args: DataTierArgs,
+  opts: pulumi.ComponentResourceOptions & { readonly provider: pulumi.ProviderResource },
+): DataTier {
   const { namespace, secrets, retainData, image, settings, certificates, managed } = args;
   const { postgres, redis } = settings;
   const common = { namespace, secrets, exporterImage: image("exporters") };
@@ -48,7 +51,9 @@ export function dataTier(args: DataTierArgs, opts: pulumi.ComponentResourceOptio
   const byAzure = [postgres.kind, redis.kind].includes("managed");
   const service = managed &&
     byAzure && { ...common, host: managed, ca: secrets.keep("azure-data-ca", azureAuthorities()) };
-  const azureOpts = { ...opts, ...(managed && { providers: [managed.provider] }) };
+  // Both providers by `providers`: `provider` beside it would be an error one day.
+  const { provider, ...shared } = opts;
+  const azureOpts = managed ? { ...shared, providers: [provider, managed.provider] } : opts;
 
   const server = { image: image("postgres"), storageGiB: postgres.storageGiB };
   const database =

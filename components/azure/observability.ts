@@ -56,7 +56,7 @@ export class AzureObservability extends pulumi.ComponentResource {
           amount: budget.monthlyAmount,
           category: "Cost",
           timeGrain: "Monthly",
-          timePeriod: { startDate: `${budget.from}T00:00:00Z` },
+          timePeriod: { startDate: `${budget.from.slice(0, 10)}T00:00:00Z` },
           notifications: {
             ...Object.fromEntries(thresholds.map((t) => [`actual-${t}`, notification(t, "Actual")])),
             "forecast-100": notification(100, "Forecasted"),

@@ -144,7 +144,11 @@ export const azureSchema = z.strictObject({
       monthlyAmount: z.number().positive().describe("in the subscription's currency"),
       from: z
         .string()
-        .regex(/^\d{4}-(0[1-9]|1[0-2])-01$/, "must be the first of a month, such as 2027-01-01")
+        // Pulumi reads a date without quotes as a time, and hands it on as one.
+        .regex(
+          /^\d{4}-(0[1-9]|1[0-2])-01( 00:00:00 \+0000 UTC)?$/,
+          "must be the first of a month, such as 2027-01-01",
+        )
         .describe("month that the budget starts in"),
       emails: z.array(z.email()).min(1).max(50).describe("who is told at 50, 80 and 100 percent"),
     })

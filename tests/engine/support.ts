@@ -127,6 +127,13 @@ export class TestProject {
     await writeFile(path, stringify({ ...rest, config: merge(config, settings) }));
   }
 
+  /** Gives the stack this configuration and no other. */
+  async replaceConfig(config: Record<string, unknown>): Promise<void> {
+    const path = join(this.directory, `Pulumi.${this.#env["PULUMI_STACK"] ?? ""}.yaml`);
+    const settings = parse(await readFile(path, "utf8")) as Record<string, unknown>;
+    await writeFile(path, stringify({ ...settings, config }));
+  }
+
   /** Sets a secret of the stack's configuration. */
   async secret(key: string, value: string): Promise<void> {
     const args = ["config", "set", "--secret", key];

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { CheckInput } from "../common/provider.ts";
 import { isUnknown, reveal, textAt, type JsonObject } from "../common/wire.ts";
+import { shapeOf } from "./sdk.ts";
 
 const SUBSCRIPTION = "00000000-0000-0000-0000-000000000000";
 
@@ -23,19 +24,18 @@ const parts = (type: string): { module: string; kind: string } => {
 const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
 
 /** The input that names a resource of this type. */
-function nameKey(kind: string, inputs: JsonObject): string {
-  const own = `${lowerFirst(kind)}Name`;
-  const other = Object.keys(inputs).find((key) => key.endsWith("Name") && key !== "resourceGroupName");
-  return own in inputs || kind === "ResourceGroup" || other === undefined ? own : other;
-}
+const nameKey = (type: string): string => shapeOf(type)?.name ?? "name";
+
+/** Marks, as the real provider does, inputs whose name was made up here. */
+export const autoNamed = "__createBeforeDelete";
 
 /** Names a resource that has no name: its logical name with a random end. */
 export function withAzureName(inputs: JsonObject, input: CheckInput): JsonObject {
-  const key = nameKey(parts(input.type).kind, inputs);
+  const key = nameKey(input.type);
   if (inputs[key] !== undefined) return inputs;
   const before = textAt(input.olds, key);
   const end = createHash("sha256").update(input.randomSeed).digest("hex").slice(0, 8);
-  return { ...inputs, [key]: before || `${input.name}${end}` };
+  return { ...inputs, [key]: before || `${input.name}${end}`, [autoNamed]: true };
 }
 
 export function azureId(type: string, resourceName: string, inputs: JsonObject): string {
@@ -48,7 +48,7 @@ export function azureId(type: string, resourceName: string, inputs: JsonObject):
   const root = `/subscriptions/${SUBSCRIPTION}/resourceGroups/${group}`;
   if (kind === "ResourceGroup") return root;
   const namespace = NAMESPACES[module] ?? `Microsoft.${module.charAt(0).toUpperCase()}${module.slice(1)}`;
-  const name = plain(nameKey(kind, inputs)) || resourceName;
+  const name = plain(nameKey(type)) || resourceName;
   return `${root}/providers/${namespace}/${lowerFirst(kind)}s/${name}`;
 }
 
