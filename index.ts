@@ -99,12 +99,14 @@ const backups = new Backups(
 
 // The eyes.
 const scraped = [app, app.candidate, ...workers, backups].map(({ metrics }) => metrics);
-const { grafana, prometheus, alertmanager } = monitoringSettings(config, secrets);
+const { grafana, replicas, prometheus, alertmanager } = monitoringSettings(config, secrets);
 new Monitoring(
   "monitoring",
   {
     namespace: namespaces.monitoring,
     secrets,
+    replicas,
+    separateNodes: retainData,
     targets: [...stores.metrics, ...edge.metrics, ...scraped, ...(logging?.metrics ?? [])],
     blackbox: { image: image("blackbox"), edge: edge.probed },
     prometheus: { image: image("prometheus"), ...prometheus, retainData },

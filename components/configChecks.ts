@@ -159,7 +159,15 @@ export function updateProblems({ environment, cluster }: StackValues): string[] 
   ];
 }
 
-function productionProblems({ environment, app, workers, edge, postgres, redis }: Sections): string[] {
+function productionProblems({
+  environment,
+  app,
+  workers,
+  edge,
+  postgres,
+  redis,
+  monitoring,
+}: Sections): string[] {
   if (environment !== "production") return [];
   const atLeast = (key: string, value: number | undefined, least: number): string[] =>
     value === undefined || value >= least
@@ -172,6 +180,7 @@ function productionProblems({ environment, app, workers, edge, postgres, redis }
     ...atLeast("app.replicas", app?.replicas, 2),
     ...(workers?.replicas === 0 ? [] : atLeast("workers.replicas", workers?.replicas, 2)),
     ...(edge?.mode === "controller" ? [] : atLeast("edge.replicas", edge?.replicas, 2)),
+    ...atLeast("monitoring.replicas", monitoring?.replicas, 2),
     ...atLeast("postgres.members", postgres?.kind === "managed" ? undefined : postgres?.members, 3),
     ...atLeast("redis.queue.members", redis?.kind === "managed" ? undefined : redis?.queue.members, 3),
   ];

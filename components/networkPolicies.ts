@@ -17,8 +17,10 @@ export type Workload = NamespaceName;
 export interface Flow<Name extends string> {
   readonly from: Name | "internet" | "ingressController" | "keda";
   readonly to: Name | "internet" | "apiServer" | "privateNetwork";
-  /** TCP port of the pod that is reached, not of a Service before it. */
+  /** Port of the pod that is reached, not of a Service before it. */
   readonly port: number;
+  /** Default TCP. */
+  readonly protocol?: "TCP" | "UDP";
 }
 
 export interface NetworkPoliciesArgs<Name extends string> {
@@ -121,7 +123,7 @@ export function rulesOf(
       },
     ];
   };
-  const ports = (flow: Flow<string>) => [{ protocol: "TCP", port: flow.port }];
+  const ports = (flow: Flow<string>) => [{ protocol: flow.protocol ?? "TCP", port: flow.port }];
   return {
     ingress: args.flows
       .filter((flow) => flow.to === workload)

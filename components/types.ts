@@ -34,6 +34,8 @@ export interface MetricsTarget {
   readonly port: number;
   /** HTTP path; default `/metrics`. */
   readonly path?: string;
+  /** Names of the only series that are kept, as a regular expression; default all. */
+  readonly kept?: string;
 }
 
 /** CPU and memory of one container; requests and limits of memory are equal, CPU may burst. */

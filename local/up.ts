@@ -13,6 +13,7 @@ import { inCluster } from "./node/layout.ts";
 import { recover } from "./recover.ts";
 import {
   edgePorts,
+  merge,
   prepareStack,
   projectDirectory,
   pulumi,
@@ -81,6 +82,7 @@ function highAvailability(): Record<string, object> {
     "groundwork:app": { replicas: 2 },
     "groundwork:postgres": { members: 3 },
     "groundwork:redis": { queue: { members: 3 } },
+    "groundwork:monitoring": { replicas: 2 },
   };
 }
 
@@ -99,15 +101,14 @@ export async function configure({ engine, cluster, images }: World): Promise<voi
   await prepareStack(
     engine,
     stack,
-    {
+    merge(highAvailability(), {
       "groundwork:cluster": { context: cluster.context, apiServerCidrs: cluster.apiServerCidrs },
       "groundwork:images": images.images,
       "groundwork:edge": { trustedProxies: cluster.loopbackSources },
       "groundwork:monitoring": { grafana: !("grafana" in images.missing) },
       "groundwork:backups": { ageRecipient: key.recipient },
-      ...highAvailability(),
       ...collection(cluster),
-    },
+    }),
     {
       "groundwork:tlsBundle": await edgeCertificate(["localhost"]),
       ...(await internalCertificates()),

@@ -4,6 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { allowOneEviction } from "../disruption";
 import { checksumAnnotation } from "../manifests";
 import {
+  apart,
   labels,
   resources,
   restrictedContainer,
@@ -13,7 +14,6 @@ import {
   selector,
   serviceAccount,
   serviceHost,
-  spread,
 } from "../podDefaults";
 import { secretsVolume, type SecretStore } from "../secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "../types";
@@ -26,6 +26,8 @@ export interface AlertmanagerArgs {
   readonly image: string;
   /** Pods; two or more tell each other what was sent and silenced. */
   readonly replicas: number;
+  /** Starts no two of them on one node, even if one then waits for a node. */
+  readonly separateNodes: boolean;
   /** CPU and memory of each pod. */
   readonly resources: Resources;
   /** Mounts the channels' credentials. */
@@ -103,7 +105,7 @@ export class Alertmanager extends pulumi.ComponentResource {
             spec: {
               ...restrictedPod,
               serviceAccountName: serviceAccount(this, name, namespace),
-              topologySpreadConstraints: spread(name),
+              affinity: apart(name, args.separateNodes),
               containers: [
                 {
                   ...restrictedContainer,

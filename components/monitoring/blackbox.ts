@@ -2,8 +2,17 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 
+import { allowOneEviction } from "../disruption";
 import { checksumAnnotation } from "../manifests";
-import { labels, resources, restrictedContainer, restrictedPod, selector, serviceHost } from "../podDefaults";
+import {
+  labels,
+  resources,
+  restrictedContainer,
+  restrictedPod,
+  selector,
+  serviceHost,
+  spread,
+} from "../podDefaults";
 import type { Endpoint, Resources } from "../types";
 
 /** How users reach the edge, as a client inside the cluster can do it too. */
@@ -21,7 +30,9 @@ export interface BlackboxArgs {
   readonly namespace: pulumi.Output<string>;
   /** Image with blackbox_exporter 0.23 or newer on its PATH. */
   readonly image: string;
-  /** CPU and memory of the pod. */
+  /** Pods; any of them is asked. */
+  readonly replicas: number;
+  /** CPU and memory of each pod. */
   readonly resources: Resources;
   readonly edge: ProbedEdge;
 }
@@ -64,13 +75,14 @@ export class Blackbox extends pulumi.ComponentResource {
       {
         metadata,
         spec: {
-          replicas: 1,
+          replicas: args.replicas,
           progressDeadlineSeconds: 120,
           selector: { matchLabels: selector(name) },
           template: {
             metadata: { labels: metadata.labels, annotations: files.apply(checksumAnnotation) },
             spec: {
               ...restrictedPod,
+              topologySpreadConstraints: spread(name),
               containers: [
                 {
                   ...restrictedContainer,
@@ -92,6 +104,7 @@ export class Blackbox extends pulumi.ComponentResource {
       },
       { ...child, customTimeouts: { create: "3m", update: "3m" } },
     );
+    allowOneEviction(this, metadata);
     const ports = [{ name: "http", port, targetPort: "http" }];
     const service = new k8s.core.v1.Service(
       name,

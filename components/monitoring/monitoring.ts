@@ -15,6 +15,10 @@ export interface MonitoringArgs {
   readonly namespace: pulumi.Output<string>;
   /** Keeps and mounts passwords. */
   readonly secrets: SecretStore;
+  /** Pods each of Prometheus, Alertmanager and the prober; default 1. One may die where there are two. */
+  readonly replicas?: number;
+  /** Starts no two of Prometheus, or of Alertmanager, on one node; default only where there is another node to take. */
+  readonly separateNodes?: boolean;
   /** Every workload that has metrics; monitoring's own are added. */
   readonly targets: readonly MetricsTarget[];
   readonly blackbox: {
@@ -22,14 +26,12 @@ export interface MonitoringArgs {
     readonly image: string;
     /** The edge, which is asked as users ask it. */
     readonly edge: ProbedEdge;
-    /** CPU and memory of the pod; default 10 thousandths of a core and 32 MiB. */
+    /** CPU and memory of each pod; default 10 thousandths of a core and 32 MiB. */
     readonly resources?: Resources;
   };
   readonly prometheus: {
     /** Image with Prometheus 2.53 or newer. */
     readonly image: string;
-    /** Pods; default 1. */
-    readonly replicas?: number;
     /** CPU and memory of each pod; default 100 thousandths of a core and 256 MiB. */
     readonly resources?: Resources;
     /** Days that metrics are kept. */
@@ -44,8 +46,6 @@ export interface MonitoringArgs {
   readonly alertmanager: {
     /** Image with Alertmanager 0.28 or newer. */
     readonly image: string;
-    /** Pods; default 1. */
-    readonly replicas?: number;
     /** CPU and memory of each pod; default 20 thousandths of a core and 48 MiB. */
     readonly resources?: Resources;
     /** Where alerts are sent; default nowhere: they are seen in the web interface only. */
@@ -71,33 +71,32 @@ export class Monitoring extends pulumi.ComponentResource {
 
   constructor(resourceName: string, args: MonitoringArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:monitoring:Monitoring", resourceName, {}, opts);
-    const { namespace, secrets } = args;
+    const { namespace, secrets, replicas = 1, separateNodes = false } = args;
     const child = { parent: this };
+    const common = { namespace, replicas, separateNodes };
 
     const alertmanager = new Alertmanager(
       "alertmanager",
       {
-        replicas: 1,
         resources: { cpuMillis: 20, memoryMiB: 48 },
         notifications: {},
         ...args.alertmanager,
-        namespace,
+        ...common,
         secrets,
       },
       child,
     );
     const blackbox = new Blackbox(
       "blackbox",
-      { resources: { cpuMillis: 10, memoryMiB: 32 }, ...args.blackbox, namespace },
+      { resources: { cpuMillis: 10, memoryMiB: 32 }, ...args.blackbox, namespace, replicas },
       child,
     );
     const prometheus = new Prometheus(
       "prometheus",
       {
-        replicas: 1,
         resources: { cpuMillis: 100, memoryMiB: 256 },
         ...args.prometheus,
-        namespace,
+        ...common,
         secrets,
         scrapes: {
           targets: [...args.targets, alertmanager.metrics],

@@ -26,7 +26,7 @@ export interface AlertNotifications {
   };
   /** URL that alerts are posted to, as Alertmanager's JSON. */
   readonly webhookUrl?: string;
-  /** Told every minute that alerting works; raises the alarm when that stops. */
+  /** Told every five minutes that alerting works; raises the alarm when that stops. */
   readonly deadMansSwitch?: {
     /** URL that is posted to. */
     readonly url: StoredSecret;

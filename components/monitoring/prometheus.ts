@@ -4,6 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { allowOneEviction } from "../disruption";
 import { checksumAnnotation } from "../manifests";
 import {
+  apart,
   labels,
   resources,
   restrictedContainer,
@@ -11,7 +12,6 @@ import {
   secretsPath,
   selector,
   serviceHost,
-  spread,
 } from "../podDefaults";
 import { secretsVolume, type SecretStore } from "../secrets/secretStore";
 import type { Endpoint, Resources } from "../types";
@@ -25,6 +25,8 @@ export interface PrometheusArgs {
   readonly image: string;
   /** Pods that each scrape everything and send every alert; Alertmanager drops the duplicates. */
   readonly replicas: number;
+  /** Starts no two of them on one node, even if one then waits for a node. */
+  readonly separateNodes: boolean;
   /** CPU and memory of each pod. */
   readonly resources: Resources;
   /** Days that metrics are kept. */
@@ -49,6 +51,9 @@ const port = 9090;
 const filesPath = "/etc/groundwork/prometheus";
 const dataPath = "/var/lib/prometheus";
 
+/** Each has its own figures by itself: of the others it is to know that they are there. */
+const peerMetrics = "prometheus_build_info";
+
 /** Scrapes what the other components declare, keeps it for a bounded time and size, and evaluates the alert rules. */
 export class Prometheus extends pulumi.ComponentResource {
   /** Query API and web interface. */
@@ -60,7 +65,10 @@ export class Prometheus extends pulumi.ComponentResource {
     const child = { parent: this };
     const metadata = { name, namespace, labels: labels(name, "metrics") };
 
-    const config = prometheusFiles(args.scrapes, args.alertmanagers, args.remoteWrite);
+    const host = serviceHost(membersName, namespace);
+    const peers = args.replicas > 1 ? [{ job: "prometheus-peers", host, port, kept: peerMetrics }] : [];
+    const scrapes = { ...args.scrapes, targets: [...args.scrapes.targets, ...peers] };
+    const config = prometheusFiles(scrapes, args.alertmanagers, args.remoteWrite);
     const rules = ruleFiles();
     const configMap = new k8s.core.v1.ConfigMap(name, { metadata, data: config }, child);
     const rulesMap = new k8s.core.v1.ConfigMap(
@@ -76,14 +84,16 @@ export class Prometheus extends pulumi.ComponentResource {
     const ports = [{ name: "http", port, targetPort: "http" }];
     const service = new k8s.core.v1.Service(
       name,
-      { metadata, spec: { selector: selector(name), ports } },
+      // Whoever asks twice asks the same one: two that scrape at different moments do not agree to the last digit.
+      { metadata, spec: { selector: selector(name), ports, sessionAffinity: "ClientIP" } },
       child,
     );
     const members = new k8s.core.v1.Service(
       membersName,
       {
         metadata: { ...metadata, name: membersName },
-        spec: { clusterIP: "None", selector: selector(name), ports },
+        // Also of one that is not ready: the others are to see that it does not answer.
+        spec: { clusterIP: "None", publishNotReadyAddresses: true, selector: selector(name), ports },
       },
       child,
     );
@@ -112,7 +122,7 @@ export class Prometheus extends pulumi.ComponentResource {
               automountServiceAccountToken: true,
               // Time to write what is in memory to disk.
               terminationGracePeriodSeconds: 60,
-              topologySpreadConstraints: spread(name),
+              affinity: apart(name, args.separateNodes),
               containers: [
                 {
                   ...restrictedContainer,

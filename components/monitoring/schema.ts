@@ -65,6 +65,12 @@ const notificationsSchema = z
 export const monitoringSchema = z
   .strictObject({
     grafana: z.boolean().default(true).describe("whether to run Grafana"),
+    replicas: z
+      .int()
+      .min(1)
+      .max(5)
+      .optional()
+      .describe("pods each of Prometheus, Alertmanager and the prober; without it 1, in production 2"),
     retentionDays: z.int().min(1).max(400).default(15).describe("days that metrics are kept"),
     storageGiB: z.int().min(1).max(4_096).default(2).describe("volume of Prometheus, GiB"),
     remoteWrite: remoteWriteSchema

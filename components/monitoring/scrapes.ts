@@ -66,11 +66,12 @@ function configFiles(remoteWrite?: RemoteWrite): Record<string, string> {
 }
 
 /** Every pod behind a headless Service is an address of its name, so that all of them are scraped, not a random one. */
-function workloadScrape(host: string, { job, port, path }: Omit<MetricsTarget, "host">): object {
+function workloadScrape(host: string, { job, port, path, kept }: Omit<MetricsTarget, "host">): object {
   return {
     job_name: job,
     metrics_path: path ?? "/metrics",
     dns_sd_configs: [{ names: [host], type: "A", port, refresh_interval: "15s" }],
+    ...(kept !== undefined && { metric_relabel_configs: [keep(kept)] }),
   };
 }
 
@@ -112,5 +113,9 @@ const kubeletScrapes = [
   tls_config: { ca_file: `${accountPath}/ca.crt` },
   // Containers carry the time of their own measurement, which Prometheus would take for old at a restart.
   honor_timestamps: false,
-  metric_relabel_configs: [{ source_labels: ["__name__"], regex: kept, action: "keep" }],
+  metric_relabel_configs: [keep(kept)],
 }));
+
+function keep(regex: string): object {
+  return { source_labels: ["__name__"], regex, action: "keep" };
+}

@@ -1,5 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
 
+import type { StackValues } from "../configSchema";
 import type { SecretStore } from "../secrets/secretStore";
 import type { AlertNotifications } from "./notifications";
 import type { RemoteWrite } from "./scrapes";
@@ -21,12 +22,13 @@ export interface MonitoringCredentials {
 
 /** What the configuration says of monitoring as the component takes it; credentials are kept in the store. */
 export function monitoringSettings(
-  config: MonitoringCredentials & { readonly monitoring: MonitoringValues },
+  config: MonitoringCredentials & Pick<StackValues, "monitoring" | "environment">,
   secrets: SecretStore,
 ) {
   const { grafana, retentionDays, storageGiB, notifications, remoteWrite } = config.monitoring;
   return {
     grafana,
+    replicas: config.monitoring.replicas ?? (config.environment === "production" ? 2 : 1),
     prometheus: {
       retentionDays,
       storageGiB,

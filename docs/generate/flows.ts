@@ -17,10 +17,10 @@ export function flowDiagrams(flows: readonly AnyFlow[], workloads: Readonly<Reco
 }
 
 function diagram(flows: readonly AnyFlow[], workloads: Readonly<Record<string, string>>): string {
-  const ports = new Map<string, number[]>();
-  for (const { from, to, port } of flows) {
+  const ports = new Map<string, string[]>();
+  for (const { from, to, port, protocol } of flows) {
     const key = `${from} ${to}`;
-    ports.set(key, [...(ports.get(key) ?? []), port]);
+    ports.set(key, [...(ports.get(key) ?? []), protocol === "UDP" ? `${port}/udp` : String(port)]);
   }
   const names = new Set(flows.flatMap(({ from, to }) => [from, to]));
   const namespaces = new Set([...names].flatMap((name) => workloads[name] ?? []));

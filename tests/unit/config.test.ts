@@ -170,6 +170,11 @@ describe("the stack's configuration", () => {
       "production runs images by digest",
     ],
     [
+      "one Prometheus and one Alertmanager",
+      { "groundwork:monitoring": '{"replicas":1,"notifications":{"slack":{"channel":"#alerts"}}}' },
+      "monitoring.replicas: production needs at least 2 (found 1)",
+    ],
+    [
       "an app that is reached in plain text",
       { "groundwork:app": '{"replicas":3,"container":{"tls":false}}' },
       "app.container.tls: production encrypts the way from the edge to the app",

@@ -178,7 +178,7 @@ describe("Monitoring", () => {
   });
 
   test("sends alerts to each Alertmanager by its own name, and lets several know of each other", async () => {
-    const pair = await monitoring(() => ({ alertmanager: { image: "alertmanager:1", replicas: 2 } }));
+    const pair = await monitoring(() => ({ replicas: 2 }));
     const members = [0, 1].map(
       (index) => `alertmanager-${index}.alertmanager-members.monitoring.svc.cluster.local`,
     );
@@ -192,6 +192,30 @@ describe("Monitoring", () => {
       "spec.template.spec.containers.0.args",
     );
     expect(alone).toEqual(["--cluster.listen-address="]);
+  });
+
+  test("loses none of its parts with one node where there are two of each, and sees that one is missing", async () => {
+    const pair = await monitoring(() => ({ replicas: 2, separateNodes: true }));
+    for (const name of ["prometheus", "alertmanager"]) {
+      const set = named(pair, ":StatefulSet", name);
+      expect(at(set, "spec.replicas")).toBe(2);
+      const rule =
+        "spec.template.spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution";
+      expect(at(set, rule)).toMatchObject([{ topologyKey: "kubernetes.io/hostname" }]);
+      // Also while it is not ready: those that look must find that it does not answer.
+      expect(at(named(pair, ":Service", `${name}-members`), "spec.publishNotReadyAddresses")).toBe(true);
+    }
+    expect(at(named(pair, ":Deployment", "blackbox"), "spec.replicas")).toBe(2);
+    for (const name of ["prometheus", "alertmanager", "blackbox"])
+      expect(at(named(pair, ":PodDisruptionBudget", name), "spec.maxUnavailable")).toBe(1);
+    const jobs = (all: readonly Registered[]): unknown[] =>
+      (
+        parse(files(all, "prometheus")["scrape-targets.yaml"] ?? "") as {
+          scrape_configs: { job_name: string }[];
+        }
+      ).scrape_configs.map(({ job_name }) => job_name);
+    expect(jobs(pair)).toContain("prometheus-peers");
+    expect(jobs(resources)).not.toContain("prometheus-peers");
   });
 
   test("rolls Prometheus when a target changes, and only then", async () => {
