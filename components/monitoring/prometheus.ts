@@ -109,7 +109,7 @@ export class Prometheus extends pulumi.ComponentResource {
           selector: { matchLabels: selector(name) },
           persistentVolumeClaimRetentionPolicy: {
             whenDeleted: args.retainData ? "Retain" : "Delete",
-            whenScaled: "Retain",
+            whenScaled: args.retainData ? "Retain" : "Delete",
           },
           template: {
             metadata: {

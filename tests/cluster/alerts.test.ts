@@ -1,6 +1,7 @@
 /** From a cause to the people who are told of it: every step for real, with receivers of the tests' own. */
 import type { V1Deployment } from "@kubernetes/client-node";
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import {
@@ -12,7 +13,7 @@ import {
   type MailServer,
 } from "./receivers.ts";
 import { applySettings } from "./stackSettings.ts";
-import { ask, Client, get, kubectl, waitFor } from "./support.ts";
+import { ask, Client, get, kubectl, readyPods, waitFor } from "./support.ts";
 
 type Webhook = Awaited<ReturnType<typeof webhookReceiver>>;
 
@@ -30,6 +31,7 @@ beforeAll(async () => {
   const at = (path: string) => `http://${address}:${webhook.port}${path}`;
   undo = await applySettings({
     plain: {
+      "groundwork:monitoring.replicas": "2",
       "groundwork:monitoring.notifications": {
         webhookUrl: at("/alerts"),
         "deadMansSwitch.port": String(webhook.port),
@@ -65,6 +67,9 @@ const rulesShape = z.object({
     ),
   }),
 });
+const vectorShape = z.object({
+  data: z.object({ result: z.array(z.object({ value: z.tuple([z.number(), z.string()]) })) }),
+});
 const activeShape = z.object({
   data: z.object({
     alerts: z.array(z.object({ labels: z.object({ alertname: z.string() }), state: z.string() })),
@@ -94,13 +99,9 @@ async function scaleApp(replicas: number): Promise<void> {
   await kubectl("scale", "--namespace=app", "deployment/app", `--replicas=${replicas}`);
 }
 
-test("whoever watches that alerting works is told so, again and again", async () => {
-  await waitFor("two posts to the dead man's switch", 150, () => {
-    const posts = webhook.at("/switch");
-    expect(posts.length).toBeGreaterThanOrEqual(2);
-    expect(posts.map(({ alert, status }) => `${status} ${alert}`)).toEqual(
-      posts.map(() => "firing Watchdog"),
-    );
+test("whoever watches that alerting works is told so", async () => {
+  await waitFor("a post to the dead man's switch", 150, () => {
+    arrivalOf("Watchdog", "firing", webhook.at("/switch"));
   });
 });
 
@@ -110,7 +111,21 @@ test("samples are also written to another store, which asks who writes", async (
   });
 });
 
-test("a service that cannot be used is told to the webhook and by mail within a minute of its time, and its end, too", async () => {
+test("two Alertmanagers know of each other", async () => {
+  const query = encodeURIComponent("min(alertmanager_cluster_members)");
+  await waitFor("both in one cluster", 120, async () => {
+    const { result } = vectorShape.parse(await ask("prometheus", `/api/v1/query?query=${query}`)).data;
+    expect(result.map(({ value: [, members] }) => members)).toEqual(["2"]);
+  });
+});
+
+/** Ends one of the two at once, as a lost node does. */
+async function killAlertmanager(): Promise<void> {
+  const pod = ["--namespace=monitoring", "pod", "alertmanager-0"];
+  await kubectl("delete", ...pod, "--force", "--grace-period=0", "--wait=false");
+}
+
+test("a service that cannot be used is told to the webhook and by mail within a minute of its time, and its end, too, each once, while an Alertmanager dies", async () => {
   const alert = "HealthFailing";
   const allowedSeconds = (await pendingSeconds(alert)) + 60;
   const { spec } = (await get("--namespace=app", "deployment", "app")) as V1Deployment;
@@ -133,10 +148,17 @@ test("a service that cannot be used is told to the webhook and by mail within a 
     await waitFor(`${alert} firing`, 120, async () => {
       expect(await statesOf(alert)).toContain("firing");
     });
+    await killAlertmanager();
     for (const arrivals of [webhook.at.bind(webhook, "/alerts"), () => mail.arrivals]) {
       const { at } = await waitFor(`${alert} arrives`, 60, () => arrivalOf(alert, "firing", arrivals()));
       expect((at - caused) / 1000).toBeLessThanOrEqual(allowedSeconds);
     }
+    // Once more, now that it has been told: the other must not think that it has to.
+    await waitFor("the Alertmanager's replacement", 60, async () => {
+      expect(await readyPods("alertmanager")).toHaveLength(2);
+    });
+    await killAlertmanager();
+    await sleep(45_000);
   } finally {
     mended = Date.now();
     await scaleApp(spec?.replicas ?? 1);
@@ -147,6 +169,8 @@ test("a service that cannot be used is told to the webhook and by mail within a 
     arrivalOf(alert, "resolved", mail.arrivals),
   ]);
   expect(await statesOf(alert)).toEqual([]);
+  const said = webhook.at("/alerts").flatMap((one) => (one.alert === alert ? [one.said] : []));
+  expect(said).toEqual([...new Set(said)]);
   const seconds = (from: number, { at }: Arrival) => ((at - from) / 1000).toFixed(1);
   const begun = [webhook.at("/alerts"), mail.arrivals].map((arrivals) =>
     arrivalOf(alert, "firing", arrivals),
@@ -155,4 +179,21 @@ test("a service that cannot be used is told to the webhook and by mail within a 
     `${alert}: cause to webhook and mail ${begun.map((one) => seconds(caused, one)).join(" and ")} s ` +
       `(allowed ${allowedSeconds}), mending to their all-clear ${ended.map((one) => seconds(mended, one)).join(" and ")} s`,
   );
+});
+
+test("a further store that takes nothing more is an alert", async () => {
+  store.refuse();
+  await waitFor("RemoteWriteFailing pending", 120, async () => {
+    expect(await statesOf("RemoteWriteFailing")).toContain("pending");
+  });
+});
+
+test("whoever watches that alerting works is told so again after five minutes, and not more often", async () => {
+  const second = await waitFor("a second post", 330, () => {
+    const [, again] = webhook.at("/switch");
+    if (!again) throw new Error("one post so far");
+    return again;
+  });
+  const [first] = webhook.at("/switch");
+  expect((second.at - (first?.at ?? 0)) / 1000).toBeGreaterThan(230);
 });

@@ -18,6 +18,8 @@ export interface Arrival {
   readonly at: number;
   readonly status: string;
   readonly alert: string;
+  /** What was said: each alert with its state. Empty where the way it came does not tell them apart. */
+  readonly said: string;
 }
 
 export interface Receiver {
@@ -45,6 +47,7 @@ export async function reachableAddress(): Promise<string> {
 const notification = z.object({
   status: z.string(),
   groupLabels: z.object({ alertname: z.string() }),
+  alerts: z.array(z.object({ status: z.string(), fingerprint: z.string() })),
 });
 
 /** Takes notifications as Alertmanager posts them; `arrivals` tells what came to a path. */
@@ -53,8 +56,10 @@ export async function webhookReceiver(): Promise<Receiver & { readonly at: (path
   const server = createServer((request, response) => {
     text(request)
       .then((body) => {
-        const { status, groupLabels } = notification.parse(JSON.parse(body));
-        posted.push({ at: Date.now(), path: request.url ?? "", status, alert: groupLabels.alertname });
+        const { status, groupLabels, alerts } = notification.parse(JSON.parse(body));
+        const said = alerts.map((one) => `${one.status} ${one.fingerprint}`).sort();
+        const arrival = { at: Date.now(), status, alert: groupLabels.alertname, said: said.join() };
+        posted.push({ ...arrival, path: request.url ?? "" });
         response.end();
       })
       .catch(() => response.writeHead(400).end());
@@ -71,13 +76,14 @@ export async function webhookReceiver(): Promise<Receiver & { readonly at: (path
   };
 }
 
-/** Takes samples as Prometheus writes them, from whoever signs in; `writes` counts them. */
+/** Takes samples as Prometheus writes them, from whoever signs in, until it refuses all; `writes` counts them. */
 export async function metricsStore(username: string, password: string) {
   let writes = 0;
+  let refuses = false;
   const expected = `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
   const server = createServer((request, response) => {
     const { authorization, "x-prometheus-remote-write-version": version } = request.headers;
-    const allowed = authorization === expected && version !== undefined;
+    const allowed = !refuses && authorization === expected && version !== undefined;
     request.resume().on("end", () => {
       if (allowed) writes += 1;
       response.writeHead(allowed ? 204 : 401).end();
@@ -87,6 +93,9 @@ export async function metricsStore(username: string, password: string) {
   return {
     port: (server.address() as AddressInfo).port,
     writes: () => writes,
+    refuse: () => {
+      refuses = true;
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(resolve).closeAllConnections();
@@ -127,7 +136,7 @@ export async function mailServer(address: string, username: string, password: st
     onData: (stream, session, done) => {
       text(stream).then((mail) => {
         const [, status = "", alert = ""] = /^Subject: (\w+): (\w+)\r?$/m.exec(mail) ?? [];
-        if (session.secure) arrivals.push({ at: Date.now(), status: status.toLowerCase(), alert });
+        if (session.secure) arrivals.push({ at: Date.now(), status: status.toLowerCase(), alert, said: "" });
         done();
       }, done);
     },

@@ -5,8 +5,8 @@ import { pulumiOutput, type Engine } from "../../local/stack.ts";
 import { knownEngine, withKubeconfig } from "../../local/up.ts";
 
 interface Settings {
-  /** Section that the stack has not set yet → path below it → value. */
-  readonly plain: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Key or section that the stack has not set yet → its value, or path below it → value. */
+  readonly plain: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
   /** Key → value. */
   readonly secret: Readonly<Record<string, string>>;
 }
@@ -25,8 +25,9 @@ export async function applySettings({ plain, secret }: Settings): Promise<() => 
   try {
     await withLock("stack", async () => {
       for (const [section, values] of Object.entries(plain)) {
-        for (const [path, value] of Object.entries(values))
-          await config(engine, ["set", "--path", "--", `${section}.${path}`, value]);
+        const below = typeof values === "string" ? { [section]: values } : prefixed(section, values);
+        for (const [path, value] of Object.entries(below))
+          await config(engine, ["set", "--path", "--", path, value]);
       }
       for (const [key, value] of Object.entries(secret)) {
         // By standard input: arguments can be read in the process list.
@@ -39,6 +40,10 @@ export async function applySettings({ plain, secret }: Settings): Promise<() => 
     throw error;
   }
   return undo;
+}
+
+function prefixed(section: string, values: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([path, value]) => [`${section}.${path}`, value]));
 }
 
 function config(engine: Engine, [verb = "", ...args]: readonly string[], input?: string): Promise<string> {
