@@ -186,11 +186,13 @@ describe("what is generated", () => {
 
   test("every connection is drawn once, with all its ports", () => {
     const diagrams = flowDiagrams(flows, workloads);
-    for (const { from, to, port } of flows) {
+    for (const { from, to, port, protocol } of flows) {
       const [source, target] = [from === "internet" ? "clients" : from, to === "internet" ? "outside" : to];
-      const arrows = [...diagrams.matchAll(new RegExp(`^  ${source} -->\\|([\\d, ]+)\\| ${target}$`, "gm"))];
+      const arrows = [
+        ...diagrams.matchAll(new RegExp(`^  ${source} -->\\|([\\d, /udp]+)\\| ${target}$`, "gm")),
+      ];
       expect(arrows.length, `${from} → ${to}`).toBe(1);
-      expect(arrows[0]?.[1]?.split(", ")).toContain(String(port));
+      expect(arrows[0]?.[1]?.split(", ")).toContain(protocol === "UDP" ? `${port}/udp` : String(port));
     }
   });
 

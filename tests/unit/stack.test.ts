@@ -247,8 +247,8 @@ describe("a stack that tells people of alerts", () => {
         at(
           ofType(all, ":NetworkPolicy").find(({ name }) => name === "alertmanager-flows"),
           "spec.egress",
-        ) as { ports: { port: number }[] }[]
-      ).map((rule) => rule.ports[0]?.port);
+        ) as { ports: { port: number }[]; to: { ipBlock?: object }[] }[]
+      ).flatMap(({ ports: [port], to: [peer] }) => (peer?.ipBlock ? port?.port : []));
     expect(ports(resources).sort()).toEqual([2525, 443, 8080, 8443]);
     expect(ports(await stack("dev", added))).toEqual([]);
   });
