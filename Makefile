@@ -70,7 +70,7 @@ images-list: ## every image of STACK=dev|prod, for a private mirror
 	@$(GW) images-list $(STACK)
 open: ## forwards Grafana, Prometheus and Alertmanager to this machine
 	@$(GW) open
-lint: ## ESLint and Prettier
+lint: ## ESLint, what nothing uses (knip), and Prettier
 	@$(GW) exec npm run --silent lint
 check: ## the workflows, as GitHub would read them
 	@$(GW) check

@@ -32,7 +32,7 @@ import { isNodeReady } from "./status.ts";
 import { mountVolumes, unmountBelow } from "./volumes.ts";
 
 export { contextName, kubeconfigPath } from "./layout.ts";
-export { nodeStatus, type NodeStatus, type PartStatus } from "./status.ts";
+export { nodeStatus } from "./status.ts";
 
 const bootDeadlineSeconds = 120;
 
