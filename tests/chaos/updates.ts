@@ -4,6 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import type { V1Deployment } from "@kubernetes/client-node";
 import { expect } from "vitest";
+import { parseDocument } from "yaml";
 import { projectDirectory, stackFile } from "../../local/stack.ts";
 import { knownEngine } from "../../local/up.ts";
 import { environment, get } from "../cluster/support.ts";
@@ -50,10 +51,12 @@ async function up(image: string): Promise<{ failed: boolean; text: string }> {
   const { pulumi, env } = await knownEngine();
   const file = stackFile("dev");
   const before = await readFile(file, "utf8");
+  const changed = parseDocument(before);
+  changed.setIn(["config", "groundwork:images", "app"], image);
   const args = ["up", "--stack", "dev", "--yes", "--skip-preview", "--non-interactive", "--color=never"];
-  const given = ["--config-path", "--config", `groundwork:images.app=${image}`];
   try {
-    const { stdout } = await promisify(execFile)(pulumi, [...args, ...given], {
+    await writeFile(file, changed.toString());
+    const { stdout } = await promisify(execFile)(pulumi, args, {
       cwd: projectDirectory(),
       env: { ...env, KUBECONFIG: environment("KUBECONFIG") },
       maxBuffer: 64 << 20,
