@@ -62,16 +62,25 @@ export function statusTable(rows: readonly Row[], color: boolean): string {
 
 async function rowsOf(cluster: KubeConfig, namespace: string): Promise<Row[]> {
   const apps = cluster.makeApiClient(AppsV1Api);
-  const [deployments, statefulSets, cronJobs, pods] = await Promise.all([
+  const [deployments, statefulSets, daemonSets, cronJobs, pods] = await Promise.all([
     apps.listNamespacedDeployment({ namespace }),
     apps.listNamespacedStatefulSet({ namespace }),
+    apps.listNamespacedDaemonSet({ namespace }),
     cluster.makeApiClient(BatchV1Api).listNamespacedCronJob({ namespace }),
     cluster.makeApiClient(CoreV1Api).listNamespacedPod({ namespace }),
   ]);
-  const replicated = [...deployments.items, ...statefulSets.items].map((item): Row => {
-    const workload = item.metadata?.name ?? "";
-    const wanted = item.spec?.replicas ?? 1;
-    const ready = item.status?.readyReplicas ?? 0;
+  const replicated = [...deployments.items, ...statefulSets.items].map(({ metadata, spec, status }) => ({
+    workload: metadata?.name ?? "",
+    wanted: spec?.replicas ?? 1,
+    ready: status?.readyReplicas ?? 0,
+  }));
+  // One on each node that it is for; none of them counted yet is no health.
+  const onNodes = daemonSets.items.map(({ metadata, status }) => ({
+    workload: metadata?.name ?? "",
+    wanted: status?.desiredNumberScheduled || 1,
+    ready: status?.numberReady ?? 0,
+  }));
+  const running = [...replicated, ...onNodes].map(({ workload, wanted, ready }): Row => {
     const own = pods.items.filter((pod) => pod.metadata?.labels?.["app.kubernetes.io/name"] === workload);
     return {
       namespace,
@@ -87,7 +96,7 @@ async function rowsOf(cluster: KubeConfig, namespace: string): Promise<Row[]> {
       last === undefined ? `${item.spec.schedule}, not yet run` : `last success ${last.toISOString()}`;
     return { namespace, workload: item.metadata?.name ?? "", ready: "cron", state, healthy: true };
   });
-  return [...replicated, ...scheduled];
+  return [...running, ...scheduled];
 }
 
 /** What keeps a pod from being ready, or how often it restarted; undefined when there is nothing to say. */

@@ -1,6 +1,12 @@
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { untilHealthy } from "../../local/pause.ts";
-import { statusTable, usesColor, type Row } from "../../local/status.ts";
+import { readStatus, statusTable, usesColor, type Row } from "../../local/status.ts";
 
 const row = (workload: string, healthy: boolean): Row => ({
   namespace: "app",
@@ -88,5 +94,50 @@ describe("waiting for a stack that was started again", () => {
       deadlineSeconds: 5,
     });
     await expect(waiting).rejects.toThrow(/make up/);
+  });
+});
+
+describe("every workload of the stack", () => {
+  /** An API server that has these DaemonSets in the namespace of the node's agents, and nothing else. */
+  async function serving(
+    daemonSets: readonly object[],
+    work: (kubeconfig: string) => Promise<void>,
+  ): Promise<void> {
+    const server = createServer((request, response) => {
+      const asked = request.url === "/apis/apps/v1/namespaces/node-agents/daemonsets";
+      response.setHeader("Content-Type", "application/json");
+      response.end(JSON.stringify({ items: asked ? daemonSets : [] }));
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const directory = await mkdtemp(join(tmpdir(), "groundwork-status-"));
+    const kubeconfig = join(directory, "kubeconfig");
+    const cluster = {
+      name: "c",
+      cluster: { server: `http://127.0.0.1:${port}`, "insecure-skip-tls-verify": true },
+    };
+    const context = { name: "c", context: { cluster: "c", user: "u" } };
+    const user = { name: "u", user: {} };
+    await writeFile(kubeconfig, JSON.stringify({ clusters: [cluster], contexts: [context], users: [user] }));
+    try {
+      await work(kubeconfig);
+    } finally {
+      server.close();
+      server.closeAllConnections();
+      await rm(directory, { recursive: true });
+    }
+  }
+  const agent = (status: object) => ({ metadata: { name: "log-agent" }, status });
+
+  it.each([
+    ["on every node", { desiredNumberScheduled: 2, numberReady: 2 }, "2/2", true],
+    ["missing on a node", { desiredNumberScheduled: 2, numberReady: 1 }, "1/2", false],
+    ["not scheduled yet", { desiredNumberScheduled: 0, numberReady: 0 }, "0/1", false],
+  ])("counts what runs on every node: %s", async (_, status, ready, healthy) => {
+    await serving([agent(status)], async (kubeconfig) => {
+      expect(await readStatus(kubeconfig, "c")).toEqual([
+        { namespace: "node-agents", workload: "log-agent", ready, state: "running", healthy },
+      ]);
+    });
   });
 });
