@@ -1,5 +1,6 @@
 /** What every local tool needs from the machine: the cache directory, commands, Debian packages, clear errors. */
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { access, constants, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -28,7 +29,39 @@ export interface RunOptions {
   readonly input?: string;
 }
 
-/** Runs a command to its end and gives its stdout; a failure is an Error with the command and its last stderr lines. */
+/** Every program of the machine that is started from here by its name, and what it comes with. */
+export const comesWith: Readonly<Record<string, string>> = {
+  "apt-config": "Debian's package apt",
+  "apt-get": "Debian's package apt",
+  az: "the Azure CLI",
+  docker: "Docker, or Debian's package docker-cli",
+  "dpkg-deb": "Debian's package dpkg",
+  gh: "the GitHub CLI",
+  git: "Debian's package git",
+  go: "Go 1.26 or later",
+  ip: "Debian's package iproute2",
+  iptables: "Debian's package iptables",
+  "iptables-restore": "Debian's package iptables",
+  kubelogin: "Azure's kubelogin",
+  ln: "Debian's package coreutils",
+  make: "Debian's package make",
+  "mkfs.ext4": "Debian's package e2fsprogs",
+  mount: "Debian's package mount",
+  npm: "Node 24 or later",
+  npx: "Node 24 or later",
+  openssl: "Debian's package openssl",
+  ps: "Debian's package procps",
+  python3: "Debian's packages python3 and python3-venv",
+  ss: "Debian's package iproute2",
+  tar: "Debian's package tar",
+  timeout: "Debian's package coreutils",
+  umount: "Debian's package mount",
+};
+
+/**
+ * Runs a command to its end and gives its stdout; a failure is an Error with the command and its last stderr lines.
+ * @throws {UserError} when there is no such program, saying what to install.
+ */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = execFile(
@@ -37,6 +70,12 @@ export function run(command: string, args: readonly string[], options: RunOption
       { cwd: options.cwd, env: options.env, maxBuffer: 64 * 1024 * 1024 },
       (error, stdout, stderr) => {
         if (error === null) resolve(stdout);
+        else if (isErrno(error, "ENOENT") && command in comesWith && existsSync(options.cwd ?? "."))
+          reject(
+            new UserError(
+              `${command} is not on this machine, or not on PATH. Install ${comesWith[command] ?? command}, then run the same command again.`,
+            ),
+          );
         else reject(new Error(`${command} ${args.join(" ")}: ${lastLines(stderr, 5) || error.message}`));
       },
     );

@@ -9,7 +9,7 @@ import { atLeast, type Measured, ratios } from "./report.ts";
 import { engineAndCluster } from "./running.ts";
 
 const runs = 5;
-const rows = 100_000;
+const rows = 50_000;
 const tenant = "bench-restore";
 const job = { namespace: "data", source: "cronjob/backup-restore" } as const;
 
