@@ -196,7 +196,10 @@ export class WebApp extends pulumi.ComponentResource {
     this.registerOutputs({});
   }
 
-  /** Brings the schema to what this image needs. A new image is a new Job, so each rollout migrates exactly once. */
+  /**
+   * Brings the schema to what this image needs. A new image is a new Job, so each rollout migrates exactly once. The Job
+   * before goes first: left to the end, an update that failed would keep it, and with it its name, from the way back.
+   */
   private migration(args: WebAppArgs): k8s.batch.v1.Job {
     const { namespace } = args;
     const jobName = `${migrateName}-${createHash("sha256").update(args.image).digest("hex").slice(0, 10)}`;
@@ -241,7 +244,7 @@ export class WebApp extends pulumi.ComponentResource {
           },
         },
       },
-      { parent: this, customTimeouts: { create: "4m" } },
+      { parent: this, deleteBeforeReplace: true, customTimeouts: { create: "4m" } },
     );
   }
 }

@@ -219,7 +219,7 @@ export class ManagedPostgres extends pulumi.ComponentResource {
           },
         },
       },
-      { parent: this, dependsOn, customTimeouts: { create: "12m" } },
+      { parent: this, dependsOn, deleteBeforeReplace: true, customTimeouts: { create: "12m" } },
     );
   }
 }
