@@ -6,13 +6,13 @@ import { keepSettings } from "./components/appSettings";
 import { AzurePlatform } from "./components/azure/platform";
 import { Azurite } from "./components/azurite";
 import { Backups } from "./components/backups";
+import { stackImage } from "./components/builtImages";
 import { keepCertificates } from "./components/certificates";
 import { loadConfig } from "./components/config";
 import { dataTier } from "./components/data";
 import { destroyGuard } from "./components/destroyGuard";
 import { makeEdge } from "./components/edge";
 import { foundation } from "./components/foundation";
-import { requireImage } from "./components/images";
 import { withAnnotations } from "./components/ingress";
 import { Logging } from "./components/logging/logging";
 import { Monitoring } from "./components/monitoring/monitoring";
@@ -23,9 +23,9 @@ import { WebApp } from "./components/webApp";
 import { Workers } from "./components/workers";
 
 const config = loadConfig();
-const image = requireImage(config.images, config.registry);
 const retainData = config.environment === "production";
 const refuseDestroy = destroyGuard(retainData);
+const image = stackImage(config);
 
 // Azure, where the stack has it: vault, backup storage, identities, and the cluster unless there is one.
 const azure = config.azure && new AzurePlatform("groundwork", { ...config.azure, hosts: config.edge.hosts });

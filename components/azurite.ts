@@ -20,7 +20,7 @@ export interface AzuriteArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with `azurite-blob` on its PATH. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Volume for the blobs, GiB; default 1. */
   readonly storageGiB?: number;
   /** CPU and memory; default 192 MiB. */

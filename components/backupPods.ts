@@ -16,7 +16,7 @@ type ContainerParts = Pick<
 /** What every program of the backups needs. */
 export interface ProgramHost {
   readonly namespace: pulumi.Output<string>;
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   readonly store: BlobStore;
   readonly secrets: SecretStore;
   /** ConfigMap with the programs. */

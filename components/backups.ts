@@ -27,7 +27,7 @@ export interface BackupsArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with the server's own version of PostgreSQL, age, and Azure's SDK for Python (`images/postgres`). */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   readonly database: DumpedDatabase;
   /** Where backups are kept. */
   readonly store: BlobStore;

@@ -1,7 +1,7 @@
 import { azureProblems } from "./azure/checks";
 import { managedProblems } from "./azure/managedChecks";
 import type { SecretValues, StackValues } from "./configSchema";
-import { hasDigest, imageNames, imageReference, type ImageName } from "./images";
+import { hasDigest, imageNames, imageReference, ownImages, type ImageName } from "./images";
 import { monitoringProblems } from "./monitoring/checks";
 import { workerConnections } from "./workers";
 
@@ -76,12 +76,13 @@ export function stackImages(config: Sections): { name: ImageName; reference: str
 }
 
 function imageProblems(config: Sections): string[] {
-  const { images, environment } = config;
+  const { images, environment, build } = config;
   if (!images) return [];
   return stackImages(config).flatMap(({ name, reference }) => {
     if (reference === undefined) {
+      if (build && name in ownImages) return [];
       return [
-        `groundwork:images.${name}: missing; this image is built from the repository and has no default`,
+        `groundwork:images.${name}: missing; this image is built from the repository and has no default; name one, or set groundwork:build`,
       ];
     }
     if (environment !== "production" || hasDigest(reference)) return [];

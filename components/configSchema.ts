@@ -59,6 +59,23 @@ export const stackSchema = z.strictObject({
     .partialRecord(z.enum(imageNames), z.string().min(1))
     .default({})
     .describe("image references by name; production takes digests only"),
+  build: z
+    .strictObject({
+      repository: z
+        .string()
+        .regex(
+          /^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)+$/,
+          "must be a registry and a path in it, such as example.azurecr.io/groundwork",
+        )
+        .describe("where the images are pushed, by whoever Docker is logged in as"),
+      platform: z
+        .string()
+        .regex(/^linux\/(amd64|arm64)$/, "must be linux/amd64 or linux/arm64")
+        .default("linux/amd64")
+        .describe("what the nodes are"),
+    })
+    .optional()
+    .describe("builds the images of this repository that images does not name, by Docker, at each `up`"),
   registry: z
     .string()
     .regex(

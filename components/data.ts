@@ -21,7 +21,7 @@ export interface DataTierArgs {
   /** Keeps the volumes when the stack is destroyed, and starts no two members on one node. */
   readonly retainData: boolean;
   /** Looks up the image of a name. */
-  readonly image: (name: ImageName) => string;
+  readonly image: (name: ImageName) => pulumi.Input<string>;
   /** What Azure's services are made with, where the stack has Azure. */
   readonly managed?: ManagedHost | undefined;
   /** Who runs the servers, and their sizes. */

@@ -12,7 +12,7 @@ export const redisExporterPort = 9121;
  * password but its own. `server` is the member that it runs beside, unless it is named.
  */
 export function postgresExporter(
-  image: string,
+  image: pulumi.Input<string>,
   database: string,
   server: pulumi.Input<string> = "localhost:5432",
 ) {
@@ -37,7 +37,7 @@ export function postgresExporter(
  * server that it runs beside, unless another is named.
  */
 export function redisExporter(
-  image: string,
+  image: pulumi.Input<string>,
   mounts: readonly k8s.types.input.core.v1.VolumeMount[],
   remote?: { readonly server: pulumi.Input<string>; readonly user: string },
 ) {
@@ -54,7 +54,7 @@ export function redisExporter(
   };
 }
 
-function exporter(image: string, port: number, files: readonly string[]) {
+function exporter(image: pulumi.Input<string>, port: number, files: readonly string[]) {
   const health = { tcpSocket: { port: "metrics" }, timeoutSeconds: 3 };
   return {
     ...restrictedContainer,

@@ -1,3 +1,5 @@
+import type * as pulumi from "@pulumi/pulumi";
+
 /** The images that the stack runs, by the name they go by in `groundwork:images`. */
 export const imageNames = [
   "app",
@@ -21,7 +23,14 @@ export type ImageName = (typeof imageNames)[number];
 /** References of the images to run; every name that is not in the map takes its upstream default. */
 export type ImageMap = Readonly<Partial<Record<ImageName, string>>>;
 
-/** Upstream images, fixed to their content; `app`, `postgres` and `exporters` are built from this repository and have none. */
+/** Images that are built from this repository, and the directory of each one's Dockerfile. */
+export const ownImages = {
+  app: "app",
+  postgres: "images/postgres",
+  exporters: "images/exporters",
+} as const satisfies Partial<Record<ImageName, string>>;
+
+/** Upstream images, fixed to their content; what is built from this repository has none. */
 const upstream: ImageMap = {
   redis:
     "docker.io/library/redis:8.2.1-alpine@sha256:987c376c727652f99625c7d205a1cba3cb2c53b92b0b62aade2bd48ee1593232",
@@ -54,10 +63,14 @@ export function imageReference(name: ImageName, images: ImageMap, mirror?: strin
   return images[name] ?? (mirror === undefined ? upstream[name] : upstream[name]?.replace(/^[^/]+/, mirror));
 }
 
-/** Looks up references that `loadConfig` has already found to exist. */
-export function requireImage(images: ImageMap, mirror?: string): (name: ImageName) => string {
+/** Looks up references that `loadConfig` has already found to exist, or that were built. */
+export function requireImage(
+  images: ImageMap,
+  mirror?: string,
+  built: Partial<Record<ImageName, pulumi.Input<string>>> = {},
+): (name: ImageName) => pulumi.Input<string> {
   return (name) => {
-    const reference = imageReference(name, images, mirror);
+    const reference = built[name] ?? imageReference(name, images, mirror);
     if (reference === undefined) throw new Error(`groundwork:images.${name} is missing`);
     return reference;
   };

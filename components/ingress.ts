@@ -39,9 +39,9 @@ export interface NginxIngressArgs extends EdgeCertificateArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with nginx 1.26 or newer on its PATH, and a shell. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Image with nginx-prometheus-exporter 0.11 or newer on its PATH. */
-  readonly exporterImage: string;
+  readonly exporterImage: pulumi.Input<string>;
   /** Pods of the edge; rate limits count in each pod by itself. */
   readonly replicas: number;
   /** CPU and memory of each pod. */
@@ -181,7 +181,7 @@ export class NginxIngress extends pulumi.ComponentResource {
 const drainCommand = `sleep ${leaveDelaySeconds}; kill -QUIT "$(cat /tmp/nginx.pid)"; while [ -e /tmp/nginx.pid ]; do sleep 1; done`;
 
 /** Tells Prometheus what nginx counts: connections and requests. */
-function exporter(image: string): k8s.types.input.core.v1.Container {
+function exporter(image: pulumi.Input<string>): k8s.types.input.core.v1.Container {
   // Not /metrics, which asks nginx: while that drains, the exporter is no reason to restart anything.
   const answers = { httpGet: { path: "/", port: "metrics" }, timeoutSeconds: 3 };
   return {

@@ -30,9 +30,9 @@ export interface PostgresArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with PostgreSQL 17 and Patroni (`images/postgres`). */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Image with the exporter (`images/exporters`). */
-  readonly exporterImage: string;
+  readonly exporterImage: pulumi.Input<string>;
   /** Patroni members; 3 or more fail over by themselves. */
   readonly members: number;
   /** Refuses to start two members on one node, rather than only avoiding it. */

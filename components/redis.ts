@@ -25,9 +25,9 @@ export interface RedisArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with `redis-server` and `redis-cli`. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Image with the exporter (`images/exporters`). */
-  readonly exporterImage: string;
+  readonly exporterImage: pulumi.Input<string>;
   /** `queue` keeps every job on disk and refuses writes when full; `cache` keeps nothing and evicts. */
   readonly purpose: "queue" | "cache";
   /** Servers; with three or more, Sentinel moves the primary. Default 1. */

@@ -1,4 +1,5 @@
 import type * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
 
 import { resources, restrictedContainer } from "./podDefaults";
 
@@ -9,7 +10,7 @@ export const sentinelPort = 26379;
  * answer for three seconds.
  */
 export function sentinel(
-  image: string,
+  image: pulumi.Input<string>,
   env: k8s.types.input.core.v1.EnvVar[],
   volumeMounts: k8s.types.input.core.v1.VolumeMount[],
 ): k8s.types.input.core.v1.Container {

@@ -41,7 +41,7 @@ export interface WebAppArgs extends AppBindings {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** The app's image (`app/Dockerfile`). */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Pods that serve requests; the fewest where they are scaled. */
   readonly replicas: number;
   /** More pods under load; without it there are always `replicas`. */
@@ -202,7 +202,9 @@ export class WebApp extends pulumi.ComponentResource {
    */
   private migration(args: WebAppArgs): k8s.batch.v1.Job {
     const { namespace } = args;
-    const jobName = `${migrateName}-${createHash("sha256").update(args.image).digest("hex").slice(0, 10)}`;
+    const jobName = pulumi
+      .output(args.image)
+      .apply((image) => `${migrateName}-${createHash("sha256").update(image).digest("hex").slice(0, 10)}`);
     const volume = args.secrets.mount(migrateName, {
       namespace,
       files: databaseFiles(args.database, args.database.owner),

@@ -33,7 +33,7 @@ export interface WorkersArgs extends AppBindings {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** The app's image (`app/Dockerfile`); its database must have been migrated to it. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Pods that do jobs; the fewest where they are scaled. */
   readonly replicas: number;
   /** `keda`: up to `maxReplicas` pods, one for every `jobsPerPod` jobs that wait. */

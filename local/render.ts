@@ -49,6 +49,7 @@ async function main(stack: string): Promise<void> {
 /** What Azure and the generators of passwords would answer. */
 function unknownOutputs(type: string, name: string): Values {
   if (type.startsWith("random:")) return { result: `<generated ${name}>`, base64: `<generated ${name}>` };
+  if (type.startsWith("docker:")) return { repoDigest: `<digest of ${name}>` };
   if (!type.startsWith("azure-native:")) return {};
   return {
     name: `<name of ${name}>`,

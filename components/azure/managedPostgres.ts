@@ -24,9 +24,9 @@ export interface ManagedPostgresArgs {
   /** Namespace of the pods that make the roles and read the figures. */
   readonly namespace: pulumi.Output<string>;
   /** Image with `psql` 17 (`images/postgres`). */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Image with the exporter (`images/exporters`). */
-  readonly exporterImage: string;
+  readonly exporterImage: pulumi.Input<string>;
   /** Compute size, such as `Standard_D2ds_v5`. */
   readonly sku: string;
   /** Storage, GiB; one of Azure's sizes. */

@@ -14,7 +14,7 @@ export interface ManagedRedisArgs {
   /** Namespace of the pod that reads its figures. */
   readonly namespace: pulumi.Output<string>;
   /** Image with the exporter (`images/exporters`). */
-  readonly exporterImage: string;
+  readonly exporterImage: pulumi.Input<string>;
   /** `queue` keeps every job on disk and refuses writes when full; `cache` keeps nothing and evicts. */
   readonly purpose: "queue" | "cache";
   /** Size, such as `Balanced_B3`. */

@@ -17,7 +17,7 @@ interface CollectorArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with the OpenTelemetry Collector at `/otelcol-contrib`. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** CPU and memory of each pod. */
   readonly resources: Resources;
   /** Store that it writes to. */

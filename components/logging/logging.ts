@@ -9,7 +9,7 @@ export interface LoggingArgs {
   /** The stores and the gateway run in `monitoring`, the agents in `node-agents`, which must be there. */
   readonly namespaces: Namespaces;
   /** References of the images `loki`, `jaeger` and `otel-collector`. */
-  readonly image: (name: ImageName) => string;
+  readonly image: (name: ImageName) => pulumi.Input<string>;
   /** Days that logs are kept. */
   readonly retentionDays: number;
   /** Volume of the logs, GiB. */

@@ -33,7 +33,7 @@ export interface TelemetryStoreArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with the program in it. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** CPU and memory of the pod. */
   readonly resources: Resources;
   /** Volume, GiB. */

@@ -23,7 +23,7 @@ export interface AlertmanagerArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with Alertmanager 0.28 or newer on its PATH as `alertmanager`. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Pods; two or more tell each other what was sent and silenced. */
   readonly replicas: number;
   /** Starts no two of them on one node, even if one then waits for a node. */

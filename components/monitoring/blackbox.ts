@@ -29,7 +29,7 @@ export interface BlackboxArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with blackbox_exporter 0.23 or newer on its PATH. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Pods; any of them is asked. */
   readonly replicas: number;
   /** CPU and memory of each pod. */

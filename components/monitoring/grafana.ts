@@ -22,7 +22,7 @@ export interface GrafanaArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with Grafana 11 or newer on its PATH, started in Grafana's own directory. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** CPU and memory of the pod. */
   readonly resources: Resources;
   /** Keeps and mounts the administrator's password. */

@@ -23,7 +23,7 @@ export interface MonitoringArgs {
   readonly targets: readonly MetricsTarget[];
   readonly blackbox: {
     /** Image with blackbox_exporter 0.23 or newer. */
-    readonly image: string;
+    readonly image: pulumi.Input<string>;
     /** The edge, which is asked as users ask it. */
     readonly edge: ProbedEdge;
     /** CPU and memory of each pod; default 10 thousandths of a core and 32 MiB. */
@@ -31,7 +31,7 @@ export interface MonitoringArgs {
   };
   readonly prometheus: {
     /** Image with Prometheus 2.53 or newer. */
-    readonly image: string;
+    readonly image: pulumi.Input<string>;
     /** CPU and memory of each pod; default 100 thousandths of a core and 256 MiB. */
     readonly resources?: Resources;
     /** Days that metrics are kept. */
@@ -45,7 +45,7 @@ export interface MonitoringArgs {
   };
   readonly alertmanager: {
     /** Image with Alertmanager 0.28 or newer. */
-    readonly image: string;
+    readonly image: pulumi.Input<string>;
     /** CPU and memory of each pod; default 20 thousandths of a core and 48 MiB. */
     readonly resources?: Resources;
     /** Where alerts are sent; default nowhere: they are seen in the web interface only. */
@@ -54,7 +54,7 @@ export interface MonitoringArgs {
   /** Absent: the stack runs without Grafana. */
   readonly grafana?: {
     /** Image with Grafana 11 or newer. */
-    readonly image: string;
+    readonly image: pulumi.Input<string>;
     /** Where logs and traces are read; absent: only metrics are shown. */
     readonly stores?: LoggingStores | undefined;
     /** CPU and memory of the pod; default 50 thousandths of a core and 176 MiB. */

@@ -22,7 +22,7 @@ export interface PrometheusArgs {
   /** Namespace to run in. */
   readonly namespace: pulumi.Output<string>;
   /** Image with Prometheus 2.53 or newer on its PATH. */
-  readonly image: string;
+  readonly image: pulumi.Input<string>;
   /** Pods that each scrape everything and send every alert; Alertmanager drops the duplicates. */
   readonly replicas: number;
   /** Starts no two of them on one node, even if one then waits for a node. */

@@ -47,12 +47,24 @@ describe("production from an empty subscription", () => {
     ]);
     expect(made(run, "azure-native:dns:RecordSet")).toEqual(["record-api.example.com"]);
     expect(made(run, "kubernetes:apps/v1:StatefulSet")).not.toContain("postgres");
+    expect(made(run, "docker:index/image:Image").sort()).toEqual([
+      "image-app",
+      "image-exporters",
+      "image-postgres",
+    ]);
     expect(made(run, "kubernetes:core/v1:Secret")).toEqual([]);
   });
 
   test("is made, and then there is nothing to change", async () => {
     succeeded(await project.up());
     expect(succeeded(await project.preview()).changes).toEqual([]);
+  });
+
+  test("runs the images that it has built by the digests that the registry gave", async () => {
+    const digest = (await project.resource("image-app")).outputs?.["repoDigest"];
+    expect(digest).toMatch(/^registry\.example\.com\/groundwork\/app@sha256:[0-9a-f]{64}$/);
+    expect(JSON.stringify((await project.resource("app-migrate")).inputs)).toContain(digest);
+    expect(JSON.stringify((await project.resource("worker")).inputs)).toContain(digest);
   });
 
   test("grows in place, and changes nothing else", async () => {

@@ -2,9 +2,12 @@
 
 const zero = "00000000-0000-0000-0000-000000000000";
 
-/** From an empty subscription: a cluster, a registry and a DNS record of its own, and Azure's data services. */
+/** From an empty subscription: a cluster, a registry and a DNS record of its own, Azure's data
+ * services, and the images built by the stack. */
 export const created = {
   "groundwork:cluster": null,
+  "groundwork:images": null,
+  "groundwork:build": { repository: "registry.example.com/groundwork" },
   "groundwork:postgres": { kind: "managed" },
   "groundwork:redis": { kind: "managed" },
   "groundwork:azure": {
