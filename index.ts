@@ -1,7 +1,4 @@
 // The whole stack on one screen: configuration in, components wired in the order they depend on each other, outputs out.
-import * as pulumi from "@pulumi/pulumi";
-import * as random from "@pulumi/random";
-
 import { keepSettings } from "./components/appSettings";
 import { AzurePlatform } from "./components/azure/platform";
 import { Azurite } from "./components/azurite";
@@ -14,9 +11,11 @@ import { destroyGuard } from "./components/destroyGuard";
 import { makeEdge } from "./components/edge";
 import { foundation } from "./components/foundation";
 import { withAnnotations } from "./components/ingress";
+import { keyFile } from "./components/keyFile";
 import { Logging } from "./components/logging/logging";
 import { Monitoring } from "./components/monitoring/monitoring";
 import { monitoringSettings } from "./components/monitoring/settings";
+import { proberSettings } from "./components/monitoring/prober";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
 import { WebApp } from "./components/webApp";
@@ -37,11 +36,6 @@ const secrets =
   config.secrets.store === "keyVault" && azure
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
-const keyFile = (name: string, length: number) =>
-  pulumi.jsonStringify({
-    active: "1",
-    keys: { "1": new random.RandomBytes(name, { length }, { protect: retainData }).base64 },
-  });
 
 // Data.
 const data = { namespace: namespaces.data, secrets, retainData };
@@ -57,12 +51,14 @@ const { environment, app: appSettings } = config;
 const settings = keepSettings(secrets, appSettings.variables, config.appFiles);
 const otlp = { tracesUrl: logging?.tracesUrl };
 const common = { ...stores, ...otlp, secrets, namespace: namespaces.app, image: image("app"), environment };
-const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48));
-const keyed = { ...common, settings, fieldKeys: secrets.keep("field-keys", keyFile("field-key", 32)) };
-const serving = { signingKeys, certificate: certificates.app };
+const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48, retainData));
+const fieldKeys = secrets.keep("field-keys", keyFile("field-key", 32, retainData));
+const keyed = { ...common, settings, fieldKeys };
+const prober = proberSettings(config, secrets, image("postgres"));
+const serving = { signingKeys, certificate: certificates.app, probePassword: prober?.password };
 const app = new WebApp("app", { ...appSettings, ...keyed, ...serving }, guarded);
-const { monitoring } = namespaces;
-const jobs = { ...config.workers, ...keyed, logLevel: appSettings.logLevel, monitoring };
+const watched = { logLevel: appSettings.logLevel, monitoring: namespaces.monitoring };
+const jobs = { ...config.workers, ...keyed, ...watched };
 const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { ...guarded, dependsOn: [app] })] : [];
 
 // The edge.
@@ -99,16 +95,17 @@ const backups = new Backups(
 
 // The eyes.
 const scraped = [app, app.candidate, ...workers, backups].map(({ metrics }) => metrics);
-const { grafana, replicas, prometheus, alertmanager } = monitoringSettings(config, secrets);
+const { grafana, pods, prometheus, alertmanager } = monitoringSettings(config, secrets);
 new Monitoring(
   "monitoring",
   {
     namespace: namespaces.monitoring,
     secrets,
-    replicas,
-    separateNodes: retainData,
+    ...pods,
     targets: [...stores.metrics, ...edge.metrics, ...scraped, ...(logging?.metrics ?? [])],
     blackbox: { image: image("blackbox"), edge: edge.probed },
+    nodeExporter: { image: image("exporters") },
+    prober,
     prometheus: { image: image("prometheus"), ...prometheus, retainData },
     alertmanager: { image: image("alertmanager"), ...alertmanager },
     ...(grafana && { grafana: { image: image("grafana"), stores: logging?.stores } }),

@@ -114,14 +114,25 @@ export function redisFiles({ redisCache, redisQueue }: RedisBindings): Files {
   };
 }
 
-/** The variable by which the app finds what its API is served with. */
-export function tlsEnvironment(served: boolean): Variables {
-  return served ? { TLS_FILE: `${secretsPath}/tls.pem` } : {};
-}
-
-/** That file, and the authority by which a process in the pod checks it. */
-export function tlsFiles(served: boolean, { bundle, ca }: ServerCertificate): Files {
-  return served ? { "tls.pem": bundle, "tls-ca.crt": ca } : {};
+/**
+ * What only the API's pods are given: the certificate that they serve, the authority by which a process in the pod checks it, and
+ * the password of the user that the prober signs in as.
+ */
+export function apiSecrets(
+  served: boolean,
+  { bundle, ca }: ServerCertificate,
+  probePassword?: StoredSecret,
+): { readonly environment: Variables; readonly files: Files } {
+  return {
+    environment: {
+      ...(served && { TLS_FILE: `${secretsPath}/tls.pem` }),
+      ...(probePassword && { PROBE_PASSWORD_FILE: `${secretsPath}/probe-password` }),
+    },
+    files: {
+      ...(served && { "tls.pem": bundle, "tls-ca.crt": ca }),
+      ...(probePassword && { "probe-password": probePassword }),
+    },
+  };
 }
 
 function redisUrl({ endpoint: { host, port }, user }: RedisBinding): pulumi.Output<string> {

@@ -43,6 +43,7 @@ export const reservedVariables = [
   "WORKER_GRACE_SECONDS",
   "FALLBACK_SIGN_IN_FILE",
   "AI_MODE_FILE",
+  "PROBE_PASSWORD_FILE",
 ] as const;
 
 /** The settings of the app, with the contents of their files kept in the store. */

@@ -23,6 +23,8 @@ export const workloads = {
   prometheus: "monitoring",
   alertmanager: "monitoring",
   blackbox: "monitoring",
+  prober: "monitoring",
+  "node-exporter": "monitoring",
   grafana: "monitoring",
   loki: "monitoring",
   jaeger: "monitoring",
@@ -78,6 +80,9 @@ const listed: readonly StackFlow[] = [
   { from: "prometheus", to: "edge", port: 9113 },
   { from: "prometheus", to: "blackbox", port: 9115 },
   { from: "blackbox", to: "edge", port: 8443 },
+  { from: "prometheus", to: "prober", port: 9470 },
+  { from: "prometheus", to: "node-exporter", port: 9100 },
+  { from: "prober", to: "edge", port: 8443 },
   { from: "prometheus", to: "apiServer", port: 443 },
   { from: "prometheus", to: "apiServer", port: 6443 },
   // The kubelets, whose addresses nobody knows beforehand.
@@ -135,7 +140,7 @@ export function flowsOf({
       : [
           ...served.filter(({ from, to }) => from !== "edge" && to !== "edge"),
           { ...controlled, port: app.container.port },
-          probed,
+          ...probed,
         ]),
     ...settingsFlows(app.egressPorts),
     ...told.map((port): StackFlow => ({ from: "alertmanager", to: "internet", port })),
@@ -143,9 +148,12 @@ export function flowsOf({
   ];
 }
 
-/** What takes the place of our own nginx; our own client reaches it by the public name. */
+/** What takes the place of our own nginx; our own clients reach it by the public name. */
 const controlled: Omit<StackFlow, "port"> = { from: "ingressController", to: "app" };
-const probed: StackFlow = { from: "blackbox", to: "internet", port: 443 };
+const probed: readonly StackFlow[] = [
+  { from: "blackbox", to: "internet", port: 443 },
+  { from: "prober", to: "internet", port: 443 },
+];
 
 type DataKind = "cluster" | "managed";
 

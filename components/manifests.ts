@@ -23,3 +23,8 @@ export function checksumAnnotation(data: Readonly<Record<string, string>>): Reco
     .digest("hex");
   return { "groundwork.dev/config-checksum": hash.slice(0, 16) };
 }
+
+/** Names a Job by what it does: another name when that changes, as a Job cannot change. */
+export function shortHash(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 10);
+}

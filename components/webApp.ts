@@ -1,17 +1,14 @@
-import { createHash } from "node:crypto";
-
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import {
+  apiSecrets,
   commonEnvironment,
   databaseEnvironment,
   databaseFiles,
   environment,
   redisEnvironment,
   redisFiles,
-  tlsEnvironment,
-  tlsFiles,
   tracesEnvironment,
   type AppBindings,
 } from "./appConnections";
@@ -19,6 +16,7 @@ import { settingsEnvironment, settingsFiles } from "./appSettings";
 import { served, type AppContainer } from "./appContainer";
 import type { ServerCertificate } from "./certificates";
 import { allowOneEviction } from "./disruption";
+import { shortHash } from "./manifests";
 import {
   labels,
   resources,
@@ -58,6 +56,8 @@ export interface WebAppArgs extends AppBindings {
   readonly signingKeys: StoredSecret;
   /** How the image is run. */
   readonly container: AppContainer;
+  /** Password of the user that the prober signs in as; absent: nobody probes. */
+  readonly probePassword?: StoredSecret | undefined;
   /** What it proves its name to the edge with. */
   readonly certificate: ServerCertificate;
 }
@@ -82,6 +82,7 @@ export class WebApp extends pulumi.ComponentResource {
     const { namespace, container } = args;
     const { metricsPort, tls } = container;
     const { api, probe } = served(container);
+    const own = apiSecrets(tls, args.certificate, args.probePassword);
     const child = { parent: this };
     const metadata = { name, namespace, labels: labels(name, "api") };
 
@@ -92,7 +93,7 @@ export class WebApp extends pulumi.ComponentResource {
         ...databaseFiles(args.database, args.database.appUser),
         ...redisFiles(args),
         ...settingsFiles(args.settings),
-        ...tlsFiles(tls, args.certificate),
+        ...own.files,
         "jwt-keys.json": args.signingKeys,
         "field-keys.json": args.fieldKeys,
       },
@@ -128,7 +129,7 @@ export class WebApp extends pulumi.ComponentResource {
                     ...tracesEnvironment(args),
                     PORT: String(container.port),
                     METRICS_PORT: String(metricsPort),
-                    ...tlsEnvironment(tls),
+                    ...own.environment,
                     REQUIRE_CREDENTIALS: "true",
                     DATABASE_POOL_SIZE: String(args.poolSize),
                     DATABASE_POOL_OVERFLOW: String(args.poolOverflow),
@@ -196,15 +197,11 @@ export class WebApp extends pulumi.ComponentResource {
     this.registerOutputs({});
   }
 
-  /**
-   * Brings the schema to what this image needs. A new image is a new Job, so each rollout migrates exactly once. The Job
-   * before goes first: left to the end, an update that failed would keep it, and with it its name, from the way back.
-   */
+  // The Job before goes first: an update that failed would else keep it, and its name from the way back.
+  /** Brings the schema to what this image needs. A new image is a new Job, so each rollout migrates exactly once. */
   private migration(args: WebAppArgs): k8s.batch.v1.Job {
     const { namespace } = args;
-    const jobName = pulumi
-      .output(args.image)
-      .apply((image) => `${migrateName}-${createHash("sha256").update(image).digest("hex").slice(0, 10)}`);
+    const jobName = pulumi.output(args.image).apply((image) => `${migrateName}-${shortHash(image)}`);
     const volume = args.secrets.mount(migrateName, {
       namespace,
       files: databaseFiles(args.database, args.database.owner),

@@ -35,6 +35,7 @@ import { createOcr } from "./ocr/ocr.ts";
 import { ocrRoutes } from "./ocr/routes.ts";
 import { createSpeech } from "./speech/speech.ts";
 import { speechRoutes } from "./speech/routes.ts";
+import { ProbeUser } from "./users/probeUser.ts";
 import { UserRepository } from "./users/repository.ts";
 import { userRoutes } from "./users/routes.ts";
 
@@ -56,6 +57,8 @@ export interface Features {
   chat: Chat;
   /** What the service does without while it is away, at a loss. */
   externalApis: Record<string, Dependency>;
+  /** Undefined where nobody probes. */
+  probeUser: ProbeUser | undefined;
   /** The resources' routes, each by its whole path. */
   routes: Router[];
 }
@@ -111,5 +114,8 @@ export function createFeatures(foundations: Foundations): Features {
     ...(speech.check && { speech: { check: speech.check, optional: true } }),
     ...(ocr.check && { ocr: { check: ocr.check, optional: true } }),
   };
-  return { tokens, sessions, refusals, admit, chat, externalApis, routes };
+  const passwordFile = config.probePasswordFile;
+  const probeUser =
+    passwordFile === undefined ? undefined : new ProbeUser({ database, users, passwords, passwordFile });
+  return { tokens, sessions, refusals, admit, chat, externalApis, probeUser, routes };
 }

@@ -12,6 +12,7 @@ import { listen } from "./http/listen.ts";
 import { serveMetrics } from "./http/metricsServer.ts";
 import { type Dependency, Readiness } from "./http/readiness.ts";
 import { ServedCertificate } from "./http/servedCertificate.ts";
+import { repeat } from "./jobs/loop.ts";
 import { Metrics } from "./observability/metrics.ts";
 
 export interface Service {
@@ -23,6 +24,9 @@ export interface Service {
 
 /** Below Kubernetes' 30 s between SIGTERM and SIGKILL together with the delay before it. */
 const inFlightGraceSeconds = 20;
+
+/** A restored database may be from before the user, and the password may be renewed. */
+const probeUserEveryMs = 60_000;
 
 /** Wires the parts together and starts listening. Dependencies that are away are waited for by /ready, not here. */
 export async function startService(config: Config, logger: Logger): Promise<Service> {
@@ -58,11 +62,12 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
   }
   const app = createApp({ config, logger, metrics, readiness, ...features });
 
-  const { chat } = features;
+  const { chat, probeUser } = features;
   const certificate =
     config.tlsFile === undefined ? undefined : new ServedCertificate(config.tlsFile, logger);
   const http = await listen(app, config.port, { upgrades: chat.sockets, certificate });
   const metricsHttp = await listen(serveMetrics(metrics), config.metricsPort);
+  const endProbeUser = probeUser && repeat("probe user", probeUserEveryMs, () => probeUser.ensure(), logger);
   log.info({ port: http.port, metrics_port: metricsHttp.port }, "listening");
 
   return {
@@ -71,6 +76,7 @@ export async function startService(config: Config, logger: Logger): Promise<Serv
     async stop() {
       log.info({ delay_seconds: config.shutdownDelaySeconds }, "shutting down");
       readiness.shutDown();
+      await endProbeUser?.();
       await sleep(config.shutdownDelaySeconds * 1000);
       await chat.sockets.close();
       // Answers end a little before the connections are cut off, so that their readers hear of it.

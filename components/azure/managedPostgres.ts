@@ -1,11 +1,9 @@
 import * as postgresql from "@pulumi/azure-native/dbforpostgresql";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { createHash } from "node:crypto";
-
 import { postgresExporter } from "../exporters";
 import { exporterDeployment } from "../exporterDeployment";
-import { manifestFiles } from "../manifests";
+import { manifestFiles, shortHash } from "../manifests";
 import {
   labels,
   resources,
@@ -174,7 +172,7 @@ export class ManagedPostgres extends pulumi.ComponentResource {
       { metadata: metadata(rolesName), data },
       { parent: this },
     );
-    const hash = createHash("sha256").update(JSON.stringify(data)).digest("hex").slice(0, 10);
+    const hash = shortHash(JSON.stringify(data));
     const temporary = scratch("tmp", "/tmp", 1);
     return new k8s.batch.v1.Job(
       rolesName,

@@ -6,7 +6,9 @@ import type { Endpoint, MetricsTarget, Resources } from "../types";
 import { Alertmanager } from "./alertmanager";
 import { Blackbox, type ProbedEdge } from "./blackbox";
 import { Grafana } from "./grafana";
+import { NodeExporter } from "./nodeExporter";
 import type { AlertNotifications } from "./notifications";
+import { Prober, type ProberSettings } from "./prober";
 import { Prometheus } from "./prometheus";
 import type { RemoteWrite } from "./scrapes";
 
@@ -26,13 +28,13 @@ export interface MonitoringArgs {
     readonly image: pulumi.Input<string>;
     /** The edge, which is asked as users ask it. */
     readonly edge: ProbedEdge;
-    /** CPU and memory of each pod; default 10 thousandths of a core and 32 MiB. */
+    /** CPU and memory of each pod; default 10 thousandths of a core and 24 MiB. */
     readonly resources?: Resources;
   };
   readonly prometheus: {
     /** Image with Prometheus 2.53 or newer. */
     readonly image: pulumi.Input<string>;
-    /** CPU and memory of each pod; default 100 thousandths of a core and 256 MiB. */
+    /** CPU and memory of each pod; default 100 thousandths of a core and 232 MiB. */
     readonly resources?: Resources;
     /** Days that metrics are kept. */
     readonly retentionDays: number;
@@ -46,11 +48,19 @@ export interface MonitoringArgs {
   readonly alertmanager: {
     /** Image with Alertmanager 0.28 or newer. */
     readonly image: pulumi.Input<string>;
-    /** CPU and memory of each pod; default 20 thousandths of a core and 48 MiB. */
+    /** CPU and memory of each pod; default 20 thousandths of a core and 32 MiB. */
     readonly resources?: Resources;
     /** Where alerts are sent; default nowhere: they are seen in the web interface only. */
     readonly notifications?: AlertNotifications;
   };
+  readonly nodeExporter: {
+    /** Image with node_exporter 1.9 or newer. */
+    readonly image: pulumi.Input<string>;
+    /** CPU and memory of each pod; default 10 thousandths of a core and 24 MiB. */
+    readonly resources?: Resources;
+  };
+  /** Who signs in through the edge again and again; absent: nobody does. */
+  readonly prober?: ProberSettings | undefined;
   /** Absent: the stack runs without Grafana. */
   readonly grafana?: {
     /** Image with Grafana 11 or newer. */
@@ -78,7 +88,7 @@ export class Monitoring extends pulumi.ComponentResource {
     const alertmanager = new Alertmanager(
       "alertmanager",
       {
-        resources: { cpuMillis: 20, memoryMiB: 48 },
+        resources: { cpuMillis: 20, memoryMiB: 32 },
         notifications: {},
         ...args.alertmanager,
         ...common,
@@ -88,18 +98,33 @@ export class Monitoring extends pulumi.ComponentResource {
     );
     const blackbox = new Blackbox(
       "blackbox",
-      { resources: { cpuMillis: 10, memoryMiB: 32 }, ...args.blackbox, namespace, replicas },
+      { resources: { cpuMillis: 10, memoryMiB: 24 }, ...args.blackbox, namespace, replicas },
       child,
     );
+    const probers = args.prober
+      ? [
+          new Prober(
+            "prober",
+            { ...args.prober, namespace, replicas, edge: args.blackbox.edge, secrets },
+            child,
+          ),
+        ]
+      : [];
+    const nodes = new NodeExporter(
+      "node-exporter",
+      { resources: { cpuMillis: 10, memoryMiB: 24 }, ...args.nodeExporter, namespace },
+      child,
+    );
+    const own = [alertmanager, nodes, ...probers].map(({ metrics }) => metrics);
     const prometheus = new Prometheus(
       "prometheus",
       {
-        resources: { cpuMillis: 100, memoryMiB: 256 },
+        resources: { cpuMillis: 100, memoryMiB: 232 },
         ...args.prometheus,
         ...common,
         secrets,
         scrapes: {
-          targets: [...args.targets, alertmanager.metrics],
+          targets: [...args.targets, ...own],
           prober: blackbox.endpoint,
           probes: blackbox.probes,
         },

@@ -25,10 +25,11 @@ export function monitoringSettings(
   config: MonitoringCredentials & Pick<StackValues, "monitoring" | "environment">,
   secrets: SecretStore,
 ) {
+  const production = config.environment === "production";
   const { grafana, retentionDays, storageGiB, notifications, remoteWrite } = config.monitoring;
   return {
     grafana,
-    replicas: config.monitoring.replicas ?? (config.environment === "production" ? 2 : 1),
+    pods: { replicas: config.monitoring.replicas ?? (production ? 2 : 1), separateNodes: production },
     prometheus: {
       retentionDays,
       storageGiB,

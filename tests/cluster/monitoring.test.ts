@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
-import { ask, waitFor } from "./support.ts";
+import { ask, kubectl, waitFor } from "./support.ts";
 
 const rulesDirectory = new URL("../../k8s-manifests/prometheus/rules/", import.meta.url);
 const rule = z.object({ alert: z.string().optional(), record: z.string().optional() });
@@ -38,7 +38,7 @@ test("Prometheus reaches everything that it scrapes", async () => {
     expect([...jobs]).toEqual(
       expect.arrayContaining([
         ...["edge", "app", "postgres", "backup", "prometheus", "alertmanager"],
-        ...["probe", "kubelet", "resource", "cadvisor"],
+        ...["probe", "prober", "node", "kubelet", "resource", "cadvisor"],
       ]),
     );
   });
@@ -70,14 +70,46 @@ test("alerts arrive at Alertmanager: the Watchdog is there, and kept alive", asy
   });
 });
 
-test("the database's and both Redis' own figures arrive, with lag and statements", async () => {
-  const valueShape = z.object({
-    data: z.object({ result: z.array(z.object({ value: z.tuple([z.number(), z.string()]) })) }),
-  });
-  const values = async (query: string) => {
-    const answer = await ask("prometheus", `/api/v1/query?query=${encodeURIComponent(query)}`);
-    return valueShape.parse(answer).data.result.map(({ value }) => Number(value[1]));
+const valueShape = z.object({
+  data: z.object({ result: z.array(z.object({ value: z.tuple([z.number(), z.string()]) })) }),
+});
+
+async function values(query: string): Promise<number[]> {
+  const answer = await ask("prometheus", `/api/v1/query?query=${encodeURIComponent(query)}`);
+  return valueShape.parse(answer).data.result.map(({ value }) => Number(value[1]));
+}
+
+test("our own user signs in and reads, and loses that within a minute when sign-in is taken away", async () => {
+  const success = 'min(probe_success{probe="sign-in"})';
+  const succeeds = (value: number) => async (): Promise<void> => {
+    expect(await values(success)).toEqual([value]);
   };
+  await waitFor("the prober signs in", 90, succeeds(1));
+  expect(await values('count(probe_step_seconds{step="read"} > 0)')).toHaveLength(1);
+  const change = (disabled: boolean): Promise<string> => {
+    const set = `disabled_at = ${disabled ? "now()" : "null"}`;
+    const sql = `update users set ${set} where username = 'probe'`;
+    const inPod = ["exec", "--namespace=data", "postgres-0", "--container=postgres", "--"];
+    return kubectl(...inPod, "psql", "--dbname=app", "--command", sql);
+  };
+  await change(true);
+  try {
+    await waitFor("the prober is refused", 60, succeeds(0));
+  } finally {
+    await change(false);
+  }
+  await waitFor("the prober signs in again", 60, succeeds(1));
+});
+
+test("the nodes' own figures arrive", async () => {
+  await waitFor("memory, load and disks", 60, async () => {
+    expect(await values("count(node_memory_MemAvailable_bytes > 0)")).toHaveLength(1);
+    expect(await values("count(node_load1)")).toHaveLength(1);
+    expect(await values("count(node_disk_io_time_seconds_total) > bool 0")).toEqual([1]);
+  });
+});
+
+test("the database's and both Redis' own figures arrive, with lag and statements", async () => {
   await waitFor("the exporters' figures", 60, async () => {
     expect(await values("min(pg_up)")).toEqual([1]);
     expect(await values("min(redis_up)")).toEqual([1]);

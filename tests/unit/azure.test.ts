@@ -95,6 +95,8 @@ describe("production on a cluster of its own", () => {
         "redis-queue keyVaultSecretsUser secrets/redis-queue-password",
         "app keyVaultSecretsUser secrets/field-keys",
         "app keyVaultSecretsUser secrets/app-tls",
+        "app keyVaultSecretsUser secrets/probe-password",
+        "prober keyVaultSecretsUser secrets/probe-password",
         "app keyVaultSecretsUser secrets/internal-ca",
         "app-migrate keyVaultSecretsUser secrets/internal-ca",
         "backup keyVaultSecretsUser secrets/internal-ca",

@@ -47,6 +47,8 @@ const monitoring = (
       },
       prometheus: { image: "prometheus:1", retentionDays: 15, storageGiB: 2, retainData: false },
       alertmanager: { image: "alertmanager:1" },
+      nodeExporter: { image: "exporters:1" },
+      prober: { image: "python:1", password: secrets.keep("probe-password", "hidden"), intervalSeconds: 15 },
       ...changes(secrets),
     });
   });
@@ -72,6 +74,7 @@ describe("Monitoring", () => {
   const workloads = (): Registered[] => [
     ...ofType(resources, ":StatefulSet"),
     ...ofType(resources, ":Deployment"),
+    ...ofType(resources, ":DaemonSet"),
   ];
 
   test("leaves Grafana out when it is not asked for", async () => {
@@ -79,9 +82,13 @@ describe("Monitoring", () => {
       workloads()
         .map(({ name }) => name)
         .sort(),
-    ).toEqual(["alertmanager", "blackbox", "prometheus"]);
+    ).toEqual(["alertmanager", "blackbox", "node-exporter", "prober", "prometheus"]);
     const complete = await monitoring(() => ({ grafana: { image: "grafana:1" } }));
-    expect(ofType(complete, ":Deployment").map(({ name }) => name)).toEqual(["blackbox", "grafana"]);
+    expect(ofType(complete, ":Deployment").map(({ name }) => name)).toEqual([
+      "blackbox",
+      "prober",
+      "grafana",
+    ]);
   });
 
   test("runs every part as a restricted pod with probes, and within 512 MiB", async () => {
@@ -105,7 +112,7 @@ describe("Monitoring", () => {
         at(workload, "spec.template.spec.containers.0.resources.requests.memory") as string,
       );
     }
-    expect(workloads()).toHaveLength(4);
+    expect(workloads()).toHaveLength(6);
     expect(memoryMiB).toBeLessThanOrEqual(512);
   });
 
@@ -156,6 +163,28 @@ describe("Monitoring", () => {
       ready: { http: { ...http, valid_status_codes: [200] } },
       refusal: { http: { ...http, valid_status_codes: [401] } },
     });
+  });
+
+  test("signs in through the edge, by a password that no configuration holds", () => {
+    const pod = at(named(resources, ":Deployment", "prober"), "spec.template.spec.containers.0");
+    expect(pod).toMatchObject({
+      env: expect.arrayContaining([
+        { name: "PROBE_ADDRESS", value: "edge.edge.svc.cluster.local:443" },
+        { name: "PROBE_HOST", value: "api.example.com" },
+        { name: "PROBE_CA_FILE", value: "/etc/groundwork/prober/ca.pem" },
+      ]) as unknown,
+    });
+    expect(files(resources, "prober")).toMatchObject({ "ca.pem": "the authority" });
+    expect(at(named(resources, ":Secret", "prober-secrets"), "stringData")).toEqual({
+      "probe-password": "hidden",
+    });
+    expect(JSON.stringify(ofType(resources, ":ConfigMap"))).not.toContain("hidden");
+  });
+
+  test("reads the nodes from pods that mount nothing of them", () => {
+    const exporter = named(resources, ":DaemonSet", "node-exporter");
+    expect(at(exporter, "spec.template.spec.volumes")).toBeUndefined();
+    expect(files(resources, "prometheus")["scrape-targets.yaml"]).toContain("node-exporter.monitoring.svc");
   });
 
   test("reads the kubelets with an account that may do nothing else", () => {

@@ -169,7 +169,7 @@ describe("production", () => {
   });
 
   test("collects logs and traces, with its own namespace for what sees the nodes", () => {
-    expect(ofType(resources, ":DaemonSet").map(({ name }) => name)).toEqual(["log-agent"]);
+    expect(ofType(resources, ":DaemonSet").map(({ name }) => name)).toEqual(["node-exporter", "log-agent"]);
     expect(ofType(resources, ":Namespace").map(({ name }) => name)).toContain("node-agents");
     const denied = ofType(resources, ":NetworkPolicy").map(({ name }) => name);
     expect(denied).toEqual(expect.arrayContaining(["node-agents-default-deny", "log-agent-flows"]));

@@ -127,6 +127,11 @@ export const variables = {
     "/run/secrets/groundwork/field-keys.json",
     "File with the 32-byte keys that encrypt sensitive columns, read again when it changes",
   ),
+  PROBE_PASSWORD_FILE: described(secretFile.optional(), {
+    description:
+      "File with the password of the user that the stack's prober signs in as; with it that user is kept in the tenant `probe`",
+    example: "/run/secrets/groundwork/probe-password",
+  }),
   JWT_ISSUER: described(z.string().default("groundwork"), { description: "Issuer that tokens must name" }),
   JWT_AUDIENCE: described(z.string().default("groundwork-api"), {
     description: "Audience that tokens must name",

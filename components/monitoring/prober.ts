@@ -1,0 +1,133 @@
+import * as k8s from "@pulumi/kubernetes";
+import * as pulumi from "@pulumi/pulumi";
+
+import { ownContainer } from "../appContainer";
+import type { StackValues } from "../configSchema";
+import { allowOneEviction } from "../disruption";
+import { checksumAnnotation, manifestFiles } from "../manifests";
+import {
+  labels,
+  resources,
+  restrictedContainer,
+  restrictedPod,
+  secretsPath,
+  selector,
+  serviceAccount,
+  serviceHost,
+  spread,
+} from "../podDefaults";
+import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore";
+import type { MetricsTarget, Resources } from "../types";
+import type { ProbedEdge } from "./blackbox";
+
+export interface ProberSettings {
+  /** Image with Python 3.11 or newer on its PATH as `python3`. */
+  readonly image: pulumi.Input<string>;
+  /** Password of the app's user `probe`. */
+  readonly password: StoredSecret;
+  /** Time from one sign-in to the next, seconds; the edge must allow one address that many. */
+  readonly intervalSeconds: number;
+  /** CPU and memory of each pod; default 10 thousandths of a core and 24 MiB. */
+  readonly resources?: Resources;
+}
+
+export interface ProberArgs extends ProberSettings {
+  /** Namespace to run in. */
+  readonly namespace: pulumi.Output<string>;
+  /** Pods; each signs in by itself. */
+  readonly replicas: number;
+  readonly edge: ProbedEdge;
+  /** Mounts the password. */
+  readonly secrets: SecretStore;
+}
+
+const name = "prober";
+const port = 9470;
+const filesPath = "/etc/groundwork/prober";
+
+/** A user of our own: signs in through the edge, reads and signs out, and says whether that worked. */
+export class Prober extends pulumi.ComponentResource {
+  readonly metrics: MetricsTarget;
+
+  constructor(resourceName: string, args: ProberArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("groundwork:monitoring:Prober", resourceName, {}, opts);
+    const { namespace, edge } = args;
+    const child = { parent: this };
+    const metadata = { name, namespace, labels: labels(name, "probe") };
+    const files = pulumi.output(edge.caPem).apply((authorities): Record<string, string> => ({
+      ...manifestFiles("prober"),
+      ...(authorities !== undefined && { "ca.pem": authorities }),
+    }));
+    const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
+    const password = args.secrets.mount(name, { namespace, files: { "probe-password": args.password } });
+    const health = { httpGet: { path: "/health", port: "metrics" }, timeoutSeconds: 3 };
+    const variables: Record<string, pulumi.Input<string>> = {
+      PROBE_ADDRESS: pulumi.interpolate`${edge.endpoint.host}:${edge.endpoint.port}`,
+      PROBE_HOST: edge.host,
+      PROBE_INTERVAL_SECONDS: String(args.intervalSeconds),
+      PROBE_PASSWORD_FILE: `${secretsPath}/probe-password`,
+      METRICS_PORT: String(port),
+      PYTHONDONTWRITEBYTECODE: "1",
+      ...(edge.caPem && { PROBE_CA_FILE: `${filesPath}/ca.pem` }),
+    };
+    new k8s.apps.v1.Deployment(
+      name,
+      {
+        metadata,
+        spec: {
+          replicas: args.replicas,
+          progressDeadlineSeconds: 120,
+          selector: { matchLabels: selector(name) },
+          template: {
+            metadata: { labels: metadata.labels, annotations: files.apply(checksumAnnotation) },
+            spec: {
+              ...restrictedPod,
+              serviceAccountName: serviceAccount(this, name, namespace),
+              topologySpreadConstraints: spread(name),
+              containers: [
+                {
+                  ...restrictedContainer,
+                  name,
+                  image: args.image,
+                  command: ["python3", `${filesPath}/prober.py`],
+                  env: Object.entries(variables).map(([variable, value]) => ({ name: variable, value })),
+                  ports: [{ name: "metrics", containerPort: port }],
+                  resources: resources(args.resources ?? { cpuMillis: 10, memoryMiB: 24 }),
+                  startupProbe: { ...health, periodSeconds: 1, failureThreshold: 30 },
+                  readinessProbe: { ...health, periodSeconds: 10 },
+                  livenessProbe: { ...health, periodSeconds: 20, failureThreshold: 6 },
+                  volumeMounts: [
+                    { name: "program", mountPath: filesPath, readOnly: true },
+                    { name: secretsVolume, mountPath: secretsPath, readOnly: true },
+                  ],
+                },
+              ],
+              volumes: [{ name: "program", configMap: { name: config.metadata.name } }, password],
+            },
+          },
+        },
+      },
+      { ...child, customTimeouts: { create: "3m", update: "3m" } },
+    );
+    allowOneEviction(this, metadata);
+    const service = new k8s.core.v1.Service(
+      name,
+      { metadata, spec: { clusterIP: "None", selector: selector(name), ports: [{ name: "metrics", port }] } },
+      child,
+    );
+    this.metrics = { job: name, host: serviceHost(service.metadata.name, namespace), port };
+    this.registerOutputs({});
+  }
+}
+
+/** The prober of a stack whose app has users that can sign in, which only this repository's has. */
+export function proberSettings(
+  { app, edge }: Pick<StackValues, "app" | "edge">,
+  secrets: SecretStore,
+  image: pulumi.Input<string>,
+): ProberSettings | undefined {
+  if (app.container.command.join(" ") !== ownContainer.command.join(" ")) return undefined;
+  // Not more often than the edge lets one address sign in.
+  const intervalSeconds = Math.max(15, Math.ceil(60 / edge.limits.signInPerMinute) + 1);
+  return { image, password: secrets.generate("probe-password"), intervalSeconds };
+}

@@ -1,0 +1,164 @@
+/** The prober as the image runs it, before an edge that answers as it is told. */
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import * as https from "node:https";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { json } from "node:stream/consumers";
+
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+
+import { proberSettings } from "../../components/monitoring/prober";
+import { stackSchema } from "../../components/configSchema";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
+import { register } from "./mocks";
+
+const folder = mkdtempSync(join(tmpdir(), "groundwork-prober-"));
+const file = (name: string): string => join(folder, name);
+const asked: { line: string; host: unknown; token: unknown; body: unknown }[] = [];
+/** Status of each step; without one it is not answered at all. */
+let statuses: Record<string, number | undefined>;
+const well = { "/api/v2/auth/sign-in": 200, "/api/v1/documents?limit=1": 200, "/api/v2/auth/sign-out": 204 };
+let edge: https.Server;
+let prober: ChildProcess;
+let metricsPort: number;
+let said = "";
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return port;
+}
+
+beforeAll(async () => {
+  const names = ["-subj", "/CN=api", "-addext", "subjectAltName=DNS:api.example.com"];
+  const made = ["-keyout", file("key.pem"), "-out", file("ca.pem")];
+  const kind = [
+    "req",
+    "-x509",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-noenc",
+    "-days",
+    "2",
+  ];
+  execFileSync("openssl", [...kind, ...names, ...made], { stdio: "pipe" });
+  writeFileSync(file("password"), "a password of the probe\n");
+  const tls = { cert: readFileSync(file("ca.pem")), key: readFileSync(file("key.pem")) };
+  edge = https.createServer(tls, (request, response) => {
+    const status = statuses[request.url ?? ""];
+    if (status === undefined) return;
+    const body = request.method === "POST" ? json(request) : Promise.resolve(undefined);
+    void body.then((content) => {
+      const { method, url, headers } = request;
+      asked.push({
+        line: `${method ?? ""} ${url ?? ""}`,
+        host: headers.host,
+        token: headers.authorization,
+        body: content,
+      });
+      response.writeHead(status).end(JSON.stringify({ accessToken: "access", refreshToken: "refresh" }));
+    });
+  });
+  await once(edge.listen(0, "127.0.0.1"), "listening");
+  metricsPort = await freePort();
+  statuses = well;
+  const program = join(__dirname, "../../k8s-manifests/prober/prober.py");
+  prober = spawn("python3", [program], {
+    env: {
+      ...process.env,
+      PROBE_ADDRESS: `127.0.0.1:${(edge.address() as AddressInfo).port}`,
+      PROBE_HOST: "api.example.com",
+      PROBE_CA_FILE: file("ca.pem"),
+      PROBE_PASSWORD_FILE: file("password"),
+      PROBE_INTERVAL_SECONDS: "1",
+      METRICS_PORT: String(metricsPort),
+      PYTHONDONTWRITEBYTECODE: "1",
+    },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  prober.stdout?.on("data", (text: Buffer) => (said += text.toString()));
+});
+beforeEach(() => {
+  statuses = well;
+});
+afterAll(async () => {
+  const ended = once(prober, "exit");
+  prober.kill("SIGTERM");
+  await ended;
+  edge.closeAllConnections();
+  edge.close();
+  rmSync(folder, { recursive: true });
+});
+
+const success = async (): Promise<string | undefined> => {
+  const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`).catch(() => undefined);
+  return /^probe_success\{probe="sign-in"\} (\d)$/m.exec((await answer?.text()) ?? "")?.[1];
+};
+const becomes = (value: string) => expect.poll(success, { timeout: 10_000 }).toBe(value);
+
+test("signs in, reads with the token that it got, and signs out, by the public name", async () => {
+  await becomes("1");
+  expect(asked.slice(0, 3)).toEqual([
+    {
+      line: "POST /api/v2/auth/sign-in",
+      host: "api.example.com",
+      token: undefined,
+      body: { tenant: "probe", username: "probe", password: "a password of the probe" },
+    },
+    {
+      line: "GET /api/v1/documents?limit=1",
+      host: "api.example.com",
+      token: "Bearer access",
+      body: undefined,
+    },
+    {
+      line: "POST /api/v2/auth/sign-out",
+      host: "api.example.com",
+      token: undefined,
+      body: { refreshToken: "refresh" },
+    },
+  ]);
+});
+
+test.each([
+  ["POST /api/v2/auth/sign-in: 401", { "/api/v2/auth/sign-in": 401 }],
+  ["GET /api/v1/documents?limit=1: 503", { "/api/v1/documents?limit=1": 503 }],
+])("fails with %s, says so once, and is well again afterwards", async (reason, changed) => {
+  await becomes("1");
+  said = "";
+  statuses = { ...well, ...changed };
+  await becomes("0");
+  statuses = well;
+  await becomes("1");
+  const lines = said.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line) as object]));
+  expect(lines).toMatchObject([{ level: "error", message: reason, trace_id: null }, { level: "info" }]);
+  expect(said).not.toMatch(/password of|access/);
+});
+
+test("an answer that does not come is a failure", async () => {
+  await becomes("1");
+  statuses = {};
+  await becomes("0");
+});
+
+test("asks no more often than the edge lets one address sign in, and not at all before another app", async () => {
+  const settings = (section: object) => {
+    const values = {
+      app: stackSchema.shape.app.parse(section),
+      edge: stackSchema.shape.edge.parse({ limits: { signInPerMinute: 2 } }),
+    };
+    let made: ReturnType<typeof proberSettings>;
+    return register(() => {
+      made = proberSettings(values, new KubernetesSecretStore("secrets"), "image");
+    }).then(() => made);
+  };
+  expect((await settings({}))?.intervalSeconds).toBe(31);
+  expect(await settings({ container: { command: ["./podinfo"] } })).toBeUndefined();
+});
