@@ -89,8 +89,16 @@ test("our own user signs in and reads, and loses that within a minute when sign-
   const change = (disabled: boolean): Promise<string> => {
     const set = `disabled_at = ${disabled ? "now()" : "null"}`;
     const sql = `update users set ${set} where username = 'probe'`;
-    const inPod = ["exec", "--namespace=data", "postgres-0", "--container=postgres", "--"];
-    return kubectl(...inPod, "psql", "--dbname=app", "--command", sql);
+    const inPod = ["exec", "--namespace=data", "postgres-0", "--container=patroni", "--"];
+    return kubectl(
+      ...inPod,
+      "psql",
+      "--host=/run/patroni",
+      "--username=postgres",
+      "--dbname=app",
+      "--command",
+      sql,
+    );
   };
   await change(true);
   try {
