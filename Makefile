@@ -7,7 +7,7 @@ GW := local/groundwork
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open restore dr-drill
 .PHONY: load emergency release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
-.PHONY: backup checklist images-list check-config bootstrap-azure
+.PHONY: backup check-manifests checklist images-list check-config bootstrap-azure
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,8 +72,10 @@ open: ## forwards Grafana, Prometheus and Alertmanager to this machine
 	@$(GW) open
 lint: ## ESLint, what nothing uses (knip), and Prettier
 	@$(GW) exec npm run --silent lint
-check: ## the workflows, as GitHub would read them
+check: ## the workflows, as GitHub would read them; what the stacks make, as kube-score sees it
 	@$(GW) check
+check-manifests: ## what the stacks make, as an API server takes it; against `make up`'s cluster, nothing is kept
+	@$(GW) check-manifests
 audit: ## secrets in any commit, known vulnerabilities and licences of the packages; 3: something could not be asked
 	@$(GW) audit
 scan-secrets: ## secrets in any commit; STAGED=1: in what is about to be committed

@@ -60,6 +60,11 @@ export const goModules = {
     diskGiB: 0.5,
   },
   gitleaks: { programs: { gitleaks: "github.com/zricethezav/gitleaks/v8" }, minutes: 2, diskGiB: 1 },
+  "kube-score": {
+    programs: { "kube-score": "github.com/zegl/kube-score/cmd/kube-score" },
+    minutes: 1,
+    diskGiB: 1,
+  },
   loki: { programs: { loki: "github.com/grafana/loki/v3/cmd/loki" }, minutes: 25, diskGiB: 6 },
   telemetry: {
     programs: { "otelcol-contrib": ".", jaeger: "github.com/jaegertracing/jaeger/cmd/jaeger" },

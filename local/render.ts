@@ -1,6 +1,7 @@
 /**
- * Writes every Kubernetes object of a stack as YAML into `.render/<stack>/`: the program runs against mocks, so no cluster
- * and no cloud is asked. Secrets and what only an `up` can know stand there as `<named placeholders>`.
+ * Writes every Kubernetes object of a stack as YAML into `.render/<stack>/`, or the directory that is named: the program
+ * runs against mocks, so no cluster and no cloud is asked. Secrets and what only an `up` can know stand there as
+ * `<named placeholders>`.
  */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,7 +12,7 @@ import { stackSettings } from "./stackValues.ts";
 
 type Values = Record<string, unknown>;
 
-async function main(stack: string): Promise<void> {
+async function main(stack: string, directoryName: string): Promise<void> {
   const { config, secretKeys } = await stackSettings(stack, true);
   pulumi.runtime.setAllConfig(config);
   process.env["PULUMI_CONFIG_SECRET_KEYS"] = JSON.stringify(secretKeys);
@@ -32,7 +33,7 @@ async function main(stack: string): Promise<void> {
   await import(`${repository}/index.ts`);
   await pulumi.runtime.disconnect();
 
-  const target = join(repository, ".render", stack);
+  const target = join(repository, directoryName);
   await rm(target, { recursive: true, force: true });
   for (const object of objects) {
     const { name, namespace } = object["metadata"] as { name: string; namespace?: string };
@@ -43,7 +44,7 @@ async function main(stack: string): Promise<void> {
       stringify(object),
     );
   }
-  process.stdout.write(`${objects.length} objects in .render/${stack}/\n`);
+  process.stdout.write(`${objects.length} objects in ${directoryName}/\n`);
 }
 
 /** What Azure and the generators of passwords would answer. */
@@ -74,4 +75,5 @@ function redact(value: unknown, path: string): unknown {
   );
 }
 
-await main(process.argv[2] ?? "dev");
+const [, , stack = "dev", directoryName = join(".render", stack)] = process.argv;
+await main(stack, directoryName);

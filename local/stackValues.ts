@@ -9,9 +9,9 @@ type Values = Record<string, unknown>;
 /** What a stack that was never brought up lacks; each passes the configuration's checks. */
 const placeholders = {
   "groundwork:images": {
-    app: "<images.app>",
-    postgres: "<images.postgres>",
-    exporters: "<images.exporters>",
+    app: "<images.app>:<tag>",
+    postgres: "<images.postgres>:<tag>",
+    exporters: "<images.exporters>:<tag>",
   },
   "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
   "groundwork:tlsBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",

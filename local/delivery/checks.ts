@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { buildGoTool } from "../gotools.ts";
 import type { GoModuleName } from "../goModules.ts";
+import { scoreManifests } from "../manifests/check.ts";
 import { repository } from "../stack.ts";
 import { findCommand, message, run, say } from "../system.ts";
 import { refusedLicences } from "./licences.ts";
@@ -27,8 +28,14 @@ export async function tool(name: GoModuleName, program: string = name): Promise<
   return (await findCommand(program)) ?? join(await buildGoTool(name), program);
 }
 
-/** `make check`: the workflows. Without shellcheck, which is not everywhere, so that it says the same everywhere. */
-export async function checkWorkflows(): Promise<number> {
+/** `make check`: what GitHub would say of the workflows, and kube-score of what the stacks make. */
+export async function check(): Promise<number> {
+  const workflows = await checkWorkflows();
+  return Math.max(workflows, await scoreManifests());
+}
+
+/** Without shellcheck, which is not everywhere, so that it says the same everywhere. */
+async function checkWorkflows(): Promise<number> {
   const code = await runVisibly(await tool("actionlint"), ["-shellcheck=", "-pyflakes="]);
   say(`workflows: ${code === 0 ? "ok" : "not as GitHub wants them"}`);
   return code;

@@ -1,6 +1,7 @@
 /** Commands behind the Makefile that bring a change to production and back. */
 import { checklistCommand } from "./checklist.ts";
-import { audit, checkWorkflows, scanSecrets } from "./checks.ts";
+import { audit, check, scanSecrets } from "./checks.ts";
+import { checkManifests } from "../manifests/check.ts";
 import { cloudLogin } from "./cloud.ts";
 import { backup, deploy, drift, pushImages, restoreDrill, smoke } from "./deploy.ts";
 import { emergency } from "./emergency.ts";
@@ -9,7 +10,8 @@ import { previewComment } from "./previewComment.ts";
 import { closeCommand, releaseCommand, rollbackCommand } from "./release.ts";
 
 export const deliveryCommands = {
-  check: checkWorkflows,
+  check,
+  "check-manifests": checkManifests,
   audit,
   "scan-secrets": scanSecrets,
   "cloud-login": cloudLogin,
