@@ -4,6 +4,7 @@
  */
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { askInApp } from "./askInApp.ts";
 import { currentCluster, kubectl, type Cluster } from "./cluster.ts";
 import {
   close,
@@ -214,8 +215,8 @@ async function names(cluster: Cluster, what: readonly string[]): Promise<string[
 
 /** Asked in a pod: the way from here to the edge may not exist. */
 async function ready(cluster: Cluster): Promise<void> {
-  const program =
-    "fetch('http://localhost:' + process.env.PORT + '/ready').then(async (a) => { console.log(await a.text()); process.exit(a.ok ? 0 : 1) })";
+  const program = `${askInApp}
+ask("/ready").then(({ status, text }) => { console.log(text); process.exit(status === 200 ? 0 : 1) });`;
   await kubectl(cluster, ["exec", "--namespace=app", "deploy/app", "--", "node", "-e", program]);
 }
 
