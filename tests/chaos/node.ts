@@ -20,7 +20,14 @@ async function processesOf(namespace: string, pod: string): Promise<number[]> {
 
 /** Ends every process of the pod at once, as losing the power would; then the pod goes, and another comes. */
 export async function kill(namespace: string, pod: string): Promise<void> {
-  for (const id of await processesOf(namespace, pod)) process.kill(id, "SIGKILL");
+  for (const id of await processesOf(namespace, pod)) {
+    try {
+      process.kill(id, "SIGKILL");
+    } catch (error) {
+      // Gone by itself since it was listed, as a probe's command is.
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
   await kubectl("delete", "pod", `--namespace=${namespace}`, pod, "--grace-period=0", "--force");
 }
 
