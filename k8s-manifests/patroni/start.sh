@@ -7,9 +7,10 @@ secrets=/run/secrets/groundwork
 config=/run/patroni/config
 mkdir -p "$config" /var/lib/postgresql/data/main
 chmod 0700 /var/lib/postgresql/data/main
-cp "$secrets/tls.pem" /run/patroni/tls.pem
-cp /etc/groundwork/patroni/patroni.yml "$config/10-patroni.yml"
-cp /etc/groundwork/patroni-settings/settings.yml "$config/20-settings.yml"
+# By force: what the container before this one in the pod has left cannot be written to.
+cp --force "$secrets/tls.pem" /run/patroni/tls.pem
+cp --force /etc/groundwork/patroni/patroni.yml "$config/10-patroni.yml"
+cp --force /etc/groundwork/patroni-settings/settings.yml "$config/20-settings.yml"
 # Members reach each other by the names that their certificates bear.
 host=$POD_NAME.postgres-members.$POD_NAMESPACE.svc.cluster.local
 # Passwords are letters and digits, so they need no quoting.

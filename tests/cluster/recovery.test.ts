@@ -1,4 +1,4 @@
-import type { V1Deployment } from "@kubernetes/client-node";
+import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
@@ -8,6 +8,8 @@ import {
   get,
   idsOf,
   killPods,
+  kubectl,
+  postgresPrimary,
   readyPods,
   removeDocument,
   tenants,
@@ -73,6 +75,24 @@ describe("a killed pod comes back:", () => {
       expect((await client.send("PUT", path, { token: editor, body })).status).toBe(200);
     });
     expect(documentOf(await client.get(path, { token: editor }))).toEqual({ id: document.id, ...body });
+  });
+
+  test("Postgres's, when only its container ended", async () => {
+    const pod = await postgresPrimary();
+    const restarts = async (): Promise<number> => {
+      const { status } = (await get("--namespace=data", "pod", pod)) as V1Pod;
+      const server = status?.containerStatuses?.find(({ name }) => name === "patroni");
+      expect(server?.ready).toBe(true);
+      return server?.restartCount ?? 0;
+    };
+    const before = await restarts();
+    await kubectl("exec", "--namespace=data", pod, "--container=patroni", "--", "kill", "1");
+    await waitFor("its next container", 60, async () => {
+      expect(await restarts()).toBe(before + 1);
+    });
+    await waitFor("the document", 30, async () => {
+      expect(documentOf(await client.get(path, { token: editor }))).toEqual(document);
+    });
   });
 
   test("the cache's, and no reader notices", async () => {
