@@ -34,7 +34,7 @@ export interface MonitoringArgs {
   readonly prometheus: {
     /** Image with Prometheus 2.53 or newer. */
     readonly image: pulumi.Input<string>;
-    /** CPU and memory of each pod; default 100 thousandths of a core and 232 MiB. */
+    /** CPU and memory of each pod; default 100 thousandths of a core and 216 MiB. */
     readonly resources?: Resources;
     /** Days that metrics are kept. */
     readonly retentionDays: number;
@@ -88,7 +88,7 @@ export class Monitoring extends pulumi.ComponentResource {
     const alertmanager = new Alertmanager(
       "alertmanager",
       {
-        resources: { cpuMillis: 20, memoryMiB: 32 },
+        resources: { cpuMillis: 20, memoryMiB: 48 },
         notifications: {},
         ...args.alertmanager,
         ...common,
@@ -119,7 +119,7 @@ export class Monitoring extends pulumi.ComponentResource {
     const prometheus = new Prometheus(
       "prometheus",
       {
-        resources: { cpuMillis: 100, memoryMiB: 232 },
+        resources: { cpuMillis: 100, memoryMiB: 216 },
         ...args.prometheus,
         ...common,
         secrets,
