@@ -142,7 +142,8 @@ function directory(name = ""): string {
 }
 
 const imageFile = (name: string): string => `${directory(name)}/image`;
-const mountPoint = (name: string): string => `${directory(name)}/mount`;
+/** Where the volume of this name is mounted on this machine. */
+export const mountPoint = (name: string): string => `${directory(name)}/mount`;
 /** A directory in the file system and not its root: an unmounted volume then fails instead of filling the host's disk. */
 const dataPath = (name: string): string => `${mountPoint(name)}/data`;
 

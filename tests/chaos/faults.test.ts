@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { edgeReloaded, evicted, killed, rolledOut } from "./pods.ts";
 import { primaryKilled, primaryPartitioned } from "./postgres.ts";
 import { queuePrimaryKilled } from "./redis.ts";
+import { backupStoreAway, postgresDisksFull } from "./storage.ts";
 import { badUpdates } from "./updates.ts";
 import { recorded } from "./report.ts";
 import type { Outcome } from "./writes.ts";
@@ -30,6 +31,8 @@ const faults: Readonly<Record<string, Fault>> = {
   "postgres-primary-killed": { make: primaryKilled, limitSeconds: 15 },
   "postgres-primary-partitioned": { make: primaryPartitioned, limitSeconds: 30 },
   "redis-primary-killed": { make: queuePrimaryKilled, limitSeconds: 15 },
+  "postgres-disks-full": { make: postgresDisksFull, limitSeconds: 60 },
+  "backup-store-away": { make: backupStoreAway, ...unseen },
 };
 
 const wanted = process.env["FAULT"] ?? "";

@@ -7,7 +7,7 @@ import { duringWrites, inDatabase, type Outcome } from "./writes.ts";
 
 /** The primary's pod is killed by SIGKILL. */
 export async function primaryKilled(): Promise<Outcome> {
-  await healthy();
+  await postgresHealthy();
   return duringWrites(async () => {
     await kill("data", await postgresPrimary());
   });
@@ -15,7 +15,7 @@ export async function primaryKilled(): Promise<Outcome> {
 
 /** The primary hears nobody and nobody hears it, until another has taken over and been used for a while. */
 export async function primaryPartitioned(): Promise<Outcome> {
-  await healthy();
+  await postgresHealthy();
   const old = await postgresPrimary();
   const members = await memberNames();
   await inDatabase(old, "create table if not exists chaos_writes (id text primary key)");
@@ -34,7 +34,7 @@ export async function primaryPartitioned(): Promise<Outcome> {
       }
     }),
   );
-  await healthy();
+  await postgresHealthy();
   const stored = new Set((await inDatabase(await postgresPrimary(), "select id from chaos_writes")).flat());
   const [before, after] = [
     probes.filter(({ member }) => member === old),
@@ -102,7 +102,7 @@ async function memberNames(): Promise<string[]> {
 }
 
 /** Every member streams from the primary; the next fault starts from there. */
-async function healthy(): Promise<void> {
+export async function postgresHealthy(): Promise<void> {
   await waitFor("every member in step", 120, async () => {
     const members = await memberNames();
     if (members.length < 3) throw new Error("A fault needs three members: make up HA=1");

@@ -21,8 +21,11 @@ const writers = 3;
 const pauseMilliseconds = 100;
 const [tenant] = tenants;
 
-/** Writes until `fault` is over and writes have been acknowledged again for some seconds. */
-export async function duringWrites(fault: () => Promise<void>): Promise<Outcome> {
+/**
+ * Writes until `fault` is over and writes have been acknowledged again for some seconds. The pause counts from its start, or
+ * from the moment that it returns, milliseconds: for one that keeps everybody from writing until its cause is gone.
+ */
+export async function duringWrites(fault: () => Promise<number | undefined>): Promise<Outcome> {
   const run = randomUUID();
   const editor = await token("editor", tenant);
   const acknowledged = new Set<string>();
@@ -47,9 +50,9 @@ export async function duringWrites(fault: () => Promise<void>): Promise<Outcome>
   };
   const work = Promise.all(Array.from({ length: writers }, write));
   await sleep(3000);
-  const started = Date.now();
+  let started = Date.now();
   try {
-    await fault();
+    started = (await fault()) ?? started;
     // The loss may begin a moment after the fault, so it is watched for a while; then until acknowledgements arrive again.
     await sleep(15_000);
     const deadline = Date.now() + 60_000;

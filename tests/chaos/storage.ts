@@ -1,0 +1,86 @@
+/** What the data stands on fills up or goes away: the disks of Postgres, the store of its backups. */
+import { execFile } from "node:child_process";
+import { rm, statfs } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import type { V1PersistentVolumeClaimList, V1PodList } from "@kubernetes/client-node";
+import { expect } from "vitest";
+import { mountPoint } from "../../local/node/volumes.ts";
+import { ask, get, kubectl, postgresPrimary, runJob, waitFor } from "../cluster/support.ts";
+import { whilePartitioned } from "./node.ts";
+import { postgresHealthy } from "./postgres.ts";
+import { duringWrites, inDatabase, type Outcome } from "./writes.ts";
+
+const execute = promisify(execFile);
+const full = { held: 20_000, alert: "DiskAlmostFull" };
+
+/**
+ * The volumes of all members are filled to the last byte, as what is replicated fills them, and a new segment of the log is
+ * wanted. The alert comes; once there is room again, writes must be acknowledged, and indexes and tables be whole.
+ */
+export async function postgresDisksFull(): Promise<Outcome> {
+  await postgresHealthy();
+  const fillers = (await postgresVolumes()).map((volume) => `${mountPoint(volume)}/filler`);
+  const outcome = await duringWrites(async () => {
+    try {
+      for (const filler of fillers) await fill(filler);
+      // Answers an error, or none at all: the server cannot go on without its log.
+      await inDatabase(await postgresPrimary(), "select pg_switch_wal(); checkpoint").catch(() => undefined);
+      await raised(full.alert);
+      await sleep(full.held);
+    } finally {
+      for (const filler of fillers) await rm(filler, { force: true });
+    }
+    return Date.now();
+  });
+  await postgresHealthy();
+  const check = ["pg_amcheck", "--install-missing", "--host=/run/patroni", "--username=postgres", "app"];
+  await kubectl("exec", "--namespace=data", await postgresPrimary(), "--container=patroni", "--", ...check);
+  return outcome;
+}
+
+/** The store of the backups hears nobody: a backup says so, its alert comes, writes go on; afterwards a backup is made. */
+export async function backupStoreAway(): Promise<Outcome> {
+  const selector = "--selector=app.kubernetes.io/name=azurite";
+  const { items } = (await get("pods", "--namespace=data", selector)) as V1PodList;
+  const store = items[0]?.metadata?.name ?? "";
+  const outcome = await duringWrites(() =>
+    whilePartitioned("data", store, async () => {
+      const refused = await runJob("data", "cronjob/backup-hourly");
+      expect(refused).toMatchObject({
+        succeeded: false,
+        result: { message: expect.stringMatching(/^the blob store refused: /) },
+      });
+      await raised("BackupStoreUnreachable");
+    }),
+  );
+  const made = await runJob("data", "cronjob/backup-hourly");
+  expect(made).toMatchObject({ succeeded: true, result: { ok: true } });
+  return outcome;
+}
+
+/** Names of the volumes that the members' claims are bound to. */
+async function postgresVolumes(): Promise<string[]> {
+  const { items } = (await get("persistentvolumeclaims", "--namespace=data")) as V1PersistentVolumeClaimList;
+  return items.flatMap(({ metadata, spec }) =>
+    /-postgres-\d+$/.test(metadata?.name ?? "") ? [spec?.volumeName ?? ""] : [],
+  );
+}
+
+async function fill(filler: string): Promise<void> {
+  const { bavail, bsize } = await statfs(filler.slice(0, filler.lastIndexOf("/")));
+  // The last blocks are for the extents themselves; what is then left is filled until nothing goes in any more.
+  await execute("fallocate", ["--length", String((bavail - 64) * bsize), filler]).catch(() => undefined);
+  await execute("dd", ["if=/dev/zero", `of=${filler}`, "bs=4096", "oflag=append", "conv=notrunc"]).catch(
+    () => undefined,
+  );
+}
+
+/** Pending or firing: how long it must hold before somebody is told is the rules' own tests' matter. */
+async function raised(alert: string): Promise<void> {
+  const query = encodeURIComponent(`ALERTS{alertname="${alert}"}`);
+  await waitFor(`the alert ${alert}`, 180, async () => {
+    const answer = await ask("prometheus", `/api/v1/query?query=${query}`);
+    expect(answer).not.toMatchObject({ data: { result: [] } });
+  });
+}
