@@ -11,15 +11,19 @@ const server = process.env["REDIS_SERVER_BIN"] ?? "redis-server";
 const password = "of-the-app";
 let directory: string;
 let servers: Running[] = [];
+/** Of the two servers, the primary's first. */
+let ports: [number, number];
 let config: RedisConfig;
 
 /** Two servers and one Sentinel, which needs nobody's agreement. */
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "groundwork-sentinel-"));
-  const ports = new Set<number>();
-  while (ports.size < 3) ports.add(await freePort());
-  const [first, second, sentinel] = [...ports] as [number, number, number];
+  const free = new Set<number>();
+  while (free.size < 3) free.add(await freePort());
+  const [first, second, sentinel] = [...free] as [number, number, number];
   const common = ["--bind", "127.0.0.1", "--save", "", "--requirepass", password, "--masterauth", password];
+  // As start.sh sets it: a primary without a replica takes no writes.
+  const guard = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "5"];
   const follow = ["--replicaof", "127.0.0.1", String(first)];
   const conf = join(directory, "sentinel.conf");
   await writeFile(
@@ -34,8 +38,9 @@ beforeEach(async () => {
       "sentinel failover-timeout queue 2000",
     ].join("\n"),
   );
+  ports = [first, second];
   servers = [
-    start(server, ["--port", String(first), ...common, "--dir", directory]),
+    start(server, ["--port", String(first), ...common, ...guard, "--dir", directory]),
     start(server, ["--port", String(second), ...common, ...follow, "--dir", directory]),
     start(server, [conf, "--sentinel"]),
   ];
@@ -94,3 +99,29 @@ it.each([
   },
   60_000,
 );
+
+it("the queue's client leaves a primary that takes no more writes and keeps its connections", async () => {
+  const direct = (port: number) =>
+    createRedis({ ...config, host: "127.0.0.1", port, sentinels: [] }, "test", silentLogger);
+  const [first, second, sentinel] = [...ports, config.sentinels[0]?.port ?? 0].map(direct);
+  const client = createRedis(config, "queue", silentLogger);
+  try {
+    await eventually(async () => {
+      expect(await client.set("before", "1")).toBe("OK");
+    });
+    // What a failover leaves when the old primary is back before the Sentinels have noticed that it was away.
+    await second?.replicaof("NO", "ONE");
+    await sentinel?.call("sentinel", "remove", "queue");
+    await sentinel?.call("sentinel", "monitor", "queue", "127.0.0.1", String(ports[1]), "1");
+    await sentinel?.call("sentinel", "set", "queue", "auth-pass", password);
+    await eventually(async () => {
+      await expect(first?.set("refused", "1")).rejects.toThrow(/^NOREPLICAS /);
+    });
+    await eventually(async () => {
+      expect(await client.set("after", "1")).toBe("OK");
+    });
+    expect(await second?.get("after")).toBe("1");
+  } finally {
+    for (const one of [client, first, second, sentinel]) one?.disconnect();
+  }
+}, 60_000);

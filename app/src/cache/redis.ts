@@ -58,6 +58,8 @@ export function createRedis(
     keepAlive: 10_000,
     connectTimeout: 1000,
     autoResendUnfulfilledCommands: false,
+    // A primary of before that has come back, or been cut off, takes connections and no writes: the Sentinels know better.
+    reconnectOnError: (error) => /^(NOREPLICAS|READONLY) /.test(error.message),
     ...(blocking
       ? { maxRetriesPerRequest: null }
       : {
