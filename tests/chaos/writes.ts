@@ -50,9 +50,10 @@ export async function duringWrites(fault: () => Promise<number | undefined>): Pr
   };
   const work = Promise.all(Array.from({ length: writers }, write));
   await sleep(3000);
-  let started = Date.now();
+  const started = Date.now();
+  let over: number | undefined;
   try {
-    started = (await fault()) ?? started;
+    over = await fault();
     // The loss may begin a moment after the fault, so it is watched for a while; then until acknowledgements arrive again.
     await sleep(15_000);
     const deadline = Date.now() + 60_000;
@@ -70,7 +71,11 @@ export async function duringWrites(fault: () => Promise<number | undefined>): Pr
     failed,
     lost: [...acknowledged].filter((id) => !ids.has(id)).length,
     doubled: stored.length - new Set(stored.map(({ content }) => content)).size,
-    pauseSeconds: longestPause(times, started, ended),
+    pauseSeconds: longestPause(
+      times.filter((time) => over === undefined || time >= over),
+      over ?? started,
+      ended,
+    ),
   };
 }
 
