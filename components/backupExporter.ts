@@ -30,7 +30,7 @@ export function backupExporter(
     scratchMiB: 8,
     env: { ...program.env, METRICS_PORT: String(port) },
   });
-  const deployment = new k8s.apps.v1.Deployment(
+  new k8s.apps.v1.Deployment(
     name,
     {
       metadata,
@@ -57,7 +57,7 @@ export function backupExporter(
   const service = new k8s.core.v1.Service(
     name,
     { metadata, spec: { clusterIP: "None", selector: matchLabels, ports: [{ name: "metrics", port }] } },
-    { parent, dependsOn: [deployment] },
+    { parent },
   );
   return { job: "backup", host: serviceHost(service.metadata.name, namespace), port };
 }

@@ -23,7 +23,7 @@ export function exporterDeployment(parent: pulumi.Resource, pods: ExporterPods):
   const { name, job, namespace, container, volumes } = pods;
   const metadata = { name, namespace, labels: labels(name, "exporter") };
   const port = container.ports[0]?.containerPort ?? 0;
-  const deployment = new k8s.apps.v1.Deployment(
+  new k8s.apps.v1.Deployment(
     name,
     {
       metadata,
@@ -47,7 +47,7 @@ export function exporterDeployment(parent: pulumi.Resource, pods: ExporterPods):
   const service = new k8s.core.v1.Service(
     name,
     { metadata, spec: { clusterIP: "None", selector: selector(name), ports: [{ name: "metrics", port }] } },
-    { parent, dependsOn: [deployment] },
+    { parent },
   );
   return { job, host: serviceHost(service.metadata.name, namespace), port };
 }

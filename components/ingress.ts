@@ -144,7 +144,7 @@ export class NginxIngress extends pulumi.ComponentResource {
       { ...child, dependsOn: certificate.dependsOn, customTimeouts: { create: "3m", update: "6m" } },
     );
     allowOneEviction(this, metadata);
-    const reached = new k8s.core.v1.Service(
+    new k8s.core.v1.Service(
       name,
       { metadata: { ...metadata, ...serviceAnnotations(service) }, spec: serviceSpec(service) },
       { ...child, dependsOn: [deployment] },
@@ -159,10 +159,10 @@ export class NginxIngress extends pulumi.ComponentResource {
           ports: [{ name: "metrics", port: metricsPort }],
         },
       },
-      { ...child, dependsOn: [deployment] },
+      child,
     );
     this.probed = {
-      endpoint: { host: serviceHost(reached.metadata.name, namespace), port: 443 },
+      endpoint: { host: serviceHost(name, namespace), port: 443 },
       host: args.hosts[0] ?? "",
       // A stack that is given its certificate trusts just that; where the vault has it, public authorities vouch for it.
       ...(args.tlsBundle.value && { caPem: pulumi.unsecret(args.tlsBundle.value.apply(certificatesOf)) }),

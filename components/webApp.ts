@@ -182,7 +182,7 @@ export class WebApp extends pulumi.ComponentResource {
           ports: [{ name: "metrics", port: metricsPort }],
         },
       },
-      { ...child, dependsOn: [deployment] },
+      child,
     ).metadata.name;
     const traffic = new ReleaseTraffic(
       "release",

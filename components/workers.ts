@@ -91,7 +91,7 @@ export class Workers extends pulumi.ComponentResource {
       },
       child,
     );
-    const deployment = new k8s.apps.v1.Deployment(
+    new k8s.apps.v1.Deployment(
       name,
       {
         metadata,
@@ -170,7 +170,7 @@ export class Workers extends pulumi.ComponentResource {
           ports: [{ name: "metrics", port: metricsPort }],
         },
       },
-      { ...child, dependsOn: [deployment] },
+      child,
     );
 
     this.metrics = { job: name, host: serviceHost(metrics.metadata.name, namespace), port: metricsPort };
