@@ -1,6 +1,6 @@
 /** P6: the app's answers through the edge, by TLS and kept connections, against the same pod without the edge. */
 import autocannon from "autocannon";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { kubectl } from "../cluster.ts";
 import { inIdentity } from "../identity.ts";
 import { appName } from "../internalCertificates.ts";
@@ -16,8 +16,14 @@ const connections = 20;
 const calmPerSecond = 200;
 /** The edge limits each address, and trusts this machine to name them. */
 const addresses = 2000;
+/** As k8s-manifests/nginx/nginx.conf sets it. */
+const edgeWorkers = 2;
+
+/** Whose processes use the processor, by command line. */
+const programs = { edge: /^nginx: /, app: /^node \/app\/dist\/server\.js/ };
 
 interface Load {
+  readonly requests: number;
   readonly perSecond: number;
   readonly p95Ms: number;
 }
@@ -49,10 +55,15 @@ export async function measureEdge(): Promise<Measured> {
   await load("edge");
   const full: Record<keyof typeof sides, number[]> = { edge: [], app: [] };
   const calm: Record<keyof typeof sides, number[]> = { edge: [], app: [] };
+  // Of the edge's own processes while it is loaded, and of the app's while it is without the edge.
+  const cpu: Record<keyof typeof sides, number[]> = { edge: [], app: [] };
   for (let run = 1; run <= runs; run++) {
     say(`through the edge and without, ${run} of ${runs}`);
     for (const side of run % 2 === 0 ? (["edge", "app"] as const) : (["app", "edge"] as const)) {
-      full[side].push((await load(side)).perSecond);
+      const before = await cpuSeconds(programs[side]);
+      const { perSecond, requests } = await load(side);
+      full[side].push(perSecond);
+      cpu[side].push((1e6 * ((await cpuSeconds(programs[side])) - before)) / requests);
       calm[side].push((await load(side, calmPerSecond)).p95Ms);
     }
   }
@@ -67,6 +78,13 @@ export async function measureEdge(): Promise<Measured> {
       { what: "through the edge", unit: "requests/s", values: full.edge },
       { what: "the app's pod itself", unit: "requests/s", values: full.app },
       { what: "P6: edge ÷ app", unit: "ratio", values: ratios(full.edge, full.app), target: atLeast(0.8) },
+      { what: "CPU time of the edge's processes, of that", unit: "µs per request", values: cpu.edge },
+      { what: "CPU time of the app's process, without the edge", unit: "µs per request", values: cpu.app },
+      {
+        what: "what the edge's processors could bear ÷ what the app's one can",
+        unit: "ratio",
+        values: cpu.app.map((app, index) => (edgeWorkers * app) / (cpu.edge[index] ?? Number.NaN)),
+      },
       { what: `p95 through the edge, ${calmPerSecond} requests/s`, unit: "ms", values: calm.edge },
       { what: `p95 of the pod itself, ${calmPerSecond} requests/s`, unit: "ms", values: calm.app },
       { what: "P6: p95 added by the edge, run by run", unit: "ms", values: added, target: below(2, "ms") },
@@ -74,7 +92,8 @@ export async function measureEdge(): Promise<Measured> {
     notes: [
       `Authenticated reads of single documents on the dev stack, cache on, ${connections} kept connections of HTTP/1.1, ${seconds} s each, in turn: ` +
         "through the edge (its port on this machine) and to the app's one pod by its address, both by TLS 1.3. Each request names one of " +
-        `${addresses} client addresses, as the edge limits by address. Percentiles are taken at ${calmPerSecond} requests/s.`,
+        `${addresses} client addresses, as the edge limits by address. What loads, the edge and the app share this machine's processors, so ` +
+        `the ratio of the requests is that of all three together; the CPU times say what each has a request for. Percentiles are taken at ${calmPerSecond} requests/s.`,
     ],
     plots: [
       {
@@ -84,6 +103,24 @@ export async function measureEdge(): Promise<Measured> {
       },
     ],
   };
+}
+
+/** Processor time that the programs of this name have used, on a node that is this machine; else not a number. */
+async function cpuSeconds(program: RegExp): Promise<number> {
+  const ids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const used = await Promise.all(
+    ids.map(async (id) => {
+      const [command, stat] = await Promise.all(
+        ["cmdline", "stat"].map((file) => readFile(`/proc/${id}/${file}`, "utf8").catch(() => "")),
+      );
+      if (!program.test(command?.replaceAll("\0", " ") ?? "")) return [];
+      // User and system time are the 14th and 15th field, in hundredths; the name before may hold anything.
+      const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ") ?? [];
+      return [(Number(fields[11]) + Number(fields[12])) / 100];
+    }),
+  );
+  const found = used.flat();
+  return found.length === 0 ? Number.NaN : found.reduce((sum, seconds) => sum + seconds, 0);
 }
 
 /** One document for each tenant, with the token that reads it. */
@@ -138,6 +175,7 @@ async function send(
   if (refused > 0) throw new Error(`${origin}: ${refused} of ${result.requests.total} requests failed`);
   times.sort((a, b) => a - b);
   return {
+    requests: result.requests.total,
     perSecond: result.requests.total / result.duration,
     p95Ms: times[Math.floor(times.length * 0.95)] ?? Number.NaN,
   };
