@@ -22,13 +22,8 @@ interface Once {
   readonly resources: number;
 }
 
-export async function measureProgram(): Promise<Measured> {
-  const directory = await mkdtemp(join(tmpdir(), "groundwork-program-"));
-  // As in the engine's environment: compiled modules are kept from one run to the next.
-  process.env["NODE_COMPILE_CACHE"] = join(directory, "compiled");
-  try {
-    await writeProject(directory);
-    await writeFile(join(directory, "package.json"), "{}");
+export function measureProgram(): Promise<Measured> {
+  return inProject(async (directory) => {
     const settings = await stackSettings("prod", true);
     const byScale = new Map<number, Once[]>();
     for (const scale of scales) {
@@ -39,6 +34,29 @@ export async function measureProgram(): Promise<Measured> {
       byScale.set(scale, measured);
     }
     return resultOf(byScale, await importTimes());
+  });
+}
+
+/** Of the program alone for a stack, against an engine that answers at once: seconds until all is asked for, run by run. */
+export function programTimes(stack: string): Promise<number[]> {
+  return inProject(async (directory) => {
+    const settings = await stackSettings(stack, true);
+    await once(directory, settings, 1);
+    const times: number[] = [];
+    for (let number = 1; number <= runs; number++) times.push((await once(directory, settings, 1)).whole);
+    return times;
+  });
+}
+
+/** Lends a Pulumi project whose program is the repository's. */
+async function inProject<T>(work: (directory: string) => Promise<T>): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), "groundwork-program-"));
+  // As in the engine's environment: compiled modules are kept from one run to the next.
+  process.env["NODE_COMPILE_CACHE"] = join(directory, "compiled");
+  try {
+    await writeProject(directory);
+    await writeFile(join(directory, "package.json"), "{}");
+    return await work(directory);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
