@@ -25,7 +25,7 @@ const [tenant] = tenants;
  * Writes until `fault` is over and writes have been acknowledged again for some seconds. The pause counts from its start, or
  * from the moment that it returns, milliseconds: for one that keeps everybody from writing until its cause is gone.
  */
-export async function duringWrites(fault: () => Promise<number | undefined>): Promise<Outcome> {
+export async function duringWrites(fault: () => Promise<unknown>): Promise<Outcome> {
   const run = randomUUID();
   const editor = await token("editor", tenant);
   const acknowledged = new Set<string>();
