@@ -53,7 +53,8 @@ export async function duringWrites(fault: () => Promise<unknown>): Promise<Outco
   const started = Date.now();
   let over: number | undefined;
   try {
-    over = await fault();
+    const told = await fault();
+    if (typeof told === "number") over = told;
     // The loss may begin a moment after the fault, so it is watched for a while; then until acknowledgements arrive again.
     await sleep(15_000);
     const deadline = Date.now() + 60_000;
