@@ -37,10 +37,12 @@ export async function whilePartitioned<T>(
   pod: string,
   work: () => Promise<T>,
 ): Promise<T> {
-  const [id] = await processesOf(namespace, pod);
-  // After the table of local addresses, before every other: what leaves the pod has nowhere to go.
-  const rule = (verb: string) =>
-    execute("nsenter", ["-t", String(id), "-n", "ip", "rule", verb, "pref", "1", "blackhole"]);
+  // After the table of local addresses, before every other: what leaves the pod has nowhere to go. By a process that is
+  // there now: its containers may be started anew meanwhile, in the same network.
+  const rule = async (verb: string) => {
+    const [id] = await processesOf(namespace, pod);
+    await execute("nsenter", ["-t", String(id), "-n", "ip", "rule", verb, "pref", "1", "blackhole"]);
+  };
   await rule("add");
   try {
     return await work();
