@@ -32,12 +32,19 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
   ];
 }
 
-function clusterProblems({ azure, cluster, edge }: Sections): string[] {
+function clusterProblems({ azure, cluster, edge, logging }: Sections): string[] {
+  const absent = logging?.enabled === false ? ["node-agents"] : [];
+  const unused = (["priorityClasses", "quotas"] as const).flatMap((key) =>
+    Object.keys(cluster?.[key] ?? {})
+      .filter((namespace) => absent.includes(namespace))
+      .map((namespace) => `groundwork:cluster.${key}.${namespace}: that namespace needs logging.enabled`),
+  );
   const missing =
     cluster && cluster.context === undefined && azure?.cluster !== "create"
       ? ["groundwork:cluster.context: missing; name the context of the kubeconfig to work on"]
       : [];
-  return azure ? [...missing, ...azureProblems(azure, edge?.hosts ?? [], cluster?.context)] : missing;
+  const inAzure = azure ? azureProblems(azure, edge?.hosts ?? [], cluster?.context) : [];
+  return [...missing, ...unused, ...inAzure];
 }
 
 function connectionProblems({ app, workers, postgres }: Sections): string[] {

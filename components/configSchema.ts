@@ -9,8 +9,9 @@ import { loggingSchema } from "./logging/schema";
 import { monitoringSchema } from "./monitoring/schema";
 import { releaseSchema } from "./releaseTraffic";
 import { loadScalingSchema, queueScalingFields } from "./scaling";
-import { cidr, resources } from "./schemaParts";
+import { cidr, kubernetesName, resources } from "./schemaParts";
 import { secretSchema, settable } from "./secretSchema";
+import { namespaceNames } from "./types";
 
 export { secretSchema };
 
@@ -22,6 +23,13 @@ const timeZone = z
   )
   .default("Asia/Tokyo")
   .describe("time zone of the schedules");
+
+const namespaceName = z.enum(namespaceNames);
+const quotaResource = z
+  .string()
+  .regex(/^[a-z]+(\.[a-z-]+)?$/, "must be a resource such as requests.cpu, limits.memory or pods");
+const quantity = /^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/;
+const quantityForm = "must be a quantity such as 500m, 4 or 16Gi, in quotes";
 
 const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
 
@@ -53,6 +61,17 @@ export const stackSchema = z.strictObject({
         .min(1)
         .default(["0.0.0.0/0"])
         .describe("addresses of the API server behind its Service, for network policies"),
+      priorityClasses: z
+        .partialRecord(namespaceName, kubernetesName)
+        .default({})
+        .describe("PriorityClass, which the cluster must have, of all pods of a namespace"),
+      quotas: z
+        .partialRecord(namespaceName, z.record(quotaResource, z.string().regex(quantity, quantityForm)))
+        .default({})
+        .describe(
+          "what the pods of a namespace may ask for together at most, as in a ResourceQuota; rollouts, jobs and releases need " +
+            "room beside what runs always",
+        ),
     })
     .prefault({}),
   images: z

@@ -7,13 +7,14 @@ import { flowsOf, stackFlows } from "./flows";
 import { StackNamespaces } from "./namespaces";
 import { NetworkPolicies } from "./networkPolicies";
 import { PullSecrets } from "./pullSecrets";
+import { ClusterShares } from "./shares";
 import type { Namespaces } from "./types";
 
 /** What everything else of the stack stands on. */
 export interface Foundation {
   readonly provider: k8s.Provider;
   readonly namespaces: Namespaces;
-  /** Options under which pods are made: after the policies that close them in, and pulling with the stack's secrets. */
+  /** Options under which pods are made: after what closes them in, pulling with the stack's secrets, of their priority. */
   readonly guarded: {
     readonly provider: k8s.Provider;
     readonly dependsOn: pulumi.Resource[];
@@ -37,6 +38,9 @@ export function foundation(config: StackConfig, made?: ClusterAccess): Foundatio
   const closed = { namespaces, ...open, apiServerCidrs, controllerNamespace };
   const network = new NetworkPolicies("network", closed, { provider });
   const pulls = { namespaces, names: config.pullSecrets, credentials: config.registryCredentials };
-  const { transformations } = new PullSecrets("pull-secrets", pulls, { provider });
-  return { provider, namespaces, guarded: { provider, dependsOn: [network], transformations } };
+  const pulling = new PullSecrets("pull-secrets", pulls, { provider });
+  const { priorityClasses, quotas } = config.cluster;
+  const shares = new ClusterShares("shares", { namespaces, priorityClasses, quotas }, { provider });
+  const transformations = [...pulling.transformations, ...shares.transformations];
+  return { provider, namespaces, guarded: { provider, dependsOn: [network, shares], transformations } };
 }

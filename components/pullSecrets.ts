@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { labels } from "./podDefaults";
+import { inEveryPod } from "./podFields";
 import type { Namespaces } from "./types";
 
 export interface PullSecretsArgs {
@@ -36,31 +37,8 @@ export class PullSecrets extends pulumi.ComponentResource {
       }
     }
     const names = [...args.names, ...(credentials ? [name] : [])];
-    this.transformations = names.length > 0 ? [pullWith(names)] : [];
+    const imagePullSecrets = names.map((secret) => ({ name: secret }));
+    this.transformations = names.length > 0 ? [inEveryPod(() => ({ imagePullSecrets }))] : [];
     this.registerOutputs();
   }
-}
-
-const podsOfJobs = ["spec", "jobTemplate", "spec", "template", "spec"];
-const podsOfAllElse = ["spec", "template", "spec"];
-
-/** Names the secrets in every pod that a resource makes. */
-function pullWith(names: readonly string[]): pulumi.ResourceTransformation {
-  const imagePullSecrets = names.map((secret) => ({ name: secret }));
-  return ({ type, props, opts }: pulumi.ResourceTransformationArgs) => {
-    if (!/^kubernetes:(apps|batch)\//.test(type)) return undefined;
-    const path = type.endsWith(":CronJob") ? podsOfJobs : podsOfAllElse;
-    return { props: within(props, path, imagePullSecrets) as pulumi.Inputs, opts };
-  };
-}
-
-function within(value: pulumi.Input<unknown>, path: readonly string[], imagePullSecrets: unknown): unknown {
-  const [key, ...rest] = path;
-  const set = (object: unknown): Record<string, unknown> => {
-    const known = object as Record<string, unknown>;
-    return key === undefined
-      ? { ...known, imagePullSecrets }
-      : { ...known, [key]: within(known[key], rest, imagePullSecrets) };
-  };
-  return pulumi.Output.isInstance(value) ? value.apply(set) : set(value);
 }

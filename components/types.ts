@@ -57,3 +57,11 @@ export interface Namespaces {
 }
 
 export type NamespaceName = keyof Namespaces;
+
+export const namespaceNames = [
+  "edge",
+  "app",
+  "data",
+  "monitoring",
+  "node-agents",
+] as const satisfies NamespaceName[];

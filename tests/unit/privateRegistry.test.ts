@@ -1,44 +1,8 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-
-import * as pulumi from "@pulumi/pulumi";
-import { describe, expect, test, vi } from "vitest";
-import { parse } from "yaml";
+import { describe, expect, test } from "vitest";
 
 import { imageNames, imageReference } from "../../components/images";
-import { at, ofType, register, type Registered } from "./mocks";
-
-/** The whole program with the committed production stack and more settings. */
-async function prod(more: Record<string, unknown>): Promise<Registered[]> {
-  const { config } = parse(readFileSync(join(__dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
-    config: Record<string, unknown>;
-  };
-  const settings = Object.entries({ ...config, ...more }).map(([key, value]): [string, string] => [
-    key,
-    typeof value === "string" ? value : JSON.stringify(value),
-  ]);
-  vi.resetModules();
-  vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", '["groundwork:registryCredentials"]');
-  return register(() => {
-    pulumi.runtime.setAllConfig(Object.fromEntries(settings));
-    return import("../../index");
-  });
-}
-
-interface PodSpec {
-  readonly imagePullSecrets?: readonly { readonly name: string }[];
-  readonly containers: readonly { readonly image: string }[];
-}
-
-function pods(resources: readonly Registered[]): { name: string; spec: PodSpec }[] {
-  return resources.flatMap((resource) => {
-    const path = resource.type.endsWith(":CronJob")
-      ? "spec.jobTemplate.spec.template.spec"
-      : "spec.template.spec";
-    const spec = at(resource, path) as PodSpec | undefined;
-    return spec ? [{ name: resource.name, spec }] : [];
-  });
-}
+import { at, ofType } from "./mocks";
+import { pods, prod } from "./prodStack";
 
 describe("a mirror", () => {
   test("takes the place of every upstream registry and keeps path and digest", () => {
