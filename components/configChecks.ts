@@ -26,7 +26,7 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...monitoringProblems(config, secretKeys),
     ...productionProblems(config),
     ...clusterProblems(config),
-    ...controllerProblems(config, secretKeys),
+    ...controllerProblems(config),
     ...managedProblems(config),
     ...certificateProblems(config, secretKeys),
   ];
@@ -194,14 +194,13 @@ function productionProblems({
   ];
 }
 
-function controllerProblems({ edge }: Sections, secretKeys: ReadonlySet<string>): string[] {
+function controllerProblems({ edge }: Sections): string[] {
   if (edge?.mode !== "controller") return [];
-  const { controller, hosts } = edge;
-  const twice = controller.clusterIssuer !== undefined && secretKeys.has("tlsBundle");
+  const { certificate, hosts } = edge;
   return [
-    ...(twice
+    ...(certificate.from === "keyVault"
       ? [
-          "groundwork:edge.controller.clusterIssuer: the certificate is given by groundwork:tlsBundle; remove one of them",
+          "groundwork:edge.certificate.from: a controller reads Secrets, no vault; keyVault is for edge.mode: nginx",
         ]
       : []),
     ...hosts

@@ -22,8 +22,8 @@ export interface Edge {
 
 /** Makes the edge. No component itself, so that the names in the state do not hang on it. */
 export function makeEdge(name: string, args: EdgeArgs, opts: pulumi.ComponentResourceOptions): Edge {
-  const { mode, controller, hosts, upstreams, upstreamTls, limits, tlsBundle, ...ours } = args;
-  const common = { hosts, limits, tlsBundle };
+  const { mode, controller, hosts, upstreams, upstreamTls, limits, certificate, tlsBundle, ...ours } = args;
+  const common = { hosts, limits, tlsBundle, ...(certificate && { certificate }) };
   if (mode === "controller") {
     const { apiV1, apiV2, app } = upstreams;
     const whole = { apiV1: lastOf(apiV1), apiV2: lastOf(apiV2), app: lastOf(app) };

@@ -10,7 +10,7 @@ export const edgeSchema = z
       .default("nginx")
       .describe(
         "an nginx of our own, or Ingress objects for the cluster's F5 NGINX Ingress Controller (edge.md); " +
-          "service, certificate, replicas, resources, trustedProxies and limits.connectionsPerAddress are for nginx only",
+          "service, replicas, resources, trustedProxies and limits.connectionsPerAddress are for nginx only",
       ),
     controller: z
       .strictObject({
@@ -20,10 +20,9 @@ export const edgeSchema = z
           .describe("namespace of the controller's pods, for network policies"),
         tlsSecretName: kubernetesName
           .default("edge-tls")
-          .describe("Secret of the certificate, in the namespace app; made from tlsBundle where that is set"),
-        clusterIssuer: kubernetesName
-          .optional()
-          .describe("cert-manager's ClusterIssuer that makes it, where tlsBundle is not set"),
+          .describe(
+            "Secret of the certificate, in the namespace app; made from tlsBundle or by cert-manager, or put there by a person",
+          ),
       })
       .prefault({}),
     hosts: z.array(z.hostname()).min(1).default(["localhost"]).describe("host names that the edge serves"),
@@ -58,7 +57,7 @@ export const edgeSchema = z
       ])
       .default({ from: "given" })
       .describe(
-        "who makes and renews our own nginx's certificate: tlsBundle or edge-tls of the vault is given by hand",
+        "who makes and renews the certificate: given is by hand, as tlsBundle or, for our own nginx, as edge-tls of the vault",
       ),
     replicas: z.int().min(1).max(50).default(1).describe("pods of the edge"),
     resources: resources(50, 64),

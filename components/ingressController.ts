@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { certificatesOf, privateKeyOf } from "./certificates";
+import type { CertificateSource } from "./edgeCertificate";
 import type { EdgeLimits } from "./ingressFiles";
 import type { ProbedEdge } from "./monitoring/blackbox";
 import { labels, serviceOf } from "./podDefaults";
@@ -12,8 +13,6 @@ import type { Endpoint } from "./types";
 export interface ControllerSettings {
   /** IngressClass that the controller serves. */
   readonly ingressClass: string;
-  /** cert-manager's ClusterIssuer that makes the certificate; absent when somebody else puts it there. */
-  readonly clusterIssuer?: string | undefined;
   /** Secret (kubernetes.io/tls) of the certificate, beside the app; made here where the stack is given one. */
   readonly tlsSecretName: string;
 }
@@ -28,6 +27,8 @@ export interface ControllerIngressArgs {
   readonly encrypted: boolean;
   /** What one client address may do at each of the controller's pods. */
   readonly limits: EdgeLimits;
+  /** Who makes the certificate; default: given, as `tlsBundle` or as the Secret itself. */
+  readonly certificate?: CertificateSource;
   /** Certificate chain, then private key; without a value, the Secret is made by cert-manager or a person. */
   readonly tlsBundle: StoredSecret;
 }
@@ -122,7 +123,7 @@ export class ControllerIngress extends pulumi.ComponentResource {
 }
 
 /** What holds for a whole host. */
-function masterAnnotations({ controller: { clusterIssuer } }: ControllerIngressArgs): Annotations {
+function masterAnnotations({ certificate }: ControllerIngressArgs): Annotations {
   return {
     ...nginx({
       "mergeable-ingress-type": "master",
@@ -131,7 +132,10 @@ function masterAnnotations({ controller: { clusterIssuer } }: ControllerIngressA
       hsts: "True",
       "hsts-max-age": String(hstsSeconds),
     }),
-    ...(clusterIssuer !== undefined && { "cert-manager.io/cluster-issuer": clusterIssuer }),
+    ...(certificate?.from === "certManager" && {
+      [`cert-manager.io/${certificate.issuer.kind === "Issuer" ? "issuer" : "cluster-issuer"}`]:
+        certificate.issuer.name,
+    }),
   };
 }
 

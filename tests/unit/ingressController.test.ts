@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
 import { readConfig } from "../../components/config";
+import type { CertificateSource } from "../../components/edgeCertificate";
 import { flowsOf, workloads } from "../../components/flows";
 import { ControllerIngress } from "../../components/ingressController";
 import { rulesOf } from "../../components/networkPolicies";
@@ -14,10 +15,11 @@ const pem =
 const endpoint = (name: string) => ({ host: `${name}.app.svc.cluster.local`, port: 80 });
 const hosts = ["api.example.com", "api.example.org"];
 
-function controllerIngress(value?: string, clusterIssuer?: string): Promise<Registered[]> {
+function controllerIngress(value?: string, certificate?: CertificateSource): Promise<Registered[]> {
   return register(() => {
     new ControllerIngress("edge", {
-      controller: { ingressClass: "shared", tlsSecretName: "edge-tls", clusterIssuer },
+      controller: { ingressClass: "shared", tlsSecretName: "edge-tls" },
+      ...(certificate && { certificate }),
       hosts,
       encrypted: true,
       upstreams: { apiV1: endpoint("app"), apiV2: endpoint("next"), app: endpoint("app") },
@@ -154,15 +156,26 @@ describe("the certificate", () => {
     expect(key).toMatch(/^-----BEGIN EC PRIVATE KEY-----\nhidden\n/);
   });
 
-  test("is left to cert-manager or a person where it has none", async () => {
-    const resources = await controllerIngress(undefined, "letsencrypt");
+  test.each([
+    ["ClusterIssuer", "cluster-issuer"],
+    ["Issuer", "issuer"],
+  ] as const)("is left to cert-manager's %s where that is to make it", async (kind, annotation) => {
+    const issuer = { kind, name: "letsencrypt" };
+    const resources = await controllerIngress(undefined, { from: "certManager", issuer });
     expect(ofType(resources, "core/v1:Secret")).toEqual([]);
     const masters = resources.filter(({ name }) => name.endsWith("-master"));
+    expect(masters).toHaveLength(2);
     for (const master of masters)
       expect(at(master, "metadata.annotations")).toHaveProperty(
-        ["cert-manager.io/cluster-issuer"],
+        [`cert-manager.io/${annotation}`],
         "letsencrypt",
       );
+  });
+
+  test("is a person's to put there where it is neither", async () => {
+    const resources = await controllerIngress();
+    expect(ofType(resources, "core/v1:Secret")).toEqual([]);
+    expect(JSON.stringify(resources)).not.toContain("cert-manager.io");
   });
 });
 
@@ -211,8 +224,11 @@ describe("a stack in the controller's mode", () => {
     expect(problems({ mode: "ingress" })).toContain("groundwork:edge.mode");
     expect(problems({ mode: "controller", hosts: ["192.0.2.1"] })).toContain("an Ingress has names only");
     const bundle = { "groundwork:tlsBundle": pem };
-    expect(problems({ mode: "controller", controller: { clusterIssuer: "x" } }, bundle)).toContain(
-      "remove one of them",
+    const certificate = { from: "certManager", issuer: { name: "x" } };
+    expect(problems({ mode: "controller", certificate }, bundle)).toContain("tlsBundle: has no effect");
+    expect(problems({ mode: "controller", certificate })).not.toContain("certificate");
+    expect(problems({ mode: "controller", certificate: { from: "keyVault", name: "api" } })).toContain(
+      "groundwork:edge.certificate.from: a controller reads Secrets, no vault",
     );
   });
 });
