@@ -7,7 +7,7 @@ GW := local/groundwork
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
 	render preview open restore dr-drill
 .PHONY: load emergency release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
-.PHONY: backup check-manifests checklist images-list check-config bootstrap-azure
+.PHONY: rotate backup check-manifests checklist images-list check-config bootstrap-azure
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,8 @@ preview-comment: ## previews of dev and prod, as the one comment of pull request
 	@$(GW) preview-comment "$(PR)"
 backup: ## a dump of STACK=dev|prod now, as every hour by itself
 	@$(GW) backup $(STACK)
+rotate: ## new passwords on the dev stack, and no request fails: SECRET=postgres|redis|all; run it again if it was interrupted
+	@$(GW) rotate "$(or $(SECRET),all)"
 checklist: ## what `make release` asks before it begins, of STACK=dev|prod: docs/release-checklist.md
 	@$(GW) checklist $(STACK)
 release: ## IMAGE=name gets 10, 50, 100 % of the users of STACK=dev|prod, or none

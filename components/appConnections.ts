@@ -4,7 +4,8 @@ import * as pulumi from "@pulumi/pulumi";
 import type { AppSettings } from "./appSettings";
 import type { ServerCertificate } from "./certificates";
 import { secretsPath } from "./podDefaults";
-import type { DatabaseUser } from "./postgres";
+import { passwordFiles, type Password } from "./passwords";
+import type { DatabaseUser } from "./databaseUsers";
 import type { SecretStore, StoredSecret } from "./secrets/secretStore";
 import type { Endpoint } from "./types";
 
@@ -27,7 +28,7 @@ export interface RedisBinding {
   readonly sentinels: readonly Endpoint[];
   /** ACL user. */
   readonly user: string;
-  readonly password: StoredSecret;
+  readonly password: Password;
   /** Authority that its certificate must be signed by. */
   readonly ca: StoredSecret;
 }
@@ -77,21 +78,21 @@ export function databaseEnvironment({ endpoint, database }: DatabaseBinding, use
   const { host, port } = endpoint;
   return {
     DATABASE_URL: pulumi.interpolate`postgres://${user.role}@${host}:${port}/${database}`,
-    DATABASE_PASSWORD_FILE: `${secretsPath}/database-password`,
+    DATABASE_PASSWORD_FILE: passwordPath("database-password", user.password),
     DATABASE_CA_FILE: `${secretsPath}/database-ca.crt`,
   };
 }
 
 /** The secrets that these variables name. */
 export function databaseFiles({ ca }: DatabaseBinding, user: DatabaseUser): Files {
-  return { "database-password": user.password, "database-ca.crt": ca };
+  return { ...passwordFiles("database-password", user.password), "database-ca.crt": ca };
 }
 
 /** The variables by which a pod reaches both Redis. */
 export function redisEnvironment({ redisCache, redisQueue }: RedisBindings): Variables {
   return {
     REDIS_CACHE_URL: redisUrl(redisCache),
-    REDIS_CACHE_PASSWORD_FILE: `${secretsPath}/redis-cache-password`,
+    REDIS_CACHE_PASSWORD_FILE: passwordPath("redis-cache-password", redisCache.password),
     REDIS_CACHE_CA_FILE: `${secretsPath}/redis-cache-ca.crt`,
     REDIS_QUEUE_URL: redisUrl(redisQueue),
     ...(redisQueue.sentinels.length > 0 && {
@@ -99,7 +100,7 @@ export function redisEnvironment({ redisCache, redisQueue }: RedisBindings): Var
         .all(redisQueue.sentinels.map(({ host, port }) => pulumi.interpolate`${host}:${port}`))
         .apply((addresses) => addresses.join(",")),
     }),
-    REDIS_QUEUE_PASSWORD_FILE: `${secretsPath}/redis-queue-password`,
+    REDIS_QUEUE_PASSWORD_FILE: passwordPath("redis-queue-password", redisQueue.password),
     REDIS_QUEUE_CA_FILE: `${secretsPath}/redis-queue-ca.crt`,
   };
 }
@@ -107,9 +108,9 @@ export function redisEnvironment({ redisCache, redisQueue }: RedisBindings): Var
 /** The secrets that these variables name. */
 export function redisFiles({ redisCache, redisQueue }: RedisBindings): Files {
   return {
-    "redis-cache-password": redisCache.password,
+    ...passwordFiles("redis-cache-password", redisCache.password),
     "redis-cache-ca.crt": redisCache.ca,
-    "redis-queue-password": redisQueue.password,
+    ...passwordFiles("redis-queue-password", redisQueue.password),
     "redis-queue-ca.crt": redisQueue.ca,
   };
 }
@@ -133,6 +134,10 @@ export function apiSecrets(
       ...(probePassword && { "probe-password": probePassword }),
     },
   };
+}
+
+function passwordPath(file: string, { suffix = "" }: Password): string {
+  return `${secretsPath}/${file}${suffix}`;
 }
 
 function redisUrl({ endpoint: { host, port }, user }: RedisBinding): pulumi.Output<string> {

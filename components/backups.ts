@@ -6,7 +6,7 @@ import { programPods, type ProgramPods } from "./backupPods";
 import type { BlobStore } from "./blobStore";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import { labels, secretsPath } from "./podDefaults";
-import type { DatabaseUser } from "./postgres";
+import type { DatabaseUser } from "./databaseUsers";
 import type { SecretStore, StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
 

@@ -1,6 +1,4 @@
-import { createHash } from "node:crypto";
-
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 
 import type { SecretStore, StoredSecret } from "./secrets/secretStore";
 
@@ -31,19 +29,6 @@ export function keepCertificates(
     redis: { bundle: secrets.keep("redis-tls", given.redisTls), ca },
     app: { bundle: secrets.keep("app-tls", given.appTls), ca },
   };
-}
-
-/**
- * Pod annotation that changes with a certificate, for servers that read it at start only. A hash of a private key gives
- * nothing of it away. Empty when the store does not show the value: then whoever renews it restarts the pods.
- */
-export function certificateAnnotation({
-  bundle: { value },
-}: ServerCertificate): pulumi.Output<Record<string, string>> {
-  const annotation = (pem: string): Record<string, string> => ({
-    "groundwork.dev/certificate-checksum": createHash("sha256").update(pem).digest("hex").slice(0, 16),
-  });
-  return value ? pulumi.unsecret(value.apply(annotation)) : pulumi.output<Record<string, string>>({});
 }
 
 /** The public part of a bundle: its certificates without the key. */

@@ -70,6 +70,7 @@ export function dataTier(
           opts,
         );
   const instances = (): Pick<DataTier, "redisQueue" | "redisCache"> & { metrics: MetricsTarget[] } => {
+    const { passwords } = redis;
     const made = (queue: RedisInstance, cache: RedisInstance) => ({
       redisQueue: queue,
       redisCache: cache,
@@ -78,12 +79,21 @@ export function dataTier(
     if (service && redis.kind === "managed") {
       const { queueSku, cacheSku } = redis.managed;
       return made(
-        new ManagedRedis("redis-queue", { ...service, purpose: "queue", sku: queueSku }, azureOpts),
-        new ManagedRedis("redis-cache", { ...service, purpose: "cache", sku: cacheSku }, azureOpts),
+        new ManagedRedis(
+          "redis-queue",
+          { ...service, passwords, purpose: "queue", sku: queueSku },
+          azureOpts,
+        ),
+        new ManagedRedis(
+          "redis-cache",
+          { ...service, passwords, purpose: "cache", sku: cacheSku },
+          azureOpts,
+        ),
       );
     }
     const own = {
       ...member,
+      passwords,
       image: image("redis"),
       certificate: certificates.redis,
     };

@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { passwordGenerations } from "./passwords";
 import { resources } from "./schemaParts";
 
 const kind = z
@@ -44,6 +45,7 @@ export const postgresSchema = z
       .describe("Patroni members"),
     storageGiB: z.int().min(1).max(16_384).default(2).describe("volume of each member, GiB"),
     resources: resources(250, 384),
+    passwords: passwordGenerations,
     maxConnections: z.int().min(20).max(5_000).default(100).describe("connections the server accepts"),
   })
   .prefault({});
@@ -89,6 +91,7 @@ export const redisSchema = z
       })
       .prefault({}),
     cache: z.strictObject({ resources: resources(50, 96) }).prefault({}),
+    passwords: passwordGenerations,
   })
   .prefault({});
 

@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { certificateAnnotation, type ServerCertificate } from "./certificates";
+import type { ServerCertificate } from "./certificates";
 import { allowOneEviction } from "./disruption";
 import { postgresExporter, postgresExporterPort } from "./exporters";
 import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni";
@@ -17,14 +17,9 @@ import {
   serviceHost,
   spread,
 } from "./podDefaults";
+import { databaseUsers, loginFiles, type DatabaseUser } from "./databaseUsers";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
-
-/** Signs in to the database as one of its roles. */
-export interface DatabaseUser {
-  readonly role: string;
-  readonly password: StoredSecret;
-}
 
 export interface PostgresArgs {
   /** Namespace to run in. */
@@ -49,6 +44,8 @@ export interface PostgresArgs {
   readonly certificate: ServerCertificate;
   /** Keeps the roles' passwords. */
   readonly secrets: SecretStore;
+  /** Generations of the passwords that are valid, the one that clients use first; default the first. */
+  readonly passwords?: readonly number[];
 }
 
 const name = postgresName;
@@ -78,13 +75,10 @@ export class Postgres extends pulumi.ComponentResource {
     super("groundwork:data:Postgres", resourceName, {}, opts);
     const { namespace, secrets } = args;
     const child = { parent: this };
-    const user = (role: string): DatabaseUser => ({
-      role,
-      password: secrets.generate(`${role.replace("_", "-")}-password`),
-    });
-    this.owner = user("app_owner");
-    this.appUser = user("app_user");
-    this.backupUser = user("app_backup");
+    const users = databaseUsers(secrets, args.passwords);
+    this.owner = users.owner;
+    this.appUser = users.app;
+    this.backupUser = users.backup;
     this.ca = args.certificate.ca;
 
     const config = manifestFiles("patroni");
@@ -96,11 +90,8 @@ export class Postgres extends pulumi.ComponentResource {
         "ca.crt": args.certificate.ca,
         "replication-password": secrets.generate("postgres-replication-password"),
         "rewind-password": secrets.generate("postgres-rewind-password"),
-        "owner-password": this.owner.password,
-        "app-password": this.appUser.password,
-        "readonly-password": user("app_readonly").password,
-        "backup-password": this.backupUser.password,
-        "monitoring-password": user("app_monitoring").password,
+        ...loginFiles(users),
+        "monitoring-password": secrets.generate("app-monitoring-password"),
       },
     });
     const configMap = (suffix: string, data: Record<string, string>): k8s.core.v1.ConfigMap =>
@@ -113,10 +104,7 @@ export class Postgres extends pulumi.ComponentResource {
       patroni: configMap("patroni", config),
       "patroni-settings": configMap("settings", settings),
     };
-    const annotations = certificateAnnotation(args.certificate).apply((certificate) => ({
-      ...checksumAnnotation({ ...config, ...settings }),
-      ...certificate,
-    }));
+    const annotations = checksumAnnotation({ ...config, ...settings });
     const services = patroniServices(this, namespace);
     const access = patroniAccess(this, namespace);
     const runtime = scratch("run", "/run/patroni");

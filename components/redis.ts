@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { certificateAnnotation, type ServerCertificate } from "./certificates";
+import type { ServerCertificate } from "./certificates";
 import { allowOneEviction } from "./disruption";
 import { redisExporter, redisExporterPort } from "./exporters";
 import { checksumAnnotation, manifestFiles } from "./manifests";
@@ -17,6 +17,7 @@ import {
   serviceAccount,
   serviceHost,
 } from "./podDefaults";
+import { passwordFiles, rotatedPassword, type Password } from "./passwords";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
 import { sentinel, sentinelPort } from "./sentinel";
 import type { Endpoint, MetricsTarget, Resources } from "./types";
@@ -44,6 +45,8 @@ export interface RedisArgs {
   readonly certificate: ServerCertificate;
   /** Keeps the passwords. */
   readonly secrets: SecretStore;
+  /** Generations of the app's password that are valid, the one that clients use first; default the first. */
+  readonly passwords?: readonly number[];
 }
 
 /**
@@ -54,7 +57,7 @@ export class Redis extends pulumi.ComponentResource {
   readonly endpoint: Endpoint;
   /** Signs in as `app`. */
   readonly user = "app";
-  readonly password: StoredSecret;
+  readonly password: Password;
   /** Authority that signed the certificate; there is no unencrypted port. */
   readonly ca: StoredSecret;
   /** Where the Sentinels answer, one for each member, where there are several; they name the primary. */
@@ -69,13 +72,17 @@ export class Redis extends pulumi.ComponentResource {
     const child = { parent: this };
 
     this.ca = args.certificate.ca;
-    this.password = args.secrets.generate(`${name}-password`);
+    this.password = rotatedPassword(
+      (kept) => args.secrets.generate(kept),
+      `${name}-password`,
+      args.passwords,
+    );
     const volume = args.secrets.mount(name, {
       namespace,
       files: {
         "tls.pem": args.certificate.bundle,
         "ca.crt": args.certificate.ca,
-        "app-password": this.password,
+        ...passwordFiles("app-password", this.password),
         ...(count > 1 && {
           "replica-password": args.secrets.generate(`${name}-replica-password`),
           "sentinel-password": args.secrets.generate(`${name}-sentinel-password`),
@@ -105,10 +112,7 @@ export class Redis extends pulumi.ComponentResource {
       child,
     );
     const configMount = { name: "config", mountPath: "/etc/groundwork/redis", readOnly: true };
-    const annotations = certificateAnnotation(args.certificate).apply((certificate) => ({
-      ...checksumAnnotation(files),
-      ...certificate,
-    }));
+    const annotations = checksumAnnotation(files);
     const runtime = scratch("run", "/run/redis", 1);
     const data = scratch("data", "/var/lib/redis");
     const ping = {

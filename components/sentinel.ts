@@ -15,7 +15,7 @@ export function sentinel(
   volumeMounts: k8s.types.input.core.v1.VolumeMount[],
 ): k8s.types.input.core.v1.Container {
   const ping = {
-    exec: { command: ["/bin/sh", "/etc/groundwork/redis/ping.sh", String(sentinelPort), "app"] },
+    exec: { command: ["/bin/sh", "/etc/groundwork/redis/ping.sh", String(sentinelPort), "sentinel"] },
     timeoutSeconds: 5,
   };
   return {

@@ -7,6 +7,7 @@ import { deliveryCommands } from "./delivery/commands.ts";
 import { drDrill } from "./drDrill.ts";
 import { caPath } from "./identity.ts";
 import { restore } from "./restore.ts";
+import { rotate } from "./rotate.ts";
 import { showStatus } from "./status.ts";
 import { message, run, say, UserError } from "./system.ts";
 import { forward, showLogs } from "./observe.ts";
@@ -61,6 +62,7 @@ const commands: Readonly<Record<string, Command>> = {
   restore: async (stack = "dev", from = "", confirm = "") => {
     await restore({ from, confirmed: confirm === "yes", stack });
   },
+  rotate: (secret = "") => rotate(secret),
   "dr-drill": (rows = "") => drDrill(rows),
   "images-list": (stack) => printFrom("local/imagesList.ts", stack),
   test: () => runTests("test"),

@@ -10,6 +10,7 @@ import { collectsLogs } from "./images/catalogue.ts";
 import { ensureImages, removeImages, type LocalImages } from "./images.ts";
 import { withLock } from "./lock.ts";
 import { inCluster } from "./node/layout.ts";
+import { passwordSettings } from "./passwords.ts";
 import { recover } from "./recover.ts";
 import {
   edgePorts,
@@ -101,7 +102,7 @@ export async function configure({ engine, cluster, images }: World): Promise<voi
   await prepareStack(
     engine,
     stack,
-    merge(highAvailability(), {
+    merge(merge(highAvailability(), await passwordSettings()), {
       "groundwork:cluster": { context: cluster.context, apiServerCidrs: cluster.apiServerCidrs },
       "groundwork:images": images.images,
       "groundwork:edge": { trustedProxies: cluster.loopbackSources },
@@ -145,7 +146,7 @@ export function dev(): Promise<void> {
   });
 }
 
-async function pulumiUp(engine: Engine): Promise<void> {
+export async function pulumiUp(engine: Engine): Promise<void> {
   const code = await pulumi(engine, ["up", "--yes", "--skip-preview", "--stack", stack]);
   if (code !== 0) {
     throw new UserError(

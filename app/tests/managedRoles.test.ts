@@ -8,7 +8,7 @@ import { silentLogger } from "./support/logs.ts";
 import { asRole, asSuperuser, databaseConfig, Postgres, type PostgresAddress } from "./support/postgres.ts";
 import { run } from "./support/processes.ts";
 
-const scripts = join(import.meta.dirname, "../../k8s-manifests/managed-postgres");
+const manifests = join(import.meta.dirname, "../../k8s-manifests");
 /** Where the pod has its secrets; there is no such directory here. */
 const mounted = "/run/secrets/groundwork";
 const admin = { name: "groundwork_admin", password: "AdminOfTheServer1" };
@@ -29,8 +29,9 @@ beforeAll(async () => {
     await client.query(`grant pg_monitor to ${admin.name} with admin option`);
   });
   directory = await mkdtemp(join(tmpdir(), "groundwork-roles-"));
-  await cp(scripts, directory, { recursive: true });
-  for (const name of ["roles.sh", "roles.sql"]) {
+  await cp(join(manifests, "managed-postgres"), directory, { recursive: true });
+  await cp(join(manifests, "patroni/logins.sql"), join(directory, "logins.sql"));
+  for (const name of ["roles.sh", "roles.sql", "logins.sql"]) {
     const text = await readFile(join(directory, name), "utf8");
     await writeFile(
       join(directory, name),
@@ -43,10 +44,19 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** Runs the script with these passwords, as its Job does. */
-async function makeRoles(password: string): Promise<void> {
+/** Runs the script with these passwords, as its Job does: the roles' own, and those of their deputies. */
+async function makeRoles(password?: string, deputys?: string): Promise<void> {
   await writeFile(join(directory, "admin-password"), admin.password);
-  for (const role of roles) await writeFile(join(directory, `${role}-password`), password);
+  for (const role of roles) {
+    const monitoring = role === "monitoring" ? (password ?? deputys) : undefined;
+    for (const [suffix, value] of [
+      ["", password ?? monitoring],
+      ["-2", deputys],
+    ] as const) {
+      const file = join(directory, `${role}-password${suffix}`);
+      await (value === undefined ? rm(file, { force: true }) : writeFile(file, value));
+    }
+  }
   await run("sh", [join(directory, "roles.sh")], {
     env: {
       ...process.env,
@@ -127,5 +137,44 @@ describe("the roles of a managed server", () => {
       client.query("select name from tenants"),
     );
     expect(rowCount).toBeGreaterThanOrEqual(2);
+  });
+
+  it("let a deputy in beside its role, and then alone, and it is nobody but that role", async () => {
+    const [own, deputys] = ["ThirdPassword3", "FourthPassword4"];
+    const asks = (password: string, user: string, sql: string) =>
+      asRole(
+        signedIn(password),
+        "app",
+        user,
+        async (client) => (await client.query<{ is: string }>(sql)).rows,
+      );
+    const whoAmI = "select current_user as is";
+    await makeRoles(own, deputys);
+    for (const role of ["app_owner", "app_user", "app_readonly", "app_backup"]) {
+      expect(await asks(own, role, whoAmI)).toEqual([{ is: role }]);
+      expect(await asks(deputys, `${role}_2`, whoAmI)).toEqual([{ is: role }]);
+      expect(await refusal(asks(own, `${role}_2`, whoAmI))).toMatch(/password authentication failed/);
+    }
+    await makeRoles(undefined, deputys);
+    expect(await refusal(asks(own, "app_user", whoAmI))).toMatch(/authentication failed/);
+    // Row-level security holds for the app's, not for the one that dumps; what the owner's makes is the owner's.
+    await asSuperuser(postgres.address, "app", (client) =>
+      client.query(
+        "insert into documents (tenant_id, title, content, created_by) select id, 'title', '', 'somebody' from tenants",
+      ),
+    );
+    const titles = "select title as is from documents";
+    expect(await asks(deputys, "app_user_2", titles)).toEqual([]);
+    expect((await asks(deputys, "app_backup_2", titles)).length).toBeGreaterThan(1);
+    const made =
+      "create table made (id int); select tableowner as is from pg_tables where tablename = 'made'";
+    const [, owner] = (await asRole(signedIn(deputys), "app", "app_owner_2", (client) =>
+      client.query(made),
+    )) as unknown as { rows: unknown[] }[];
+    expect(owner?.rows).toEqual([{ is: "app_owner" }]);
+    await migrate(await databaseConfig(signedIn(deputys), "app", "app_owner_2"), silentLogger, "up");
+    expect(await refusal(asks(deputys, "app_user_2", "create table mine (id int)"))).toMatch(
+      /permission denied/,
+    );
   });
 });

@@ -13,7 +13,7 @@ import {
   secretsPath,
   serviceAccount,
 } from "../podDefaults";
-import type { DatabaseUser } from "../postgres";
+import { databaseUsers, loginFiles, type DatabaseUser } from "../databaseUsers";
 import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore";
 import type { Endpoint, MetricsTarget } from "../types";
 import type { ManagedHost } from "./managed";
@@ -40,6 +40,8 @@ export interface ManagedPostgresArgs {
   readonly ca: StoredSecret;
   /** Keeps the roles' passwords. */
   readonly secrets: SecretStore;
+  /** Generations of the passwords that are valid, the one that clients use first; default the first. */
+  readonly passwords?: readonly number[];
 }
 
 const name = "postgres";
@@ -68,25 +70,19 @@ export class ManagedPostgres extends pulumi.ComponentResource {
   constructor(resourceName: string, args: ManagedPostgresArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:ManagedPostgres", resourceName, {}, opts);
     const { namespace, secrets, host } = args;
-    const user = (role: string): DatabaseUser => ({
-      role,
-      password: secrets.generate(`${role.replace("_", "-")}-password`),
-    });
-    this.owner = user("app_owner");
-    this.appUser = user("app_user");
-    this.backupUser = user("app_backup");
+    const users = databaseUsers(secrets, args.passwords);
+    this.owner = users.owner;
+    this.appUser = users.app;
+    this.backupUser = users.backup;
     this.ca = args.ca;
     const admin = secrets.generate("postgres-admin-password");
-    const monitoring = user("app_monitoring").password;
+    const monitoring = secrets.generate("app-monitoring-password");
 
     const { server, ready } = this.server(args, admin);
     const address = server.fullyQualifiedDomainName;
     const roles = this.roles(args, address, ready, {
       "admin-password": admin,
-      "owner-password": this.owner.password,
-      "app-password": this.appUser.password,
-      "readonly-password": user("app_readonly").password,
-      "backup-password": this.backupUser.password,
+      ...loginFiles(users),
       "monitoring-password": monitoring,
       "ca.crt": this.ca,
     });
@@ -153,7 +149,7 @@ export class ManagedPostgres extends pulumi.ComponentResource {
     return { server, ready: [encrypted, ...(names ? [names] : [])] };
   }
 
-  /** Makes the database and its roles, or brings them up to date; a change of the script is a new Job. */
+  /** Makes the database and its roles, or brings them up to date; a change of the script or of the passwords is a new Job. */
   private roles(
     args: ManagedPostgresArgs,
     address: pulumi.Output<string>,
@@ -161,7 +157,8 @@ export class ManagedPostgres extends pulumi.ComponentResource {
     files: Readonly<Record<string, StoredSecret>>,
   ): k8s.batch.v1.Job {
     const { namespace } = args;
-    const data = manifestFiles("managed-postgres");
+    const logins = manifestFiles("patroni")["logins.sql"] ?? "";
+    const data = { ...manifestFiles("managed-postgres"), "logins.sql": logins };
     const metadata = (objectName: string) => ({
       name: objectName,
       namespace,
@@ -172,7 +169,7 @@ export class ManagedPostgres extends pulumi.ComponentResource {
       { metadata: metadata(rolesName), data },
       { parent: this },
     );
-    const hash = shortHash(JSON.stringify(data));
+    const hash = shortHash(JSON.stringify([data, Object.values(files).map((file) => file.name)]));
     const temporary = scratch("tmp", "/tmp", 1);
     return new k8s.batch.v1.Job(
       rolesName,

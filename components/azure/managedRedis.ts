@@ -5,6 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { exporterDeployment } from "../exporterDeployment";
 import { redisExporter } from "../exporters";
 import { manifestFiles } from "../manifests";
+import { rotatedPassword, type Password } from "../passwords";
 import { labels, scratch } from "../podDefaults";
 import type { SecretStore, StoredSecret } from "../secrets/secretStore";
 import type { Endpoint, MetricsTarget } from "../types";
@@ -24,6 +25,8 @@ export interface ManagedRedisArgs {
   readonly ca: StoredSecret;
   /** Keeps the password. */
   readonly secrets: SecretStore;
+  /** Generations of the password, the one that clients use first: odd ones are Azure's first key; default the first. */
+  readonly passwords?: readonly number[];
 }
 
 const port = 10_000;
@@ -37,7 +40,7 @@ export class ManagedRedis extends pulumi.ComponentResource {
   readonly endpoint: Endpoint;
   /** Whom an access key signs in. */
   readonly user = "default";
-  readonly password: StoredSecret;
+  readonly password: Password;
   readonly ca: StoredSecret;
   /** None: Azure moves the primary behind one address. */
   readonly sentinels: readonly Endpoint[] = [];
@@ -83,10 +86,15 @@ export class ManagedRedis extends pulumi.ComponentResource {
       { resourceGroupName, clusterName: cluster.name, databaseName: database.name },
       child,
     );
-    this.password = secrets.keep(
-      `${name}-password`,
-      pulumi.secret(keys.apply(({ primaryKey }) => primaryKey)),
-    );
+    // Azure takes both of its keys at any time: the two by turns.
+    const key = (kept: string, generation: number) =>
+      secrets.keep(
+        kept,
+        pulumi.secret(
+          keys.apply(({ primaryKey, secondaryKey }) => (generation % 2 === 0 ? secondaryKey : primaryKey)),
+        ),
+      );
+    this.password = rotatedPassword(key, `${name}-password`, args.passwords);
     const names = host.network.privateEndpoint("redis", cluster.id, name);
     // Whoever asks for the address waits until it leads to the private endpoint.
     const address = pulumi.all([cluster.hostName, database.id, names?.id]).apply(([known]) => known);

@@ -1,27 +1,24 @@
 -- The same roles as patroni/roles.sql makes, on a server whose administrator is no superuser. May run again: it then
 -- brings the passwords up to date. psql reads them from their files, so that they stand in no process list.
-\set owner_password `cat /run/secrets/groundwork/owner-password`
-\set app_password `cat /run/secrets/groundwork/app-password`
-\set readonly_password `cat /run/secrets/groundwork/readonly-password`
-\set backup_password `cat /run/secrets/groundwork/backup-password`
 \set monitoring_password `cat /run/secrets/groundwork/monitoring-password`
 
-SELECT format('CREATE ROLE %I LOGIN', name)
+SELECT format('CREATE ROLE %I', name)
 FROM unnest(ARRAY['app_owner', 'app_user', 'app_readonly', 'app_backup', 'app_monitoring']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
 -- Owns the schema and migrates it; the app never signs in as this role.
-ALTER ROLE app_owner LOGIN PASSWORD :'owner_password' CONNECTION LIMIT 5;
+ALTER ROLE app_owner CONNECTION LIMIT 5;
 -- The app: row-level security holds for it.
-ALTER ROLE app_user LOGIN PASSWORD :'app_password' NOBYPASSRLS;
+ALTER ROLE app_user NOBYPASSRLS;
 -- People and reports: reads, within the row-level security of the tenant that they name.
-ALTER ROLE app_readonly LOGIN PASSWORD :'readonly_password' NOBYPASSRLS CONNECTION LIMIT 5;
+ALTER ROLE app_readonly NOBYPASSRLS CONNECTION LIMIT 5;
 -- Dumps everything, writes nothing.
-ALTER ROLE app_backup LOGIN PASSWORD :'backup_password' BYPASSRLS CONNECTION LIMIT 4;
+ALTER ROLE app_backup BYPASSRLS CONNECTION LIMIT 4;
 -- Statistics only.
 ALTER ROLE app_monitoring LOGIN PASSWORD :'monitoring_password' CONNECTION LIMIT 4;
 GRANT pg_monitor TO app_monitoring;
+\ir logins.sql
 
 -- Whoever made a role may not act as it by that alone.
 GRANT app_owner TO CURRENT_USER WITH INHERIT TRUE, SET TRUE;

@@ -48,6 +48,8 @@ EOF
   echo "the cluster's settings could not be brought up to date" >&2
 ) &
 
+/bin/sh /etc/groundwork/patroni/keep.sh &
+
 # The name of a member that has just moved may still lead to its old address, where nobody refuses: libpq would wait there
 # for two minutes, and with it every write.
 export PGCONNECT_TIMEOUT=3

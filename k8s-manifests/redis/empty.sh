@@ -3,7 +3,9 @@
 # wrong. The workers queue again what the database holds as unfinished.
 set -eu
 secrets=/run/secrets/groundwork
-REDISCLI_AUTH=$(cat "$secrets/app-password")
+# While two are valid, either will do.
+set -- "$secrets"/app-password*
+REDISCLI_AUTH=$(cat "$1")
 export REDISCLI_AUTH
 # FLUSHALL is not the app's to use; its own keys are.
 exec redis-cli -e --tls --cacert "$secrets/ca.crt" --user app eval "

@@ -5,11 +5,11 @@ learned_file=/var/lib/redis/sentinel.conf
 
 # What the running Sentinels say; else what this member's own learned before it stopped; else the first member.
 primary_name() {
-  REDISCLI_AUTH=$(cat "$secrets/app-password")
+  REDISCLI_AUTH=$(cat "$secrets/sentinel-password")
   export REDISCLI_AUTH
   for _ in 1 2 3; do
     for number in $(seq 0 $((MEMBERS - 1))); do
-      answer=$(timeout 1 redis-cli --tls --cacert "$secrets/ca.crt" --user app --no-auth-warning -p 26379 \
+      answer=$(timeout 1 redis-cli --tls --cacert "$secrets/ca.crt" --user sentinel --no-auth-warning -p 26379 \
         -h "${POD_NAME%-*}-$number.$MEMBERS_DOMAIN" sentinel get-master-addr-by-name queue 2>/dev/null | head -n 1) || true
       case $answer in *."$MEMBERS_DOMAIN") echo "$answer" && return ;; esac
     done

@@ -6,6 +6,7 @@ umask 077
 
 secrets=/run/secrets/groundwork
 hash() { sha256sum "$secrets/$1-password" | cut -d' ' -f1; }
+. /etc/groundwork/redis/passwords.sh
 . /etc/groundwork/redis/members.sh
 primary=$(primary_name)
 file=$learned_file
@@ -23,7 +24,7 @@ tls-replication yes
 dir /tmp
 logfile ""
 user default off
-user app on #$(hash app) -@all +ping +auth +hello +client|setname +client|setinfo +subscribe +info +sentinel|get-master-addr-by-name +sentinel|replicas +sentinel|sentinels +sentinel|master allchannels
+user app on $(app_hashes) -@all +ping +auth +hello +client|setname +client|setinfo +subscribe +info +sentinel|get-master-addr-by-name +sentinel|replicas +sentinel|sentinels +sentinel|master allchannels
 user sentinel on #$(hash sentinel) allchannels +@all
 sentinel sentinel-user sentinel
 sentinel sentinel-pass $(cat "$secrets/sentinel-password")
@@ -40,4 +41,5 @@ sentinel failover-timeout queue 10000
 sentinel parallel-syncs queue 1
 $kept
 END
+REDISCLI_AUTH=$(cat "$secrets/sentinel-password") /bin/sh /etc/groundwork/redis/keep.sh 26379 sentinel &
 exec redis-sentinel "$file"

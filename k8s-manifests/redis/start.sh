@@ -7,12 +7,16 @@ umask 077
 purpose=$1
 secrets=/run/secrets/groundwork
 hash() { sha256sum "$secrets/$1-password" | cut -d' ' -f1; }
+. /etc/groundwork/redis/passwords.sh
+# Known in this container only; keep.sh signs in by it.
+keeper=$(head -c 32 /dev/urandom | sha256sum | cut -d' ' -f1)
 # Administration and dangerous commands are for people with a shell in the pod, and stay off the network. Clients ask INFO
 # whether the server is ready and what it does when its memory is full.
 cat >/run/redis/users.acl <<END
 user default off
-user app on #$(hash app) ~* &* +@all -@admin -@dangerous +info
+user app on $(app_hashes) ~* &* +@all -@admin -@dangerous +info
 user monitoring on #$(hash monitoring) -@all +ping +info +config|get +slowlog|len +slowlog|get +latency|latest +latency|histogram +client|setname
+user keeper on #$(printf %s "$keeper" | sha256sum | cut -d' ' -f1) -@all +acl|setuser +config|set
 END
 {
   cat /etc/groundwork/redis/redis.conf "/etc/groundwork/redis/$purpose.conf"
@@ -39,4 +43,5 @@ END
   [ "$primary" = "$self" ] || echo "replicaof $primary 6379" >>/run/redis/redis.conf
 fi
 
+REDISCLI_AUTH=$keeper /bin/sh /etc/groundwork/redis/keep.sh 6379 keeper &
 exec redis-server /run/redis/redis.conf

@@ -8,7 +8,7 @@ import { targetOf, type Target } from "./target.ts";
 import { candidatePercent } from "./traffic.ts";
 
 const secrets = "/run/secrets/groundwork";
-const asApp = `REDISCLI_AUTH=$(cat ${secrets}/app-password) redis-cli --tls --cacert ${secrets}/ca.crt --user app`;
+const asApp = `REDISCLI_AUTH=$(cat "$(ls ${secrets}/app-password* | head -n 1)") redis-cli --tls --cacert ${secrets}/ca.crt --user app`;
 
 /** Level 1, the service is degraded: what can be seen, then everything that is safe to try. */
 export async function degraded(target: Target): Promise<void> {

@@ -4,6 +4,7 @@ import { primaryKilled, primaryPartitioned } from "./postgres.ts";
 import { queuePrimaryKilled } from "./redis.ts";
 import { backupStoreAway, postgresDisksFull } from "./storage.ts";
 import { badUpdates } from "./updates.ts";
+import { passwordsRotated } from "./rotation.ts";
 import { recorded } from "./report.ts";
 import type { Outcome } from "./writes.ts";
 
@@ -32,6 +33,7 @@ const faults: Readonly<Record<string, Fault>> = {
   "postgres-primary-partitioned": { make: primaryPartitioned, limitSeconds: 30 },
   "redis-primary-killed": { make: queuePrimaryKilled, limitSeconds: 15 },
   "postgres-disks-full": { make: postgresDisksFull, limitSeconds: 60 },
+  "passwords-rotated": { make: passwordsRotated, ...unseen },
   "backup-store-away": { make: backupStoreAway, ...unseen },
 };
 

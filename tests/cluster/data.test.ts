@@ -3,17 +3,20 @@ import { kubectl, postgresPrimary } from "./support.ts";
 
 const secrets = "/run/secrets/groundwork";
 
+/** The app's password and whose turn it is: after every second rotation it has another file. */
+const appPassword = `set -- ${secrets}/app-password*; password=$(cat "$1"); turn=\${1#${secrets}/app-password};`;
+
 function inPod(pod: string, script: string): Promise<string> {
   return kubectl("exec", "--namespace=data", pod, "--", "/bin/sh", "-c", script);
 }
 
 /** Asks a database server from a database pod, as the app's role, by the options of a connection string. */
 async function ask(options: string): Promise<string> {
-  const connection = `port=5432 dbname=app user=app_user sslrootcert=${secrets}/ca.crt ${options}`;
+  const connection = `port=5432 dbname=app sslrootcert=${secrets}/ca.crt ${options}`;
   const sql = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()";
   return inPod(
     await postgresPrimary(),
-    `PGPASSWORD=$(cat ${secrets}/app-password) psql -XAtc "${sql}" "${connection}" 2>&1`,
+    `${appPassword} PGPASSWORD=$password PGUSER=app_user$(echo "$turn" | tr - _) psql -XAtc "${sql}" "${connection}" 2>&1`,
   );
 }
 
@@ -45,7 +48,7 @@ describe("Postgres", () => {
     const sql =
       "select usename, ssl from pg_stat_activity join pg_stat_ssl using (pid) where client_addr is not null";
     const rows = await inPod(await postgresPrimary(), `psql -XAt -h /run/patroni -U postgres -c "${sql}"`);
-    expect(rows).toContain("app_user|t");
+    expect(rows).toMatch(/^app_user(_2)?\|t$/m);
     expect(rows).not.toContain("|f");
   });
 });
@@ -65,7 +68,9 @@ describe.each(["redis-queue", "redis-cache"])("%s", (name) => {
 
   test("lets the app work and not administer, and monitoring read figures and no data", async () => {
     const as = (user: string, command: string) =>
-      redis(`${tls} --no-auth-warning --user ${user} --pass "$(cat ${secrets}/${user}-password)" ${command}`);
+      redis(
+        `${tls} --no-auth-warning --user ${user} --pass "$(cat ${secrets}/${user}-password*)" ${command}`,
+      );
     expect(await as("app", "exists cluster-tests")).toContain("0");
     expect(await as("app", "config set maxmemory 1")).toContain("NOPERM");
     expect(await as("monitoring", "info server")).toContain("redis_version");

@@ -19,7 +19,7 @@ export async function register(program: () => unknown): Promise<Registered[]> {
         token.endsWith(":listManagedClusterUserCredentials")
           ? { kubeconfigs: [{ name: "user", value: Buffer.from("kind: Config").toString("base64") }] }
           : token.endsWith(":listDatabaseKeys")
-            ? { primaryKey: "primary-key" }
+            ? { primaryKey: "primary-key", secondaryKey: "secondary-key" }
             : (inputs as Record<string, unknown>),
       newResource: ({ type, name, inputs, custom }) => {
         if (custom) registered.push({ type, name, inputs: unwrapped(inputs) as Record<string, unknown> });
