@@ -14,6 +14,10 @@ export type StackConfig = StackValues & {
   readonly ageIdentity?: pulumi.Output<string>;
   /** Variable of the app that names a file → what is in it. */
   readonly appFiles?: Readonly<Record<string, pulumi.Output<string>>>;
+  /** What a Postgres that somebody else runs is checked by. */
+  readonly postgresCa?: pulumi.Output<string>;
+  /** With what the database and its roles are made there. */
+  readonly postgresAdminPassword?: pulumi.Output<string>;
   /** Docker's `config.json` for registries that ask who pulls. */
   readonly registryCredentials?: pulumi.Output<string>;
 } & GivenCertificates &

@@ -28,6 +28,7 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...clusterProblems(config),
     ...controllerProblems(config),
     ...managedProblems(config),
+    ...existingProblems(config),
     ...certificateProblems(config, secretKeys),
   ];
 }
@@ -108,7 +109,7 @@ function isRun(image: ImageName, { environment, monitoring, logging, edge }: Sec
 }
 
 function secretProblems(
-  { secrets, azure, environment, edge, app }: Sections,
+  { secrets, azure, environment, edge, app, postgres }: Sections,
   secretKeys: ReadonlySet<string>,
 ): string[] {
   const hasController = edge?.mode === "controller";
@@ -119,8 +120,14 @@ function secretProblems(
   }
   if (!secrets) return [];
   const givesOwn = !hasController && edge?.certificate.from === "given";
-  const unneeded = [...(givesOwn ? [] : ["tlsBundle"]), ...(app?.container.tls === false ? ["appTls"] : [])];
-  const unset = neededSecrets.filter((key) => !secretKeys.has(key) && !unneeded.includes(key));
+  const isElsewhere = postgres?.kind === "existing";
+  const unneeded = [
+    ...(givesOwn ? [] : ["tlsBundle"]),
+    ...(app?.container.tls === false ? ["appTls"] : []),
+    ...(isElsewhere ? ["postgresTls"] : []),
+  ];
+  const needed = [...neededSecrets, ...(isElsewhere ? ["postgresCa", "postgresAdminPassword"] : [])];
+  const unset = needed.filter((key) => !secretKeys.has(key) && !unneeded.includes(key));
   return [
     ...unset.map(
       (key) => `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
@@ -128,6 +135,15 @@ function secretProblems(
     ...(environment === "production"
       ? ["groundwork:secrets.store: production keeps secrets in keyVault"]
       : []),
+  ];
+}
+
+function existingProblems({ postgres }: Sections): string[] {
+  if (!postgres || (postgres.kind === "existing") === (postgres.existing !== undefined)) return [];
+  return [
+    postgres.existing
+      ? `groundwork:postgres.existing: has no effect with postgres.kind: ${postgres.kind}; remove it`
+      : "groundwork:postgres.existing: missing; kind: existing needs host and admin",
   ];
 }
 
@@ -189,7 +205,7 @@ function productionProblems({
     ...(workers?.replicas === 0 ? [] : atLeast("workers.replicas", workers?.replicas, 2)),
     ...(edge?.mode === "controller" ? [] : atLeast("edge.replicas", edge?.replicas, 2)),
     ...atLeast("monitoring.replicas", monitoring?.replicas, 2),
-    ...atLeast("postgres.members", postgres?.kind === "managed" ? undefined : postgres?.members, 3),
+    ...atLeast("postgres.members", postgres?.kind === "cluster" ? postgres.members : undefined, 3),
     ...atLeast("redis.queue.members", redis?.kind === "managed" ? undefined : redis?.queue.members, 3),
   ];
 }

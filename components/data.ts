@@ -7,6 +7,7 @@ import type { StackConfig } from "./config";
 import { azureAuthorities, type ManagedHost } from "./azure/managed";
 import { ManagedPostgres } from "./azure/managedPostgres";
 import { ManagedRedis } from "./azure/managedRedis";
+import { ExistingPostgres } from "./existingPostgres";
 import type { ImageName } from "./images";
 import { Postgres } from "./postgres";
 import { Redis } from "./redis";
@@ -25,7 +26,7 @@ export interface DataTierArgs {
   /** What Azure's services are made with, where the stack has Azure. */
   readonly managed?: ManagedHost | undefined;
   /** Who runs the servers, and their sizes. */
-  readonly settings: Pick<StackConfig, "postgres" | "redis">;
+  readonly settings: Pick<StackConfig, "postgres" | "redis" | "postgresCa" | "postgresAdminPassword">;
   /** What they prove their names with, where they run in the cluster. */
   readonly certificates: Readonly<Record<"postgres" | "redis", ServerCertificate>>;
 }
@@ -37,8 +38,8 @@ export interface DataTier extends RedisBindings {
 }
 
 /**
- * Stands up Postgres, the queue and the cache, in the cluster or as services of Azure. No component itself, so that their
- * names in the state do not hang on it.
+ * Stands up Postgres, the queue and the cache, in the cluster or as services of Azure; or uses a Postgres that is there. No
+ * component itself, so that their names in the state do not hang on it.
  */
 export function dataTier(
   args: DataTierArgs,
@@ -55,20 +56,27 @@ export function dataTier(
   const { provider, ...shared } = opts;
   const azureOpts = managed ? { ...shared, providers: [provider, managed.provider] } : opts;
 
+  const { passwords } = postgres;
   const server = { image: image("postgres"), storageGiB: postgres.storageGiB };
-  const database =
-    service && postgres.kind === "managed"
-      ? new ManagedPostgres("postgres", { ...service, ...postgres.managed, ...server }, azureOpts)
-      : new Postgres(
-          "postgres",
-          {
-            ...member,
-            ...postgres,
-            ...server,
-            certificate: certificates.postgres,
-          },
-          opts,
-        );
+  const makeDatabase = () => {
+    const { existing } = postgres;
+    if (service && postgres.kind === "managed")
+      return new ManagedPostgres(
+        "postgres",
+        { ...service, ...postgres.managed, ...server, passwords },
+        azureOpts,
+      );
+    if (postgres.kind === "existing" && existing) {
+      const password = secrets.keep("postgres-admin-password", settings.postgresAdminPassword);
+      const ca = secrets.keep("postgres-ca", settings.postgresCa);
+      const { host, port, admin } = existing;
+      const at = { host, port, admin: { role: admin, password }, ca, passwords };
+      return new ExistingPostgres("postgres", { ...common, ...at, image: server.image }, opts);
+    }
+    const own = { ...member, ...postgres, ...server, certificate: certificates.postgres };
+    return new Postgres("postgres", own, opts);
+  };
+  const database = makeDatabase();
   const instances = (): Pick<DataTier, "redisQueue" | "redisCache"> & { metrics: MetricsTarget[] } => {
     const { passwords } = redis;
     const made = (queue: RedisInstance, cache: RedisInstance) => ({

@@ -3,15 +3,27 @@ import { z } from "zod";
 import { passwordGenerations } from "./passwords";
 import { resources } from "./schemaParts";
 
-const kind = z
-  .enum(["cluster", "managed"])
-  .default("cluster")
-  .describe("cluster: servers of our own; managed: Azure's service, which azure is needed for");
+const kinds = "cluster: servers of our own; managed: Azure's service, which azure is needed for";
+const kind = z.enum(["cluster", "managed"]).default("cluster").describe(kinds);
 
 /** `groundwork:postgres`. */
 export const postgresSchema = z
   .strictObject({
-    kind,
+    kind: z
+      .enum(["cluster", "managed", "existing"])
+      .default("cluster")
+      .describe(`${kinds}; existing: a server that somebody else runs`),
+    existing: z
+      .strictObject({
+        host: z.hostname().describe("name of the server, which its certificate must bear"),
+        port: z.int().min(1).max(65_535).default(5432).describe("port of the server"),
+        admin: z
+          .string()
+          .regex(/^[a-z_][a-z0-9_]{0,62}$/, "must be the name of a role")
+          .describe("role that makes the database and its roles; needs groundwork:postgresAdminPassword"),
+      })
+      .optional()
+      .describe("with kind: existing"),
     managed: z
       .strictObject({
         sku: z

@@ -155,20 +155,26 @@ const probed: readonly StackFlow[] = [
   { from: "prober", to: "internet", port: 443 },
 ];
 
-type DataKind = "cluster" | "managed";
+type DataKind = "cluster" | "managed" | "existing";
 
 /** Ports of Azure's services. */
 const managedPorts = { postgres: 5432, "redis-queue": 10_000, "redis-cache": 10_000 } as const;
 
-/** The same, where Azure runs Postgres or Redis: their pods go, those that read their figures and make their roles come. */
+/**
+ * The same, where somebody else runs Postgres or Redis: their pods go, those that read their figures and make their roles come.
+ * @param port of a Postgres that was there before, which may be anywhere
+ */
 export function stackFlows(
   postgres: DataKind,
   redis: DataKind,
   base: readonly StackFlow[] = flows,
+  port?: number,
 ): { workloads: Readonly<Record<string, Workload>>; flows: readonly Flow<string>[] } {
   const ports = new Map<string, number>(
-    Object.entries(managedPorts).filter(([name]) => (name === "postgres" ? postgres : redis) === "managed"),
+    Object.entries(managedPorts).filter(([name]) => (name === "postgres" ? postgres : redis) !== "cluster"),
   );
+  const isElsewhere = (name: string): boolean => name === "postgres" && postgres === "existing";
+  if (isElsewhere("postgres") && port !== undefined) ports.set("postgres", port);
   const moved = [...ports];
   const kept = Object.entries(workloads).filter(([name]) => !ports.has(name));
   const added = moved.map(([name]): [string, Workload] => [`${name}-exporter`, "data"]);
@@ -179,7 +185,11 @@ export function stackFlows(
     ...callers,
     ...moved.map(([to]) => ({ from: `${to}-exporter`, to })),
     ...roles.map(([from]) => ({ from, to: "postgres" })),
-  ].map(({ from, to }) => ({ from, to: "privateNetwork", port: ports.get(to) ?? 0 }));
+  ].map(({ from, to }) => ({
+    from,
+    to: isElsewhere(to) ? "internet" : "privateNetwork",
+    port: ports.get(to) ?? 0,
+  }));
   const scraped = moved.map(([name]) => ({
     from: "prometheus",
     to: `${name}-exporter`,

@@ -34,7 +34,12 @@ export function foundation(config: StackConfig, made?: ClusterAccess): Foundatio
   const nodeAgents = config.logging.enabled;
   const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents, retainData }, { provider });
   const { namespace: controllerNamespace } = config.edge.controller;
-  const open = stackFlows(config.postgres.kind, config.redis.kind, flowsOf(config));
+  const open = stackFlows(
+    config.postgres.kind,
+    config.redis.kind,
+    flowsOf(config),
+    config.postgres.existing?.port,
+  );
   const closed = { namespaces, ...open, apiServerCidrs, controllerNamespace };
   const network = new NetworkPolicies("network", closed, { provider });
   const pulls = { namespaces, names: config.pullSecrets, credentials: config.registryCredentials };

@@ -25,6 +25,12 @@ export const secretSchema = z.strictObject({
     .optional()
     .describe("authority of the certificates inside the cluster"),
   postgresTls: bundle.optional().describe("certificate and key of Postgres"),
+  postgresCa: z
+    .string()
+    .regex(/-----BEGIN CERTIFICATE-----/, "must be the PEM of a certificate")
+    .optional()
+    .describe("authority of the certificate of Postgres, with postgres.kind: existing"),
+  postgresAdminPassword: z.string().min(1).optional().describe("password of postgres.existing.admin"),
   redisTls: bundle.optional().describe("certificate and key of both Redis"),
   appTls: bundle.optional().describe("certificate and key of the app, for the edge"),
   ageIdentity: z

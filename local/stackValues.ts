@@ -24,6 +24,8 @@ const placeholders = {
 
 /** Secrets that only some stacks have. */
 const optionalSecrets = {
+  "groundwork:postgresCa": "-----BEGIN CERTIFICATE-----",
+  "groundwork:postgresAdminPassword": "<postgresAdminPassword>",
   "groundwork:slackWebhookUrl": "https://hooks.slack.com/<slackWebhookUrl>",
   "groundwork:smtpPassword": "<smtpPassword>",
   "groundwork:remoteWriteCredential": "<remoteWriteCredential>",

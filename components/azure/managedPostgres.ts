@@ -1,20 +1,9 @@
 import * as postgresql from "@pulumi/azure-native/dbforpostgresql";
-import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { postgresExporter } from "../exporters";
-import { exporterDeployment } from "../exporterDeployment";
-import { manifestFiles, shortHash } from "../manifests";
-import {
-  labels,
-  resources,
-  restrictedContainer,
-  restrictedPod,
-  scratch,
-  secretsPath,
-  serviceAccount,
-} from "../podDefaults";
-import { databaseUsers, loginFiles, type DatabaseUser } from "../databaseUsers";
-import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore";
+
+import type { DatabaseUser } from "../databaseUsers";
+import { databaseName, onRemoteServer } from "../remotePostgres";
+import type { SecretStore, StoredSecret } from "../secrets/secretStore";
 import type { Endpoint, MetricsTarget } from "../types";
 import type { ManagedHost } from "./managed";
 
@@ -45,11 +34,8 @@ export interface ManagedPostgresArgs {
 }
 
 const name = "postgres";
-const rolesName = "postgres-roles";
-const exporterName = "postgres-exporter";
 const adminLogin = "groundwork_admin";
 const port = 5432;
-const scriptsPath = "/etc/groundwork/managed-postgres";
 
 /**
  * Azure Database for PostgreSQL, flexible server, behind what `Postgres` offers: a standby that takes over, backups to a
@@ -57,7 +43,7 @@ const scriptsPath = "/etc/groundwork/managed-postgres";
  */
 export class ManagedPostgres extends pulumi.ComponentResource {
   readonly endpoint: Endpoint;
-  readonly database = "app";
+  readonly database = databaseName;
   /** Owns and migrates the schema. */
   readonly owner: DatabaseUser;
   /** The app; row-level security holds for it. */
@@ -69,40 +55,20 @@ export class ManagedPostgres extends pulumi.ComponentResource {
 
   constructor(resourceName: string, args: ManagedPostgresArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:ManagedPostgres", resourceName, {}, opts);
-    const { namespace, secrets, host } = args;
-    const users = databaseUsers(secrets, args.passwords);
-    this.owner = users.owner;
-    this.appUser = users.app;
-    this.backupUser = users.backup;
+    const { secrets, host } = args;
     this.ca = args.ca;
     const admin = secrets.generate("postgres-admin-password");
-    const monitoring = secrets.generate("app-monitoring-password");
-
     const { server, ready } = this.server(args, admin);
-    const address = server.fullyQualifiedDomainName;
-    const roles = this.roles(args, address, ready, {
-      "admin-password": admin,
-      ...loginFiles(users),
-      "monitoring-password": monitoring,
-      "ca.crt": this.ca,
-    });
-    // Whoever asks for the server's address waits until its roles are there.
-    this.endpoint = { host: pulumi.all([address, roles.id]).apply(([known]) => known), port };
-
-    const files = { "monitoring-password": monitoring, "ca.crt": this.ca };
-    this.metrics = [
-      exporterDeployment(this, {
-        name: exporterName,
-        job: exporterName,
-        namespace,
-        container: postgresExporter(
-          args.exporterImage,
-          this.database,
-          pulumi.interpolate`${this.endpoint.host}:${port}`,
-        ),
-        volumes: [secrets.mount(exporterName, { namespace, files })],
-      }),
-    ];
+    const remote = onRemoteServer(
+      this,
+      { ...args, host: server.fullyQualifiedDomainName, port, admin: { role: adminLogin, password: admin } },
+      ready,
+    );
+    this.owner = remote.owner;
+    this.appUser = remote.appUser;
+    this.backupUser = remote.backupUser;
+    this.endpoint = remote.endpoint;
+    this.metrics = remote.metrics;
     host.logs.log(name, server.id, { categories: ["PostgreSQLLogs"] });
     this.registerOutputs({ endpoint: this.endpoint });
   }
@@ -147,74 +113,5 @@ export class ManagedPostgres extends pulumi.ComponentResource {
     const encrypted = setting("require_secure_transport", "on", extensions);
     const names = network.privateEndpoint("postgres", server.id);
     return { server, ready: [encrypted, ...(names ? [names] : [])] };
-  }
-
-  /** Makes the database and its roles, or brings them up to date; a change of the script or of the passwords is a new Job. */
-  private roles(
-    args: ManagedPostgresArgs,
-    address: pulumi.Output<string>,
-    dependsOn: pulumi.Resource[],
-    files: Readonly<Record<string, StoredSecret>>,
-  ): k8s.batch.v1.Job {
-    const { namespace } = args;
-    const logins = manifestFiles("patroni")["logins.sql"] ?? "";
-    const data = { ...manifestFiles("managed-postgres"), "logins.sql": logins };
-    const metadata = (objectName: string) => ({
-      name: objectName,
-      namespace,
-      labels: labels(rolesName, "roles"),
-    });
-    const scripts = new k8s.core.v1.ConfigMap(
-      rolesName,
-      { metadata: metadata(rolesName), data },
-      { parent: this },
-    );
-    const hash = shortHash(JSON.stringify([data, Object.values(files).map((file) => file.name)]));
-    const temporary = scratch("tmp", "/tmp", 1);
-    return new k8s.batch.v1.Job(
-      rolesName,
-      {
-        metadata: metadata(`${rolesName}-${hash}`),
-        spec: {
-          backoffLimit: 6,
-          activeDeadlineSeconds: 600,
-          template: {
-            metadata: { labels: labels(rolesName, "roles") },
-            spec: {
-              ...restrictedPod,
-              serviceAccountName: serviceAccount(this, rolesName, namespace),
-              restartPolicy: "Never",
-              containers: [
-                {
-                  ...restrictedContainer,
-                  name: rolesName,
-                  image: args.image,
-                  command: ["/bin/sh", `${scriptsPath}/roles.sh`],
-                  env: [
-                    { name: "PGHOST", value: address },
-                    { name: "PGPORT", value: String(port) },
-                    { name: "PGUSER", value: adminLogin },
-                    { name: "PGSSLMODE", value: "verify-full" },
-                    { name: "PGSSLROOTCERT", value: `${secretsPath}/ca.crt` },
-                  ],
-                  resources: resources({ cpuMillis: 50, memoryMiB: 64 }),
-                  volumeMounts: [
-                    { name: secretsVolume, mountPath: secretsPath, readOnly: true },
-                    { name: "scripts", mountPath: scriptsPath, readOnly: true },
-                    temporary.mount,
-                  ],
-                },
-              ],
-              volumes: [
-                args.secrets.mount(rolesName, { namespace, files }),
-                { name: "scripts", configMap: { name: scripts.metadata.name } },
-                { ...temporary.volume, emptyDir: { medium: "Memory", sizeLimit: "1Mi" } },
-              ],
-            },
-          },
-        },
-      },
-      { parent: this, dependsOn, deleteBeforeReplace: true, customTimeouts: { create: "12m" } },
-    );
   }
 }
