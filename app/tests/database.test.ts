@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { writeFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
 import type { PoolClient } from "pg";
 import { afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import type { DatabaseConfig } from "../src/config/settings.ts";
@@ -214,6 +215,32 @@ describe("the pool", () => {
 });
 
 describe("a tenant", () => {
+  it("lets go of the server when its password cannot be read", async () => {
+    const asked: { closed: boolean }[] = [];
+    const server = createServer((socket) => {
+      // Says that it wants a password, by SCRAM, and waits.
+      socket.once("data", () => socket.write("R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0"));
+      const one = { closed: false };
+      asked.push(one);
+      socket.on("error", () => undefined);
+      socket.on("close", () => (one.closed = true));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const passwordFile = `${config.passwordFile}-nowhere`;
+    const elsewhere = { ...config, host: "127.0.0.1", port, caFile: undefined, passwordFile };
+    const pool = createPool(elsewhere, silentLogger);
+    try {
+      await expect(pool.connect()).rejects.toThrow("ENOENT");
+      await eventually(() => {
+        expect(asked.map(({ closed }) => closed)).toEqual([true]);
+      });
+    } finally {
+      await pool.end();
+      server.close();
+    }
+  });
+
   it("is created once under its name, however many ask for it together", async () => {
     const database = openDatabase();
     const ids = await Promise.all([1, 2, 3].map(() => ensureTenant(database, "株式会社サンプル")));

@@ -1,6 +1,8 @@
+import type { EventEmitter } from "node:events";
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { Pool, type PoolConfig } from "pg";
+import type { Socket } from "node:net";
+import { Client, type ClientConfig, Pool, type PoolConfig } from "pg";
 import type { Logger } from "pino";
 import type { DatabaseConfig } from "../config/settings.ts";
 import { observeQueries, type QueryDone } from "./observedQueries.ts";
@@ -23,6 +25,19 @@ export function connectionOptions(config: DatabaseConfig, applicationName: strin
   } satisfies PoolConfig;
 }
 
+/**
+ * pg keeps the connection when the password cannot be read, and Postgres waits a minute for it: attempts would use up
+ * everybody's connections.
+ */
+class ClosingClient extends Client {
+  constructor(config?: ClientConfig) {
+    super(config);
+    // Not among pg's declared types; every error on it is the end of the connection.
+    const { connection } = this as unknown as { connection: EventEmitter & { stream: Socket } };
+    connection.on("error", () => connection.stream.destroy());
+  }
+}
+
 /** A pool that keeps `poolSize` connections, opens `poolOverflow` more under load and closes those after use. */
 export function createPool(
   config: DatabaseConfig,
@@ -33,6 +48,7 @@ export function createPool(
   const log = logger.child({ module: "database" });
   const pool = new Pool({
     ...connectionOptions(config, "groundwork-app"),
+    Client: ClosingClient,
     min: limits?.min ?? config.poolSize,
     max: limits?.max ?? config.poolSize + config.poolOverflow,
     idleTimeoutMillis: 1000,
