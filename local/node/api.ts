@@ -39,6 +39,8 @@ export class ApiError extends Error {
 
 export interface Api {
   get<T>(path: string): Promise<T>;
+  /** Until the API server ends it: tells of every change of these objects, not of which. */
+  watch(path: string, changed: () => void): Promise<void>;
   send<T>(method: "POST" | "PUT" | "DELETE", path: string, body?: unknown): Promise<T>;
   /** Server-side apply: creates or updates, and owns just the fields given. */
   apply(object: KubernetesObject): Promise<void>;
@@ -60,15 +62,29 @@ export async function connect(client: string): Promise<Api> {
     ["cluster-ca.crt", `${client}.crt`, `${client}.key`].map((file) => readFile(pkiPath(file))),
   );
   const agent = new Agent({ ca, cert, key, keepAlive: true, maxSockets: 4 });
+  const watching = new Agent({ ca, cert, key });
   const json = "application/json";
   return {
     get: <T>(path: string) => call<T>(agent, "GET", path, json),
+    watch: (path, changed) => watch(watching, path, changed),
     send: <T>(method: string, path: string, body?: unknown) => call<T>(agent, method, path, json, body),
     apply: async (object) => {
       const path = `${objectPath(object)}?fieldManager=groundwork-node&force=true`;
       await call(agent, "PATCH", path, "application/apply-patch+yaml", object);
     },
   };
+}
+
+function watch(agent: Agent, path: string, changed: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(`${apiServerUrl}${path}?watch=1&timeoutSeconds=300`, { agent }, (response) => {
+      response.on("data", changed);
+      response.on("error", reject);
+      response.on("end", resolve);
+    });
+    outgoing.on("error", reject);
+    outgoing.end();
+  });
 }
 
 export function objectPath(object: KubernetesObject): string {

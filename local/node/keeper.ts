@@ -1,9 +1,11 @@
-/** The node's own small process: gives claims their volumes, and keeps the parts' logs within bounds. */
+/** The node's own small process: gives claims their volumes, enforces network policies, and keeps the parts' logs within bounds. */
 import { copyFile, readdir, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "./api.ts";
+import { message } from "../system.ts";
 import { inCluster } from "./layout.ts";
+import { keepPolicies } from "./policies.ts";
 import { maxLogBytes } from "./processes.ts";
 import { reconcileVolumes } from "./volumes.ts";
 
@@ -20,17 +22,26 @@ async function boundLogs(): Promise<void> {
   }
 }
 
+/** Says each failure once, however often it comes again. */
+function reporter(): (error?: unknown) => void {
+  let last = "";
+  return (error) => {
+    const failure = error === undefined ? "" : message(error);
+    if (failure !== "" && failure !== last) process.stderr.write(`${new Date().toISOString()} ${failure}\n`);
+    last = failure;
+  };
+}
+
 const api = await connect("keeper");
-let lastFailure = "";
+void keepPolicies(api, reporter());
+const report = reporter();
 for (let round = 0; ; round++) {
   try {
     await reconcileVolumes(api);
     if (round % logCheckRounds === 0) await boundLogs();
-    lastFailure = "";
+    report();
   } catch (error) {
-    const failure = String(error);
-    if (failure !== lastFailure) process.stderr.write(`${new Date().toISOString()} ${failure}\n`);
-    lastFailure = failure;
+    report(error);
   }
   await sleep(intervalMilliseconds);
 }

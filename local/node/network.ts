@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { exists, isErrno, readIfPresent, run, tryRun, UserError } from "../system.ts";
 import { inCluster, network, ports } from "./layout.ts";
+import { policyChain, policyChains } from "./policies.ts";
 
 const chain = "GROUNDWORK-FORWARD";
 
@@ -33,6 +34,7 @@ export async function ensureNetwork(): Promise<void> {
   await run("ip", ["link", "set", device, "up"]);
   await writeFile("/proc/sys/net/ipv4/ip_forward", "1");
   await ensureForwardRules();
+  await ensurePolicyRules();
 }
 
 /** Pods reach each other and this machine and nothing else, whatever the chain's policy (Docker's is to drop). */
@@ -54,8 +56,25 @@ async function ensureForwardRules(): Promise<void> {
   }
 }
 
+/**
+ * What pods send to each other and to this machine passes the network policies before all else, kube-proxy's rules included.
+ * What this machine sends to them does not: the kubelet's probes are let in everywhere.
+ */
+async function ensurePolicyRules(): Promise<void> {
+  const { podCidr } = network;
+  await tryRun("iptables", ["-w", "-N", policyChain]);
+  for (const hook of ["FORWARD", "INPUT"]) {
+    const rule = [hook, ...(hook === "INPUT" ? ["-s", podCidr] : []), "-j", policyChain];
+    if ((await tryRun("iptables", ["-w", "-C", ...rule])) === undefined)
+      await run("iptables", ["-w", "-I", ...rule]);
+  }
+}
+
 export async function removeNetwork(): Promise<void> {
   await removeChain(chain, ["FORWARD"]);
+  await tryRun("iptables", ["-w", "-D", "INPUT", "-s", network.podCidr, "-j", policyChain]);
+  await removeChain(policyChain, ["FORWARD"]);
+  for (const name of await policyChains()) await removeChain(name, []);
   // kube-proxy's own clean-up forgets this one.
   await removeChain("KUBE-FIREWALL", ["INPUT", "OUTPUT"]);
   await tryRun("ip", ["link", "delete", network.interface]);

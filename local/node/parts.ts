@@ -78,7 +78,7 @@ export function nodeParts(programs: Programs): Readonly<Record<PartName, Part>> 
       command: process.execPath,
       args: ["--max-old-space-size=64", fileURLToPath(new URL("keeper.ts", import.meta.url))],
       env: { PATH: systemPath() },
-      files: [pkiPath("keeper.crt"), ...["keeper.ts", "volumes.ts", "api.ts"].map(ownSource)],
+      files: [pkiPath("keeper.crt"), ...["keeper.ts", "volumes.ts", "policies.ts", "api.ts"].map(ownSource)],
     },
   };
 }
