@@ -37,10 +37,12 @@ const secrets =
     ? new KeyVaultSecretStore("secrets", azure, { providers: [provider, azure.provider] })
     : new KubernetesSecretStore("secrets", { provider });
 
-// Data.
+// Data, and where its backups are kept: Azure Blob or, in development, its emulator in the cluster.
 const data = { namespace: namespaces.data, secrets, retainData };
 const certificates = keepCertificates(secrets, config);
-const stores = dataTier({ ...data, image, settings: config, certificates, managed: azure?.managed }, guarded);
+const archive = azure?.backups ?? new Azurite("azurite", { ...data, image: image("azurite") }, guarded).store;
+const tier = { ...data, archive, image, certificates, settings: config, managed: azure?.managed };
+const stores = dataTier(tier, guarded);
 
 // Logs and traces, where they are wanted.
 const collected = { ...config.logging, namespaces, image, retainData };
@@ -78,8 +80,7 @@ const edge = makeEdge(
   guarded,
 );
 
-// Backups, to Azure Blob or, in development, to its emulator in the cluster.
-const store = azure?.backups ?? new Azurite("azurite", { ...data, image: image("azurite") }, guarded).store;
+// Backups.
 const backups = new Backups(
   "backups",
   {
@@ -87,7 +88,7 @@ const backups = new Backups(
     ...config.backups,
     image: image("postgres"),
     database: stores.database,
-    store,
+    store: archive,
     ageIdentity: secrets.keep("age-identity", config.ageIdentity),
   },
   guarded,

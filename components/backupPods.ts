@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { BlobStore } from "./blobStore";
+import { blobClient, type BlobStore } from "./blobStore";
 import { labels, resources, restrictedContainer, restrictedPod, scratch, secretsPath } from "./podDefaults";
 import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
 import type { Resources } from "./types";
@@ -11,7 +11,10 @@ type Environment = Readonly<Record<string, pulumi.Input<string>>>;
 type ContainerParts = Pick<
   k8s.types.input.core.v1.Container,
   "ports" | "startupProbe" | "readinessProbe" | "livenessProbe"
->;
+> & {
+  /** Another program than the pods' own. */
+  readonly script?: string;
+};
 
 /** What every program of the backups needs. */
 export interface ProgramHost {
@@ -38,7 +41,7 @@ export interface Program {
   readonly files?: Readonly<Record<string, StoredSecret>>;
 }
 
-/** A program's pods, which may still differ in some of their environment and in their ports and probes. */
+/** A program's pods, which may still differ in some of their environment, and in their program, ports and probes. */
 export interface ProgramPods {
   readonly labels: Record<string, string>;
   readonly spec: (env: Environment, container?: ContainerParts) => k8s.types.input.core.v1.PodSpec;
@@ -50,15 +53,11 @@ const scriptsPath = "/etc/groundwork/backup";
 export function programPods(parent: pulumi.Resource, host: ProgramHost, program: Program): ProgramPods {
   const { namespace, image, store, secrets, scripts } = host;
   const { name } = program;
-  const identity =
-    store.access.kind === "workloadIdentity" ? store.access.clientId(name, namespace) : undefined;
-  const files = {
-    ...program.files,
-    ...(store.access.kind === "connectionString" && { "azure-connection-string": store.access.secret }),
-  };
+  const client = blobClient(store, name, namespace);
+  const files = { ...program.files, ...client.files };
   const hasFiles = Object.keys(files).length > 0;
   const podLabels = labels(name, "backup");
-  const annotations = identity === undefined ? {} : { "azure.workload.identity/client-id": identity };
+  const { annotations } = client;
   const account = new k8s.core.v1.ServiceAccount(
     name,
     { metadata: { name, namespace, labels: podLabels, annotations }, automountServiceAccountToken: false },
@@ -76,8 +75,8 @@ export function programPods(parent: pulumi.Resource, host: ProgramHost, program:
     temporary.mount,
   ];
   return {
-    labels: { ...podLabels, ...(identity !== undefined && { "azure.workload.identity/use": "true" }) },
-    spec: (env, container) => ({
+    labels: { ...podLabels, ...client.labels },
+    spec: (env, { script = program.script, ...container } = {}) => ({
       ...restrictedPod,
       serviceAccountName: account.metadata.name,
       containers: [
@@ -85,13 +84,8 @@ export function programPods(parent: pulumi.Resource, host: ProgramHost, program:
           ...restrictedContainer,
           name,
           image,
-          command: ["python3", `${scriptsPath}/${program.script}`],
-          env: environment({
-            ...program.env,
-            ...env,
-            BLOB_ENDPOINT: store.endpoint,
-            BLOB_CONTAINER: store.container,
-          }),
+          command: ["python3", `${scriptsPath}/${script}`],
+          env: environment({ ...program.env, ...env, ...client.env }),
           resources: resources(program.resources),
           volumeMounts,
           ...container,

@@ -2,7 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { backupExporter } from "./backupExporter";
-import { programPods, type ProgramPods } from "./backupPods";
+import { programPods, type ProgramHost, type ProgramPods } from "./backupPods";
 import type { BlobStore } from "./blobStore";
 import { checksumAnnotation, manifestFiles } from "./manifests";
 import { labels, secretsPath } from "./podDefaults";
@@ -19,6 +19,8 @@ export interface DumpedDatabase {
   readonly backupUser: DatabaseUser;
   /** Role that owns what is in it; restores. */
   readonly owner: DatabaseUser;
+  /** Role that copies the server's files, where its write-ahead log is archived. */
+  readonly replicator?: DatabaseUser;
   /** Authority that its certificate must be signed by. */
   readonly ca: StoredSecret;
 }
@@ -45,6 +47,10 @@ export interface BackupsArgs {
   readonly daily: string;
   /** Cron expression of those under `dumps/weekly/`. */
   readonly weekly: string;
+  /** Cron expression at which the server's files are copied, and recovered with the log since. */
+  readonly base: string;
+  /** Cron expression at which the newest base backup is recovered to the end of the archive; daily or more often. */
+  readonly recovery: string;
   /** Cron expression at which the newest backup is restored and compared; daily or more often. */
   readonly verification: string;
   /** Cron expression at which old backups are deleted; daily or more often. */
@@ -63,6 +69,9 @@ export interface BackupsArgs {
 
 // Where node-pg-migrate notes what it has applied.
 const migrationsTable = "public.pgmigrations";
+
+// What is done once a day may begin an hour late and take four.
+const daily = { startingDeadlineSeconds: 3_600, activeDeadlineSeconds: 14_400 };
 
 /** When a job runs, and how much delay is borne. */
 interface Schedule {
@@ -135,12 +144,9 @@ export class Backups extends pulumi.ComponentResource {
       files: { "age-identity": args.ageIdentity },
       env: { MIGRATIONS_TABLE: migrationsTable },
     });
-    const schedule = {
-      cron: args.verification,
-      startingDeadlineSeconds: 3_600,
-      activeDeadlineSeconds: 14_400,
-    };
+    const schedule = { cron: args.verification, ...daily };
     this.cronJob("backup-verify", schedule, verification, {});
+    if (database.replicator) this.archived(host, database.replicator, verification, reach);
 
     const restore = programPods(this, host, {
       name: "backup-restore",
@@ -155,7 +161,10 @@ export class Backups extends pulumi.ComponentResource {
       },
       env: { ...reach, PGUSER: database.owner.role, BACKUP_USER: database.backupUser.role },
     });
-    this.cronJob("backup-restore", { ...schedule, byHand: true }, restore, {});
+    const byHand = { ...schedule, byHand: true };
+    this.cronJob("backup-restore", byHand, restore, {});
+    if (database.replicator)
+      this.cronJob("backup-recover", byHand, restore, { DATABASE: database.database }, "recover.py");
 
     const expiry = {
       RETENTION_DAYS: String(args.retentionDays),
@@ -168,7 +177,6 @@ export class Backups extends pulumi.ComponentResource {
       scratchMiB: 8,
       env: expiry,
     });
-    const daily = { startingDeadlineSeconds: 3_600, activeDeadlineSeconds: 3_600 };
     this.cronJob("backup-retention", { cron: args.retention, ...daily }, retention, {});
 
     this.metrics = backupExporter(this, host, {
@@ -177,6 +185,27 @@ export class Backups extends pulumi.ComponentResource {
       annotations: checksumAnnotation(data),
     });
     this.registerOutputs();
+  }
+
+  /** Base backups, and the proof that they and the archived log can be recovered. */
+  private archived(
+    host: ProgramHost,
+    replicator: DatabaseUser,
+    verification: ProgramPods,
+    reach: Readonly<Record<string, pulumi.Input<string>>>,
+  ): void {
+    const { database, ageRecipient, base, recovery } = this.args;
+    const copy = programPods(this, host, {
+      name: "backup-base",
+      script: "base.py",
+      resources: this.args.backupResources ?? { cpuMillis: 100, memoryMiB: 128 },
+      scratchMiB: 8,
+      files: { "replication-password": replicator.password, "database-ca.crt": database.ca },
+      env: { ...reach, PGUSER: replicator.role, AGE_RECIPIENT: ageRecipient },
+    });
+    this.cronJob("backup-base", { cron: base, ...daily }, copy, {});
+    const recover = { STEP: "verify", DATABASE: database.database };
+    this.cronJob("backup-verify-base", { cron: recovery, ...daily }, verification, recover, "recover.py");
   }
 
   private metadata(name: string) {
@@ -188,6 +217,7 @@ export class Backups extends pulumi.ComponentResource {
     when: Schedule,
     pods: ProgramPods,
     env: Readonly<Record<string, string>>,
+    script?: string,
   ): void {
     new k8s.batch.v1.CronJob(
       name,
@@ -207,7 +237,7 @@ export class Backups extends pulumi.ComponentResource {
               activeDeadlineSeconds: when.activeDeadlineSeconds,
               template: {
                 metadata: { labels: pods.labels },
-                spec: { ...pods.spec(env), restartPolicy: "Never" },
+                spec: { ...pods.spec(env, script ? { script } : {}), restartPolicy: "Never" },
               },
             },
           },

@@ -25,3 +25,32 @@ export interface BlobStore {
   /** Days in which nobody can delete a blob; 0: the store has no such policy. */
   readonly immutableDays: number;
 }
+
+/** What a workload and its pods carry, so that the store knows them and they find it. */
+export interface BlobClient {
+  /** Of the service account. */
+  readonly annotations: Readonly<Record<string, pulumi.Input<string>>>;
+  /** Of the pods. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** File name → secret. */
+  readonly files: Readonly<Record<string, StoredSecret>>;
+  readonly env: Readonly<Record<"BLOB_ENDPOINT" | "BLOB_CONTAINER", pulumi.Input<string>>>;
+}
+
+/** Lets the workload into the store, as the service account of its name; ask once for each. */
+export function blobClient(
+  { endpoint, container, access }: BlobStore,
+  workload: string,
+  namespace: pulumi.Input<string>,
+): BlobClient {
+  const env = { BLOB_ENDPOINT: endpoint, BLOB_CONTAINER: container };
+  if (access.kind === "connectionString")
+    return { annotations: {}, labels: {}, files: { "azure-connection-string": access.secret }, env };
+  const clientId = access.clientId(workload, namespace);
+  return {
+    annotations: { "azure.workload.identity/client-id": clientId },
+    labels: { "azure.workload.identity/use": "true" },
+    files: {},
+    env,
+  };
+}

@@ -161,6 +161,10 @@ export const stackSchema = z.strictObject({
       hourly: cron.default("7 * * * *").describe("when the hourly dump is made"),
       daily: cron.default("0 3 * * *").describe("when the daily dump is made"),
       weekly: cron.default("0 4 * * 0").describe("when the weekly dump is made"),
+      base: cron.default("40 2 * * *").describe("when the server's files are copied as a base backup"),
+      recovery: cron
+        .default("45 5 * * *")
+        .describe("when the newest base backup is recovered with the log since"),
       verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
       retention: cron.default("15 6 * * *").describe("when old backups are deleted"),
       retentionDays: z

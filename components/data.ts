@@ -2,6 +2,7 @@ import type * as pulumi from "@pulumi/pulumi";
 
 import type { DatabaseBinding, RedisBinding, RedisBindings } from "./appConnections";
 import type { DumpedDatabase } from "./backups";
+import type { BlobStore } from "./blobStore";
 import type { ServerCertificate } from "./certificates";
 import type { StackConfig } from "./config";
 import { azureAuthorities, type ManagedHost } from "./azure/managed";
@@ -23,6 +24,8 @@ export interface DataTierArgs {
   readonly retainData: boolean;
   /** Looks up the image of a name. */
   readonly image: (name: ImageName) => pulumi.Input<string>;
+  /** Where Postgres' write-ahead log is archived, unless Azure runs it. */
+  readonly archive: BlobStore;
   /** What Azure's services are made with, where the stack has Azure. */
   readonly managed?: ManagedHost | undefined;
   /** Who runs the servers, and their sizes. */
@@ -73,7 +76,8 @@ export function dataTier(
       const at = { host, port, admin: { role: admin, password }, ca, passwords };
       return new ExistingPostgres("postgres", { ...common, ...at, image: server.image }, opts);
     }
-    const own = { ...member, ...postgres, ...server, certificate: certificates.postgres };
+    const { archive } = args;
+    const own = { ...member, ...postgres, ...server, archive, certificate: certificates.postgres };
     return new Postgres("postgres", own, opts);
   };
   const database = makeDatabase();

@@ -16,6 +16,7 @@ export const workloads = {
   "redis-cache": "data",
   azurite: "data",
   backup: "data",
+  "backup-base": "data",
   "backup-verify": "data",
   "backup-retention": "data",
   "backup-restore": "data",
@@ -54,7 +55,10 @@ const listed: readonly StackFlow[] = [
   { from: "postgres", to: "postgres", port: 8008 },
   { from: "postgres", to: "apiServer", port: 443 },
   { from: "postgres", to: "apiServer", port: 6443 },
+  { from: "postgres", to: "azurite", port: 10000 },
   { from: "backup", to: "postgres", port: 5432 },
+  { from: "backup-base", to: "postgres", port: 5432 },
+  { from: "backup-base", to: "azurite", port: 10000 },
   { from: "backup", to: "azurite", port: 10000 },
   { from: "backup-verify", to: "azurite", port: 10000 },
   { from: "backup-retention", to: "azurite", port: 10000 },
@@ -62,6 +66,7 @@ const listed: readonly StackFlow[] = [
   { from: "backup-restore", to: "postgres", port: 5432 },
   { from: "backup-exporter", to: "azurite", port: 10000 },
   { from: "backup", to: "internet", port: 443 },
+  { from: "backup-base", to: "internet", port: 443 },
   { from: "backup-verify", to: "internet", port: 443 },
   { from: "backup-retention", to: "internet", port: 443 },
   { from: "backup-restore", to: "internet", port: 443 },
@@ -131,7 +136,8 @@ export function flowsOf({
   app,
   monitoring,
   edge,
-}: Pick<StackValues, "app" | "monitoring" | "edge">): readonly StackFlow[] {
+  azure,
+}: Pick<StackValues, "app" | "monitoring" | "edge" | "azure">): readonly StackFlow[] {
   const told = notificationPorts(monitoring.notifications);
   const served = flowsFor(app.container);
   return [
@@ -142,6 +148,7 @@ export function flowsOf({
           { ...controlled, port: app.container.port },
           ...probed,
         ]),
+    ...(azure ? [archivedToAzure] : []),
     ...settingsFlows(app.egressPorts),
     ...told.map((port): StackFlow => ({ from: "alertmanager", to: "internet", port })),
     ...remoteWritePorts(monitoring).map((port): StackFlow => ({ from: "prometheus", to: "internet", port })),
@@ -154,6 +161,9 @@ const probed: readonly StackFlow[] = [
   { from: "blackbox", to: "internet", port: 443 },
   { from: "prober", to: "internet", port: 443 },
 ];
+
+/** The write-ahead log, where the emulator has no part. */
+const archivedToAzure: StackFlow = { from: "postgres", to: "internet", port: 443 };
 
 type DataKind = "cluster" | "managed" | "existing";
 
@@ -176,11 +186,14 @@ export function stackFlows(
   const isElsewhere = (name: string): boolean => name === "postgres" && postgres === "existing";
   if (isElsewhere("postgres") && port !== undefined) ports.set("postgres", port);
   const moved = [...ports];
-  const kept = Object.entries(workloads).filter(([name]) => !ports.has(name));
+  // Whoever runs a server copies its files.
+  const gone = new Set([...ports.keys(), ...(ports.has("postgres") ? ["backup-base"] : [])]);
+  const remaining = base.filter(({ from }) => !gone.has(from));
+  const kept = Object.entries(workloads).filter(([name]) => !gone.has(name));
   const added = moved.map(([name]): [string, Workload] => [`${name}-exporter`, "data"]);
   const roles: [string, Workload][] = ports.has("postgres") ? [["postgres-roles", "data"]] : [];
-  const left = base.filter(({ from, to }) => !ports.has(from) && !ports.has(to));
-  const callers = base.filter(({ from, to }) => ports.has(to) && !ports.has(from) && from !== "prometheus");
+  const left = remaining.filter(({ to }) => !ports.has(to));
+  const callers = remaining.filter(({ from, to }) => ports.has(to) && from !== "prometheus");
   const around = [
     ...callers,
     ...moved.map(([to]) => ({ from: `${to}-exporter`, to })),

@@ -48,13 +48,18 @@ export function patroniServices(
   };
 }
 
-/** What Patroni may do, in its own namespace only. */
+/** What Patroni may do, in its own namespace only; `annotations` are the service account's. */
 export function patroniAccess(
   parent: pulumi.Resource,
   namespace: pulumi.Output<string>,
+  annotations: Readonly<Record<string, pulumi.Input<string>>>,
 ): k8s.core.v1.ServiceAccount {
   const metadata = { name: postgresName, namespace, labels: postgresLabels };
-  const account = new k8s.core.v1.ServiceAccount(postgresName, { metadata }, { parent });
+  const account = new k8s.core.v1.ServiceAccount(
+    postgresName,
+    { metadata: { ...metadata, annotations } },
+    { parent },
+  );
   const role = new k8s.rbac.v1.Role(
     postgresName,
     {

@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { blobClient, type BlobStore } from "./blobStore";
 import type { ServerCertificate } from "./certificates";
 import { allowOneEviction } from "./disruption";
 import { postgresExporter, postgresExporterPort } from "./exporters";
@@ -46,6 +47,8 @@ export interface PostgresArgs {
   readonly secrets: SecretStore;
   /** Generations of the passwords that are valid, the one that clients use first; default the first. */
   readonly passwords?: readonly number[];
+  /** Where the write-ahead log is archived. */
+  readonly archive: BlobStore;
 }
 
 const name = postgresName;
@@ -66,6 +69,8 @@ export class Postgres extends pulumi.ComponentResource {
   readonly appUser: DatabaseUser;
   /** Reads everything for dumps. */
   readonly backupUser: DatabaseUser;
+  /** Reads the files of the whole server for base backups. */
+  readonly replicator: DatabaseUser;
   /** Authority that signed the servers' certificate; unencrypted connections are refused. */
   readonly ca: StoredSecret;
   /** Patroni's figures, and those of every server. */
@@ -79,7 +84,12 @@ export class Postgres extends pulumi.ComponentResource {
     this.owner = users.owner;
     this.appUser = users.app;
     this.backupUser = users.backup;
+    this.replicator = {
+      role: "replicator",
+      password: secrets.generate("postgres-replication-password"),
+    };
     this.ca = args.certificate.ca;
+    const archive = blobClient(args.archive, name, namespace);
 
     const config = manifestFiles("patroni");
     const settings = patroniSettings(args);
@@ -88,10 +98,11 @@ export class Postgres extends pulumi.ComponentResource {
       files: {
         "tls.pem": args.certificate.bundle,
         "ca.crt": args.certificate.ca,
-        "replication-password": secrets.generate("postgres-replication-password"),
+        "replication-password": this.replicator.password,
         "rewind-password": secrets.generate("postgres-rewind-password"),
         ...loginFiles(users),
         "monitoring-password": secrets.generate("app-monitoring-password"),
+        ...archive.files,
       },
     });
     const configMap = (suffix: string, data: Record<string, string>): k8s.core.v1.ConfigMap =>
@@ -106,7 +117,7 @@ export class Postgres extends pulumi.ComponentResource {
     };
     const annotations = checksumAnnotation({ ...config, ...settings });
     const services = patroniServices(this, namespace);
-    const access = patroniAccess(this, namespace);
+    const access = patroniAccess(this, namespace, archive.annotations);
     const runtime = scratch("run", "/run/patroni");
     const temporary = scratch("tmp", "/tmp");
 
@@ -124,7 +135,7 @@ export class Postgres extends pulumi.ComponentResource {
           },
           selector: { matchLabels: selector(name) },
           template: {
-            metadata: { labels: metadataLabels, annotations },
+            metadata: { labels: { ...metadataLabels, ...archive.labels }, annotations },
             spec: {
               ...restrictedPod,
               // Patroni keeps its leader lock and its own pod's role through the API.
@@ -144,6 +155,8 @@ export class Postgres extends pulumi.ComponentResource {
                     { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
                     { name: "POD_NAMESPACE", valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
                     { name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
+                    { name: "BLOB_ENDPOINT", value: archive.env.BLOB_ENDPOINT },
+                    { name: "BLOB_CONTAINER", value: archive.env.BLOB_CONTAINER },
                   ],
                   ports: [
                     { name: "postgres", containerPort: 5432 },

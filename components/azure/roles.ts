@@ -16,7 +16,10 @@ export type RoleName = keyof typeof builtInRoles;
 
 /** What each workload may do with the container of backups; who is not listed may do nothing. */
 export const blobRoles: Readonly<Record<string, RoleName>> = {
+  // Archives its write-ahead log.
+  postgres: "storageBlobDataContributor",
   backup: "storageBlobDataContributor",
+  "backup-base": "storageBlobDataContributor",
   // Writes the result of each verification beside the dumps.
   "backup-verify": "storageBlobDataContributor",
   // Deletes what is older than it is kept; the container's immutability bounds it.

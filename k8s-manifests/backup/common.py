@@ -20,6 +20,9 @@ SECRETS = Path(os.environ.get("SECRETS_DIR", "/run/secrets/groundwork"))
 SCRATCH = Path(os.environ.get("SCRATCH_DIR", "/tmp"))
 
 DUMP_SUFFIX = ".dump.age"
+# Base backups: copies of the whole server's files, to which the archived write-ahead log is applied.
+BASE = "base"
+BASE_SUFFIX = ".tar.gz.age"
 MANIFEST_SUFFIX = ".json"
 
 
@@ -86,11 +89,15 @@ class Backup:
 
     @property
     def dump(self) -> str:
-        return f"dumps/{self.kind}/{self.timestamp}{DUMP_SUFFIX}"
+        return f"{self.stem}{BASE_SUFFIX if self.kind == BASE else DUMP_SUFFIX}"
 
     @property
     def manifest(self) -> str:
-        return f"dumps/{self.kind}/{self.timestamp}{MANIFEST_SUFFIX}"
+        return f"{self.stem}{MANIFEST_SUFFIX}"
+
+    @property
+    def stem(self) -> str:
+        return self.label if self.kind == BASE else f"dumps/{self.label}"
 
     @property
     def taken_at(self) -> datetime:
@@ -99,7 +106,7 @@ class Backup:
     @classmethod
     def parse(cls, name: str) -> "Backup | None":
         """From a blob's name, or from `<kind>/<timestamp>` as a person types it."""
-        match = re.fullmatch(r"(?:dumps/)?([a-z]+)/(\d{8}T\d{6}Z)(?:\.dump\.age|\.json)?", name)
+        match = re.fullmatch(r"(?:dumps/)?([a-z]+)/(\d{8}T\d{6}Z)(?:\.dump\.age|\.tar\.gz\.age|\.json)?", name)
         return cls(timestamp=match[2], kind=match[1]) if match else None
 
 

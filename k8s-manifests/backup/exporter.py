@@ -15,8 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from azure.core.exceptions import AzureError
 from azure.storage.blob import ContainerClient
 
+from archive import last_archived
 from common import log, open_container, setting
-from holdings import take_stock
+from holdings import Holdings, take_base_stock, take_stock
 
 LISTING_SECONDS = 60
 # The job that deletes runs once a day.
@@ -24,10 +25,12 @@ RETENTION_DELAY = timedelta(days=2)
 
 HELP = {
     "groundwork_backup_store_up": "Whether the container that backups are kept in could be listed.",
-    "groundwork_backup_last_success_timestamp_seconds": "When the newest complete backup was begun; for verify, when "
-    "the last passed verification ended.",
+    "groundwork_backup_last_success_timestamp_seconds": "When the newest complete backup was begun; for verify "
+    "and recover, when the last passed verification of a dump and of a recovery ended; for log, when the newest segment of the "
+    "write-ahead log arrived.",
     "groundwork_backup_last_size_bytes": "Size of the newest backup, encrypted.",
-    "groundwork_backup_last_verification_passed": "Whether the last verification of the newest backup passed.",
+    "groundwork_backup_last_verification_passed": "Whether the last verification of the newest dump, and the "
+    "last recovery of the newest base backup, passed.",
     "groundwork_backup_overdue_deletions": "Backups that should have been deleted two days ago and are still there.",
 }
 
@@ -36,19 +39,31 @@ Samples = dict[str, dict[str, float]]
 
 def collect(container: ContainerClient) -> Samples:
     """Metric → labels → value. A kind of which there is none has no sample, and alerts on that."""
-    stock = take_stock(container)
-    newest = {backup.kind: backup for backup in sorted(stock.complete)}
+    stock, base_stock = take_stock(container), take_base_stock(container)
+    complete = stock.complete | base_stock.complete
+    newest = {backup.kind: backup for backup in sorted(complete)}
     times = {kind: backup.taken_at.timestamp() for kind, backup in newest.items()}
-    passed = [record.moment for record in stock.records if record.passed]
-    if passed:
-        times["verify"] = passed[-1].timestamp()
-    overdue = stock.expired(stock.limit(datetime.now(UTC) - RETENTION_DELAY))
+    # Both kinds of what can be restored, and how the last trials of each went.
+    stocks = {"verify": stock, "recover": base_stock}
+    for kind, trials in stocks.items():
+        passed = [record.moment for record in trials.records if record.passed]
+        if passed:
+            times[kind] = passed[-1].timestamp()
+    archived = last_archived(container)
+    if archived:
+        times["log"] = archived.timestamp()
     return {
         "groundwork_backup_last_success_timestamp_seconds": labelled(times),
-        "groundwork_backup_last_size_bytes": labelled({kind: stock.complete[last] for kind, last in newest.items()}),
-        "groundwork_backup_last_verification_passed": {"": float(stock.records[-1].passed)} if stock.records else {},
-        "groundwork_backup_overdue_deletions": {"": len(overdue)},
+        "groundwork_backup_last_size_bytes": labelled({kind: complete[last] for kind, last in newest.items()}),
+        "groundwork_backup_last_verification_passed": labelled(
+            {kind: float(trials.records[-1].passed) for kind, trials in stocks.items() if trials.records}
+        ),
+        "groundwork_backup_overdue_deletions": {"": sum(map(overdue, stocks.values()))},
     }
+
+
+def overdue(stock: Holdings) -> int:
+    return len(stock.expired(stock.limit(datetime.now(UTC) - RETENTION_DELAY)))
 
 
 def labelled(by_kind: dict[str, float]) -> dict[str, float]:

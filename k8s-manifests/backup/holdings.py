@@ -7,9 +7,10 @@ from datetime import datetime
 from azure.storage.blob import ContainerClient
 
 import expiry
-from common import Backup, parse_timestamp, setting
+from common import BASE, Backup, parse_timestamp, setting
 
 RECORDS = "verifications/"
+BASE_RECORDS = "recoveries/"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Record:
 
     @classmethod
     def parse(cls, name: str) -> "Record":
-        moment, outcome, _ = name.removeprefix(RECORDS).split(".")
+        moment, outcome, _ = name.rpartition("/")[2].split(".")
         return cls(parse_timestamp(moment), outcome == "passed", name)
 
 
@@ -57,10 +58,19 @@ class Holdings:
 
 
 def take_stock(container: ContainerClient) -> Holdings:
-    sizes = {blob.name: blob.size for blob in container.list_blobs(name_starts_with="dumps/")}
+    return stock_of(container, "dumps/", RECORDS)
+
+
+def take_base_stock(container: ContainerClient) -> Holdings:
+    """The same of base backups."""
+    return stock_of(container, f"{BASE}/", BASE_RECORDS)
+
+
+def stock_of(container: ContainerClient, folder: str, folder_of_records: str) -> Holdings:
+    sizes = {blob.name: blob.size for blob in container.list_blobs(name_starts_with=folder)}
     named = {backup for name in sizes if (backup := Backup.parse(name))}
     complete = {backup: sizes[backup.dump] for backup in named if backup.manifest in sizes and sizes.get(backup.dump)}
-    names = [blob.name for blob in container.list_blobs(name_starts_with=RECORDS)]
+    names = [blob.name for blob in container.list_blobs(name_starts_with=folder_of_records)]
     records = sorted(map(Record.parse, names), key=lambda record: record.moment)
     return Holdings(
         backups={backup: sizes.get(backup.dump) for backup in named},

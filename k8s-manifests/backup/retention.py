@@ -1,6 +1,7 @@
 """
-Deletes the dumps that are older than they are kept, and the records of old verifications. The newest verified backup stays
-(`expiry.py` is the rule), and so does what the store does not let go: that is tried again the next day.
+Deletes the dumps and base backups that are older than they are kept, the records of old verifications, and the archived log
+that no base backup needs any more. The newest verified backup of either stays (`expiry.py` is the rule), and so does what the
+store does not let go: that is tried again the next day.
 """
 
 from datetime import UTC, datetime
@@ -8,8 +9,9 @@ from datetime import UTC, datetime
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
+from archive import superseded_blobs
 from common import EXPECTED, BackupError, explain, fail, log, open_container
-from holdings import Holdings, take_stock
+from holdings import Holdings, take_base_stock, take_stock
 
 
 def delete(container: ContainerClient, names: list[str]) -> list[str]:
@@ -26,15 +28,22 @@ def delete(container: ContainerClient, names: list[str]) -> list[str]:
     return refused
 
 
-def run() -> None:
-    container = open_container()
-    stock: Holdings = take_stock(container)
+def expired(stock: Holdings, limit: datetime) -> list[str]:
     if stock.verified is None and stock.complete:
         log("backup-retention", "warning", "no backup has been verified yet, so none is deleted")
-    limit = stock.limit(datetime.now(UTC))
     # The manifest first: without it a dump is no backup, so an interrupted deletion leaves nothing half.
     gone = [blob for backup in stock.expired(limit) for blob in (backup.manifest, backup.dump)]
-    gone += stock.old_records(limit)
+    return gone + stock.old_records(limit)
+
+
+def run() -> None:
+    container = open_container()
+    stock, base_stock = take_stock(container), take_base_stock(container)
+    limit = stock.limit(datetime.now(UTC))
+    gone = expired(stock, limit) + expired(base_stock, limit)
+    # What the manifests say is asked for after what has expired is known: only those that stay need their log.
+    kept = [backup for backup in base_stock.complete if backup.manifest not in gone]
+    gone += superseded_blobs(container, kept, limit)
     refused = delete(container, gone)
     result = {
         "deleted": len(gone) - len(refused),

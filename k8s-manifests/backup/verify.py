@@ -22,6 +22,7 @@ from azure.storage.blob import ContainerClient
 from psycopg2 import sql
 
 from common import (
+    BASE,
     EXPECTED,
     MANIFEST_SUFFIX,
     SCRATCH,
@@ -84,6 +85,8 @@ def message(text: str) -> str:
 def choose(container: ContainerClient, named: str | None) -> Backup:
     if named:
         backup = Backup.parse(named)
+        if backup and backup.kind == BASE:
+            raise BackupError(f"{named} is a base backup: name the moment to recover to instead, TO_TIME=…")
         if not backup:
             raise BackupError(
                 f"BACKUP={named} names no backup; write <kind>/<timestamp>, as in hourly/20260101T000700Z"
@@ -243,10 +246,10 @@ def verify(container: ContainerClient, backup: Backup) -> dict[str, Any]:
     }
 
 
-def record(container: ContainerClient, result: dict[str, Any]) -> None:
+def record(container: ContainerClient, folder: str, result: dict[str, Any]) -> None:
     """The outcome is part of the name, so that a listing of the container is enough to know it."""
     outcome = "passed" if result["ok"] else "failed"
-    name = f"{RECORDS}{timestamp(datetime.now(UTC))}.{outcome}.json"
+    name = f"{folder}{timestamp(datetime.now(UTC))}.{outcome}.json"
     container.upload_blob(name, json.dumps(result, ensure_ascii=False), overwrite=False)
 
 
@@ -262,7 +265,7 @@ def run() -> None:
         result["reason"] = explain(error)
     # A look at an older one by hand says nothing about the newest, so it must not clear or raise an alert.
     if not named:
-        record(container, result)
+        record(container, RECORDS, result)
     if not result.pop("ok"):
         fail("backup-verify", result.pop("reason"), **result)
     log("backup-verify", "info", "backup restored and compared", ok=True, **result)

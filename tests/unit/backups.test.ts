@@ -34,6 +34,10 @@ function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
         ca: secrets.keep("internal-ca", "pem"),
         backupUser: { role: "app_backup", password: secrets.keep("app-backup-password", "hush-database") },
         owner: { role: "app_owner", password: secrets.keep("app-owner-password", "hush-owner") },
+        replicator: {
+          role: "replicator",
+          password: secrets.keep("replication-password", "hush-replication"),
+        },
       },
       store: emulator,
       secrets,
@@ -43,6 +47,8 @@ function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
       hourly: "7 * * * *",
       daily: "0 3 * * *",
       weekly: "0 4 * * 0",
+      base: "40 2 * * *",
+      recovery: "45 5 * * *",
       verification: "30 5 * * *",
       retention: "15 6 * * *",
       retentionDays: 30,
@@ -111,6 +117,7 @@ describe("Backups", () => {
       .map((secret) => [secret.name, Object.keys(at(secret, "stringData") as object).sort()]);
     expect(Object.fromEntries(files)).toEqual({
       "backup-secrets": ["azure-connection-string", "database-ca.crt", "database-password"],
+      "backup-base-secrets": ["azure-connection-string", "database-ca.crt", "replication-password"],
       "backup-verify-secrets": ["age-identity", "azure-connection-string"],
       "backup-restore-secrets": [
         "age-identity",
@@ -142,8 +149,57 @@ describe("Backups", () => {
       jobTemplate: { spec: { backoffLimit: 0 } },
     });
     expect(environment(restore)).toMatchObject({ PGHOST: "postgres.data", PGUSER: "app_owner" });
-    for (const cronJob of ofType(all, ":CronJob").filter((job) => job !== restore))
+    const recover = named(all, ":CronJob", "backup-recover");
+    expect(recover?.inputs["spec"]).toMatchObject({
+      suspend: true,
+      jobTemplate: { spec: { backoffLimit: 0 } },
+    });
+    expect(environment(recover)).toMatchObject({ PGUSER: "app_owner", DATABASE: "app" });
+    for (const cronJob of ofType(all, ":CronJob").filter((job) => job !== restore && job !== recover))
       expect(at(cronJob, "spec.suspend")).toBe(false);
+  });
+
+  test("copies the server's files every day as the role that replicates, and never twice at once", async () => {
+    const cronJob = named(await backups(), ":CronJob", "backup-base");
+    expect(cronJob?.inputs["spec"]).toMatchObject({
+      schedule: "40 2 * * *",
+      timeZone: "Asia/Tokyo",
+      concurrencyPolicy: "Forbid",
+      suspend: false,
+    });
+    expect(environment(cronJob)).toMatchObject({
+      PGHOST: "postgres.data",
+      PGUSER: "replicator",
+      PGSSLMODE: "verify-full",
+      AGE_RECIPIENT: "age1recipient",
+    });
+    expect(at(cronJob, `${pod}.containers.0.command.1`)).toMatch(/base\.py$/);
+  });
+
+  test("recovers the newest base backup every day, inside its own pod and without a way to the database", async () => {
+    const cronJob = named(await backups(), ":CronJob", "backup-verify-base");
+    expect(cronJob?.inputs["spec"]).toMatchObject({ schedule: "45 5 * * *", timeZone: "Asia/Tokyo" });
+    expect(at(cronJob, `${pod}.containers.0.command.1`)).toMatch(/recover\.py$/);
+    const variables = environment(cronJob);
+    expect(variables).toMatchObject({ STEP: "verify", DATABASE: "app" });
+    expect(Object.keys(variables).filter((name) => name.startsWith("PG"))).toEqual([]);
+  });
+
+  test("makes no base backups where the server's log is not archived by us", async () => {
+    const secrets = { name: "other", value: pulumi.output("hush") };
+    const user = { role: "some", password: secrets };
+    const all = await backups({
+      database: {
+        endpoint: { host: "postgres.azure", port: 5432 },
+        database: "app",
+        ca: secrets,
+        backupUser: user,
+        owner: user,
+      },
+    });
+    const names = ofType(all, ":CronJob").map((cronJob) => String(at(cronJob, "metadata.name")));
+    expect(names.filter((name) => /base|recover/.test(name))).toEqual([]);
+    expect(names).toContain("backup-verify");
   });
 
   test("deletes every day what is old, and has the exporter watch by the same rule", async () => {
@@ -204,6 +260,8 @@ describe("Backups", () => {
         hourly: "7 * * * *",
         daily: "0 3 * * *",
         weekly: "0 4 * * 0",
+        base: "40 2 * * *",
+        recovery: "45 5 * * *",
         verification: "30 5 * * *",
         retention: "15 6 * * *",
         retentionDays: 30,
@@ -230,7 +288,7 @@ describe("Backups", () => {
       ...ofType(all, ":CronJob").map((cronJob) => at(cronJob, pod)),
       at(named(all, ":Deployment", "backup-exporter"), "spec.template.spec"),
     ];
-    expect(specs).toHaveLength(7);
+    expect(specs).toHaveLength(10);
     for (const spec of specs) {
       expect(spec).toMatchObject({
         automountServiceAccountToken: false,

@@ -1,7 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { z } from "zod";
 
+import type { BlobStore } from "../../components/blobStore";
 import { manifestFiles } from "../../components/manifests";
 import { patroniSettings } from "../../components/patroni";
 import { Postgres } from "../../components/postgres";
@@ -17,7 +19,14 @@ function certificate(secrets: KubernetesSecretStore, pem = "chain and key") {
   return { bundle: secrets.keep("tls", pem), ca: secrets.keep("internal-ca", "authority") };
 }
 
-function postgres(members: number, retainData = false, pem?: string): Promise<Registered[]> {
+const azure: BlobStore = {
+  endpoint: "https://account.blob.core.windows.net",
+  container: "backups",
+  immutableDays: 30,
+  access: { kind: "workloadIdentity", clientId: (workload) => `client-of-${workload}` },
+};
+
+function postgres(members: number, retainData = false, pem?: string, archive = azure): Promise<Registered[]> {
   return register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const image = "postgres:1";
@@ -33,6 +42,7 @@ function postgres(members: number, retainData = false, pem?: string): Promise<Re
       retainData,
       certificate: certificate(secrets, pem),
       secrets,
+      archive,
     });
   });
 }
@@ -50,6 +60,39 @@ describe("Postgres", () => {
   ])("with retainData %s, a destroyed stack's volumes: %s", async (retainData, policy) => {
     const [set] = ofType(await postgres(1, retainData), ":StatefulSet");
     expect(at(set, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted")).toBe(policy);
+  });
+
+  test("archives its log within a minute, as an identity that its pods have in Azure", async () => {
+    const patroni = z
+      .object({
+        postgresql: z.object({ parameters: z.record(z.string(), z.union([z.string(), z.number()])) }),
+      })
+      .parse(parse(manifestFiles("patroni")["patroni.yml"] ?? ""));
+    const { archive_mode, archive_command, archive_timeout } = patroni.postgresql.parameters;
+    expect([archive_mode, archive_command]).toEqual(["on", "/bin/sh /etc/groundwork/patroni/archive.sh %p"]);
+    expect(Number(/^(\d+)s$/.exec(String(archive_timeout))?.[1])).toBeLessThan(60);
+    const all = await postgres(1);
+    const [set] = ofType(all, ":StatefulSet");
+    expect(at(set, "spec.template.metadata.labels")).toMatchObject({ "azure.workload.identity/use": "true" });
+    expect(at(set, "spec.template.spec.containers.0.env")).toEqual(
+      expect.arrayContaining([
+        { name: "BLOB_ENDPOINT", value: "https://account.blob.core.windows.net" },
+        { name: "BLOB_CONTAINER", value: "backups" },
+      ]),
+    );
+    const [account] = ofType(all, ":ServiceAccount");
+    expect(at(account, "metadata.annotations")).toEqual({
+      "azure.workload.identity/client-id": "client-of-postgres",
+    });
+    expect(JSON.stringify(ofType(all, ":Secret"))).not.toContain("azure-connection-string");
+  });
+
+  test("reads the emulator's connection string from a file", async () => {
+    const secret = { name: "azure-connection-string", value: pulumi.output("AccountKey=hush") };
+    const emulator: BlobStore = { ...azure, immutableDays: 0, access: { kind: "connectionString", secret } };
+    const all = await postgres(1, false, undefined, emulator);
+    expect(JSON.stringify(ofType(all, ":Secret"))).toContain("azure-connection-string");
+    expect(JSON.stringify(ofType(all, ":StatefulSet"))).not.toContain("hush");
   });
 
   test("leaves the primary's address to Patroni: its Service selects nothing", async () => {

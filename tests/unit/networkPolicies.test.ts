@@ -51,6 +51,7 @@ describe("the network policies", () => {
       "app-candidate",
       "app-migrate",
       "backup",
+      "backup-base",
       "backup-restore",
       "postgres",
       "worker",

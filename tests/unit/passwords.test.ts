@@ -7,6 +7,7 @@ import {
   redisEnvironment,
   redisFiles,
 } from "../../components/appConnections";
+import type { BlobStore } from "../../components/blobStore";
 import { databaseUsers } from "../../components/databaseUsers";
 import { postgresSchema } from "../../components/dataSchema";
 import { passwordFiles, rotatedPassword } from "../../components/passwords";
@@ -36,7 +37,13 @@ async function step(passwords: readonly number[]) {
     const secrets = new KubernetesSecretStore("secrets");
     const certificate = { bundle: secrets.keep("tls", "chain and key"), ca: secrets.keep("ca", "authority") };
     const common = { ...tier, passwords, certificate, secrets };
-    const database = new Postgres("postgres", { ...common, maxConnections: 100 });
+    const archive: BlobStore = {
+      endpoint: "http://azurite:10000/groundwork",
+      container: "backups",
+      immutableDays: 0,
+      access: { kind: "connectionString", secret: secrets.keep("azure-connection-string", "AccountKey=hush") },
+    };
+    const database = new Postgres("postgres", { ...common, archive, maxConnections: 100 });
     const redisQueue = new Redis("queue", { ...common, purpose: "queue" });
     const redisCache = new Redis("cache", { ...common, purpose: "cache" });
     const both = { redisQueue, redisCache };
