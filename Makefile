@@ -34,8 +34,8 @@ chaos: ## faults under load into docs/reliability.md, against `make up HA=1`: FA
 	@$(GW) chaos
 docs: ## writes the generated parts of docs/ (configuration, network flows) from the code
 	@$(GW) exec npx tsx docs/generate/main.ts
-restore: ## a backup into service: FROM=latest|<kind>/<timestamp> shows the plan, CONFIRM=yes carries it out
-	@$(GW) restore "$(STACK)" "$(FROM)" "$(CONFIRM)"
+restore: ## FROM=latest|<kind>/<timestamp>, or the data of TO_TIME=<ISO time>, into service: shows the plan; CONFIRM=yes does it
+	@$(GW) restore "$(STACK)" "$(FROM)" "$(CONFIRM)" "$(TO_TIME)"
 dr-drill: ## loses the dev stack's data tier and restores it: ROWS=n (default 20000); prints RPO and RTO
 	@$(GW) dr-drill "$(or $(ROWS),20000)"
 format: ## Prettier over everything
@@ -96,8 +96,8 @@ push-images: ## builds the images, with bills of materials, into REGISTRY=name
 	@$(GW) push-images "$(REGISTRY)"
 preview-comment: ## previews of dev and prod, as the one comment of pull request PR=number
 	@$(GW) preview-comment "$(PR)"
-backup: ## a dump of STACK=dev|prod now, as every hour by itself
-	@$(GW) backup $(STACK)
+backup: ## a dump of STACK=dev|prod now, as every hour by itself; KIND=base: a base backup
+	@$(GW) backup $(STACK) "$(KIND)"
 rotate: ## new passwords on the dev stack, and no request fails: SECRET=postgres|redis|all; run it again if it was interrupted
 	@$(GW) rotate "$(or $(SECRET),all)"
 checklist: ## what `make release` asks before it begins, of STACK=dev|prod: docs/release-checklist.md

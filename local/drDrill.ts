@@ -56,13 +56,13 @@ export async function drDrill(rows: string): Promise<void> {
   })();
 
   say("Asking whether it could be restored, before anything is destroyed…");
-  await restore({ from: backup, confirmed: false, stack: "dev" });
+  await restore({ from: backup, toTime: "", confirmed: false, stack: "dev" });
   const destroyedAt = Date.now();
   say(`Destroying ${stores.join(", ")}: servers, volumes and Patroni's memory of them…`);
   await destroy(cluster);
   say("Bringing the data tier up, empty…");
   await bringUp(cluster);
-  const { aside } = await restore({ from: backup, confirmed: true, stack: "dev" });
+  const { aside } = await restore({ from: backup, toTime: "", confirmed: true, stack: "dev" });
   const kept = await survivors(cluster);
   const newest = writer.acknowledged.filter(({ id }) => kept.has(id)).at(-1);
   if (newest === undefined) throw new UserError("None of the documents written before the backup came back.");

@@ -59,8 +59,8 @@ const commands: Readonly<Record<string, Command>> = {
   "bootstrap-azure": async (stack = "prod", github = "") => {
     print(bootstrapScript(await bootstrapOf(stack, github)));
   },
-  restore: async (stack = "dev", from = "", confirm = "") => {
-    await restore({ from, confirmed: confirm === "yes", stack });
+  restore: async (stack = "dev", from = "", confirm = "", toTime = "") => {
+    await restore({ from, toTime, confirmed: confirm === "yes", stack });
   },
   rotate: (secret = "") => rotate(secret),
   "dr-drill": (rows = "") => drDrill(rows),

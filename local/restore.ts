@@ -11,7 +11,6 @@ import {
   createDatabase,
   databases,
   dropDatabase,
-  freeBytes,
   inService,
   open,
   prefixes,
@@ -19,48 +18,32 @@ import {
 } from "./database.ts";
 import { runJob } from "./jobs.ts";
 import { withLock } from "./lock.ts";
+import {
+  checkRoom,
+  describe,
+  makePlan,
+  size,
+  sourceOf,
+  type Plan,
+  type RestoreRequest,
+} from "./restorePlan.ts";
 import { committedContext, requireStack } from "./stack.ts";
 import { message, say, UserError } from "./system.ts";
 
-export interface RestoreRequest {
-  /** `latest`, or a backup as `<kind>/<timestamp>`. */
-  readonly from: string;
-  /** Without it only the plan is shown. */
-  readonly confirmed: boolean;
-  readonly stack: string;
-}
-
-interface Plan {
-  readonly backup: string;
-  readonly takenAt: string;
-  readonly verified: boolean;
-  readonly dumpBytes: number;
-  readonly databaseBytes: number;
-  readonly tables: number;
-  readonly rows: number;
-  readonly schemaVersion: string | null;
-}
-
-/** Room for the restored data, and as much again for the log of writing it. */
-const roomFactor = 2;
-
 /** Gives the names of the new generation until the switch, and of the old one since; nothing changes before step 1. */
-export async function restore({ from, confirmed, stack }: RestoreRequest): Promise<Names> {
-  if (!/^(latest|[a-z]+\/\d{8}T\d{6}Z)$/.test(from))
-    throw new UserError(
-      `FROM is "${from}" and may be latest, or a backup as <kind>/<timestamp>: make restore FROM=hourly/20260101T000700Z`,
-    );
+export async function restore({ confirmed, stack, ...request }: RestoreRequest): Promise<Names> {
+  const source = sourceOf(request, new Date());
   await requireStack(stack);
   return withLock("stack", async () => {
     const cluster = await operatedCluster(stack);
     const stamp = new Date().toISOString().replace(/\D/g, "").slice(0, 14);
-    const plan = await makePlan(cluster, from, stamp);
+    const plan = await makePlan(cluster, source, stamp);
     await checkRoom(cluster, plan);
     const names = { restored: `${prefixes.restored}${stamp}`, aside: `${prefixes.aside}${stamp}` };
-    say(describe(plan, cluster, names.aside));
+    say(describe(plan, cluster.context, names.aside));
     await showOthers(cluster);
     if (!confirmed) {
-      const command = `make restore FROM=${plan.backup}${stack === "dev" ? "" : ` STACK=${stack}`} CONFIRM=yes`;
+      const command = `make restore ${plan.variable}${stack === "dev" ? "" : ` STACK=${stack}`} CONFIRM=yes`;
       say(`\nThis is the plan; nothing was changed. To carry it out:\n  ${command}`);
       return names;
     }
@@ -75,49 +58,6 @@ async function operatedCluster(stack: string): Promise<Cluster> {
   const kubeconfig = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");
   const context = await committedContext(stack);
   return { kind: "existing", kubeconfig, context, loopbackSources: [], apiServerCidrs: [] };
-}
-
-/** Asks the pod that will restore: it has the key, and sees the container. */
-async function makePlan(cluster: Cluster, from: string, stamp: string): Promise<Plan> {
-  say(`Looking at ${from === "latest" ? "the newest backup" : from}…`);
-  try {
-    const env = { STEP: "plan", FROM: from };
-    const found = await runJob({ cluster, ...restoreJob, name: `restore-plan-${stamp}`, env });
-    return found as unknown as Plan;
-  } catch (error) {
-    throw new UserError(`${message(error)}\nNothing was changed.`);
-  }
-}
-
-const restoreJob = { namespace: "data", source: "cronjob/backup-restore" } as const;
-
-/** A server whose disk is full serves nobody: that must not be found out half-way. */
-async function checkRoom(cluster: Cluster, { databaseBytes }: Plan): Promise<void> {
-  const [free, needed] = [await freeBytes(cluster), databaseBytes * roomFactor];
-  if (free >= needed) return;
-  throw new UserError(
-    `The volume of the Postgres primary has ${size(free)} left, and the restored database needs ${size(needed)} beside the one ` +
-      `in service. Drop generations that are no longer needed, or raise groundwork:postgres.storageGiB. Nothing was changed.`,
-  );
-}
-
-function describe(plan: Plan, { context }: Cluster, aside: string): string {
-  const minutes = Math.round((Date.now() - Date.parse(plan.takenAt)) / 60_000);
-  const proven = plan.verified ? "restored and compared by a verification" : "not the newest verified one";
-  return `
-Restore ${plan.backup} on ${context}
-  taken ${plan.takenAt} (${minutes} min ago); ${proven}
-  ${plan.tables} tables, ${plan.rows} rows, schema ${plan.schemaVersion ?? "none"}, dump ${size(plan.dumpBytes)}, database ${size(plan.databaseBytes)}
-
-  1. stop           the database closes; the service answers 503 from here on
-  2. restore        into a new database beside it
-  3. check          checksum, rows per table, constraints, schema, against what was recorded when it was dumped
-  4. switch         the new database takes the name ${inService}; the old one stays aside as ${aside}
-  5. start          queue and cache are emptied, migrations run, pods of app and workers start anew
-  6. connectivity   the app says that it is ready
-
-What was written since ${plan.takenAt} will be in ${aside} only.
-If a step before the switch fails, the old database is opened again and serves as it did.`;
 }
 
 async function showOthers(cluster: Cluster): Promise<void> {
@@ -141,13 +81,9 @@ async function carryOut(cluster: Cluster, plan: Plan, stamp: string, names: Name
       for (const { name } of await databases(cluster))
         if (name.startsWith(prefixes.restored)) await dropDatabase(cluster, name);
       await createDatabase(cluster, names.restored);
-      const env = { STEP: "restore", FROM: plan.backup, TARGET: names.restored };
-      const { rows, tables, constraints } = await runJob({
-        cluster,
-        ...restoreJob,
-        name: `restore-${stamp}`,
-        env,
-      });
+      const env = { ...plan.env, STEP: "restore", TARGET: names.restored };
+      const name = `restore-${stamp}`;
+      const { rows, tables, constraints } = await runJob({ cluster, ...plan.job, name, env });
       return `${String(tables)} tables, ${String(rows)} rows, ${String(constraints)} constraints are as they were`;
     });
     await step("switch", () => switchTo(cluster, names.restored, names.aside));
@@ -162,7 +98,7 @@ async function carryOut(cluster: Cluster, plan: Plan, stamp: string, names: Name
     );
   }
   say(
-    `\nRestored ${plan.backup} in ${Math.round((Date.now() - started) / 1000)} s; the old data is in ${names.aside}.`,
+    `\nRestored ${plan.what} in ${Math.round((Date.now() - started) / 1000)} s; the old data is in ${names.aside}.`,
   );
 }
 
@@ -232,9 +168,4 @@ function stepper(): (title: string, action: () => Promise<unknown>) => Promise<v
       `[${number}] ${title}: ok, ${((Date.now() - started) / 1000).toFixed(1)} s${typeof said === "string" ? `; ${said}` : ""}`,
     );
   };
-}
-
-function size(bytes: number): string {
-  const [unit, label] = bytes < 1 << 30 ? [1 << 20, "MiB"] : [1 << 30, "GiB"];
-  return `${(bytes / unit).toFixed(1)} ${label}`;
 }

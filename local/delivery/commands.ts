@@ -19,7 +19,7 @@ export const deliveryCommands = {
   drift: (stack = "dev") => drift(stack),
   smoke: (url = "") => smoke(url),
   "restore-drill": (stack = "dev") => restoreDrill(stack),
-  backup: (stack = "dev") => backup(stack),
+  backup: (stack = "dev", kind = "") => backup(stack, kind || "hourly"),
   "push-images": (registry = "") => pushImages(registry),
   checklist: (stack = "dev") => checklistCommand(stack),
   release: (stack = "dev", image = "") => releaseCommand(stack, image),

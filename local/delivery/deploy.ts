@@ -65,9 +65,13 @@ export async function restoreDrill(stack: string): Promise<number> {
   return good ? 0 : 1;
 }
 
-/** `make backup STACK=…`: a dump now, as every hour by itself. */
-export async function backup(stack: string): Promise<number> {
-  const good = await runNow(stack, "backup-hourly");
+const backupKinds = ["hourly", "base"];
+
+/** `make backup STACK=…`: a dump now, as every hour by itself, or with `base` a copy of the server's files. */
+export async function backup(stack: string, kind: string): Promise<number> {
+  if (!backupKinds.includes(kind))
+    throw new UserError(`KIND is "${kind}" and may be ${backupKinds.join(" or ")}`);
+  const good = await runNow(stack, `backup-${kind}`);
   say(`backup: ${good ? "taken" : "failed"}`);
   return good ? 0 : 1;
 }

@@ -90,6 +90,61 @@ test("a backup becomes the database in service, what came later stays aside, and
   await removeDocument(client, tenant, before);
 });
 
+test("what was deleted by mistake comes back with the database of the moment before, and the plan comes first", async () => {
+  const client = new Client();
+  const editor = await token("editor", tenant);
+  const base = await runJob("data", "cronjob/backup-base");
+  expect(base).toMatchObject({ succeeded: true });
+  const kept = await createDocument(client, tenant);
+  const moment = await sql(
+    "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')",
+  );
+  await removeDocument(client, tenant, kept);
+  const later = await createDocument(client, tenant);
+
+  const untouched = await generations();
+  const planned = await waitFor("the moment in the archive", 60, async () => {
+    await sql("select pg_switch_wal()");
+    const plan = await restore("FROM=latest", `TO_TIME=${moment}`);
+    expect(plan.status, plan.output).toBe(0);
+    return plan;
+  });
+  expect(planned.output).toMatch(
+    new RegExp(
+      `from ${String(base.result["backup"])}, [^]*nothing was changed[^]*TO_TIME=${moment} CONFIRM=yes`,
+    ),
+  );
+  expect(await generations()).toBe(untouched);
+
+  const restored = await restore(`TO_TIME=${moment}`, "CONFIRM=yes");
+  expect(restored.status, restored.output).toBe(0);
+  const list = await waitFor("the list", 30, async () => {
+    const answer = await client.get("/api/v1/documents", { token: editor });
+    expect(answer.status).toBe(200);
+    return idsOf(answer);
+  });
+  expect(list).toContain(kept.id);
+  expect(list).not.toContain(later.id);
+  const aside = /app_before_\d+/.exec(restored.output)?.[0] ?? "";
+  await sql(`drop database ${aside} with (force)`);
+  await removeDocument(client, tenant, kept);
+});
+
+test.each([
+  {
+    moment: "2020-01-01T00:00:00Z",
+    reason: /missing: (no base backup is as old as 2020-01-01|the container holds no base)/,
+  },
+  { moment: "2200-01-01T00:00:00Z", reason: /which is yet to come/ },
+  { moment: "yesterday", reason: /TO_TIME is "yesterday" and may be a time with its zone/ },
+])("TO_TIME=$moment is refused with the reason, and nothing is touched", async ({ moment, reason }) => {
+  const untouched = await generations();
+  const refused = await restore("FROM=latest", `TO_TIME=${moment}`, "CONFIRM=yes");
+  expect(refused.status).not.toBe(0);
+  expect(refused.output).toMatch(reason);
+  expect(await generations()).toBe(untouched);
+});
+
 test.each([
   { from: "hourly/20200101T000700Z", reason: /missing: dumps\/hourly\/20200101T000700Z.json is not in/ },
   { from: "yesterday", reason: /FROM is "yesterday" and may be latest, or a backup as/ },

@@ -41,7 +41,10 @@ async function step(passwords: readonly number[]) {
       endpoint: "http://azurite:10000/groundwork",
       container: "backups",
       immutableDays: 0,
-      access: { kind: "connectionString", secret: secrets.keep("azure-connection-string", "AccountKey=hush") },
+      access: {
+        kind: "connectionString",
+        secret: secrets.keep("azure-connection-string", "AccountKey=hush"),
+      },
     };
     const database = new Postgres("postgres", { ...common, archive, maxConnections: 100 });
     const redisQueue = new Redis("queue", { ...common, purpose: "queue" });
