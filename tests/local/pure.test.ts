@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { isCurrent } from "../../local/certificates.ts";
+import { next } from "../../local/passwords.ts";
 import { explain } from "../../local/gotools.ts";
 import { dockerIgnore } from "../../local/images/contents.ts";
 import { fullName } from "../../local/node/images.ts";
@@ -68,4 +69,10 @@ test.each([
   ["undefined: foo", /the whole log is \/log/],
 ])("a build that failed with %j says what to do", (log, advice) => {
   expect(explain("kubelet", log, "/log")).toMatch(advice);
+});
+
+test("a rotation goes by both passwords to the new one, and the next one takes the place that is free", () => {
+  const steps = [next([1])];
+  for (let step = 1; step < 6; step++) steps.push(next(steps.at(-1) ?? [1]));
+  expect(steps).toEqual([[1, 2], [2, 1], [2], [2, 3], [3, 2], [3]]);
 });
