@@ -28,9 +28,9 @@ def delete(container: ContainerClient, names: list[str]) -> list[str]:
     return refused
 
 
-def expired(stock: Holdings, limit: datetime) -> list[str]:
+def expired(what: str, stock: Holdings, limit: datetime) -> list[str]:
     if stock.verified is None and stock.complete:
-        log("backup-retention", "warning", "no backup has been verified yet, so none is deleted")
+        log("backup-retention", "warning", f"no {what} has been verified yet, so none is deleted")
     # The manifest first: without it a dump is no backup, so an interrupted deletion leaves nothing half.
     gone = [blob for backup in stock.expired(limit) for blob in (backup.manifest, backup.dump)]
     return gone + stock.old_records(limit)
@@ -40,7 +40,7 @@ def run() -> None:
     container = open_container()
     stock, base_stock = take_stock(container), take_base_stock(container)
     limit = stock.limit(datetime.now(UTC))
-    gone = expired(stock, limit) + expired(base_stock, limit)
+    gone = expired("dump", stock, limit) + expired("base backup", base_stock, limit)
     # What the manifests say is asked for after what has expired is known: only those that stay need their log.
     kept = [backup for backup in base_stock.complete if backup.manifest not in gone]
     gone += superseded_blobs(container, kept, limit)
@@ -50,6 +50,7 @@ def run() -> None:
         "kept": len(stock.complete),
         "olderThan": limit.isoformat(),
         "verified": stock.verified and stock.verified.label,
+        "keptBase": len(base_stock.complete),
     }
     if refused:
         raise BackupError(f"{len(refused)} of {len(gone)} blobs were not deleted; the first: {refused[0]}")
