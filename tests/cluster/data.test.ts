@@ -13,7 +13,8 @@ function inPod(pod: string, script: string): Promise<string> {
 /** Asks a database server from a database pod, as the app's role, by the options of a connection string. */
 async function ask(options: string): Promise<string> {
   const connection = `port=5432 dbname=app sslrootcert=${secrets}/ca.crt ${options}`;
-  const sql = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()";
+  // A deputy is shown its own connection, the role that it acts as is not.
+  const sql = "set role none; select ssl, version from pg_stat_ssl where pid = pg_backend_pid()";
   return inPod(
     await postgresPrimary(),
     `${appPassword} PGPASSWORD=$password PGUSER=app_user$(echo "$turn" | tr - _) psql -XAtc "${sql}" "${connection}" 2>&1`,
