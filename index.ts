@@ -51,11 +51,10 @@ const logging = config.logging.enabled ? new Logging("logging", collected, guard
 // The app, and the workers that do its jobs: two processes of one image, after the schema was brought to what it needs.
 const { environment, app: appSettings } = config;
 const settings = keepSettings(secrets, appSettings.variables, config.appFiles);
-const otlp = { tracesUrl: logging?.tracesUrl };
-const common = { ...stores, ...otlp, secrets, namespace: namespaces.app, image: image("app"), environment };
+const common = { ...stores, secrets, namespace: namespaces.app, image: image("app"), environment };
 const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48, retainData));
 const fieldKeys = secrets.keep("field-keys", keyFile("field-key", 32, retainData));
-const keyed = { ...common, settings, fieldKeys };
+const keyed = { ...common, settings, fieldKeys, tracesUrl: logging?.tracesUrl };
 const prober = proberSettings(config, secrets, image("postgres"));
 const serving = { signingKeys, certificate: certificates.app, probePassword: prober?.password };
 const app = new WebApp("app", { ...appSettings, ...keyed, ...serving }, guarded);
