@@ -4,7 +4,7 @@ MAKEFLAGS += --no-print-directory
 STACK ?= dev
 GW := local/groundwork
 
-.PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos status url ca kubeconfig token env dev export logs \
+.PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos scan status url ca kubeconfig token env dev export logs \
 	render preview open restore dr-drill
 .PHONY: load emergency release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
 .PHONY: rotate backup check-manifests checklist images-list check-config bootstrap-azure
@@ -32,6 +32,8 @@ bench: ## measures into docs/benchmarks.md, about 30 minutes with the dev stack 
 	@$(GW) bench "$(PART)"
 chaos: ## faults under load into docs/reliability.md, against `make up HA=1`: FAULT=name (default all) TIMES=n (default 1)
 	@$(GW) chaos
+scan: ## wapiti and sqlmap against the API through the running dev stack's edge, signed in and not; fails on a high finding
+	@$(GW) scan
 docs: ## writes the generated parts of docs/ (configuration, network flows) from the code
 	@$(GW) exec npx tsx docs/generate/main.ts
 restore: ## FROM=latest|<kind>/<timestamp>, or the data of TO_TIME=<ISO time>, into service: shows the plan; CONFIRM=yes does it

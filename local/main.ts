@@ -12,6 +12,7 @@ import { showStatus } from "./status.ts";
 import { message, run, say, UserError } from "./system.ts";
 import { forward, showLogs } from "./observe.ts";
 import { start, stop } from "./pause.ts";
+import { scan } from "./scan/main.ts";
 import { runTests } from "./tests.ts";
 import { developmentToken } from "./token.ts";
 import { baseUrl, clean, dev, down, exportState, knownEngine, preview, up, wrapperDirectory } from "./up.ts";
@@ -71,6 +72,7 @@ const commands: Readonly<Record<string, Command>> = {
   bench: async (part = "") => (await import("./bench/main.ts")).runBench(part),
   "test-cluster": () => runTests("cluster"),
   chaos: () => runTests("chaos"),
+  scan,
   ...deliveryCommands,
 };
 
