@@ -18,7 +18,7 @@ const tools = {
 } as const;
 const wapitiProgram =
   "import sys; from wapitiCore.main.wapiti import wapiti_asyncio_wrapper as w; sys.exit(w())";
-const sqlmapProgram = "import sys; from sqlmap.sqlmap import main; sys.exit(main())";
+const sqlmapProgram = "import sys; sys.argv[0] = 'sqlmap'; from sqlmap.sqlmap import main; sys.exit(main())";
 /** Whoever looks: an editor of a tenant of its own, or nobody. */
 const visitors = {
   editor: () => developmentToken("editor", "scan"),
