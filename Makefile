@@ -5,7 +5,7 @@ STACK ?= dev
 GW := local/groundwork
 
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos scan status url ca kubeconfig token env dev export logs \
-	render preview open restore dr-drill
+	render preview open restore migrate-down dr-drill
 .PHONY: load emergency release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
 .PHONY: rotate backup check-manifests checklist images-list check-config bootstrap-azure
 
@@ -38,6 +38,8 @@ docs: ## writes the generated parts of docs/ (configuration, network flows) from
 	@$(GW) exec npx tsx docs/generate/main.ts
 restore: ## FROM=latest|<kind>/<timestamp>, or the data of TO_TIME=<ISO time>, into service: shows the plan; CONFIRM=yes does it
 	@$(GW) restore "$(STACK)" "$(FROM)" "$(CONFIRM)" "$(TO_TIME)"
+migrate-down: ## takes back the last COUNT (default 1) migrations: shows them; CONFIRM=yes does it; IMAGE=ref if another version brought them
+	@$(GW) migrate-down "$(STACK)" "$(COUNT)" "$(IMAGE)" "$(CONFIRM)"
 dr-drill: ## loses the dev stack's data tier and restores it: ROWS=n (default 20000); prints RPO and RTO
 	@$(GW) dr-drill "$(or $(ROWS),20000)"
 format: ## Prettier over everything

@@ -76,10 +76,11 @@ async function ended(cluster: Cluster, inNamespace: string, name: string): Promi
 export interface JobChanges {
   readonly command?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  readonly image?: string;
 }
 
 /** A spec for a run of its own: once, and without what ties it to the Job that it was read from. */
-export function specOf({ spec }: JobSource, { command, env = {} }: JobChanges): object {
+export function specOf({ spec }: JobSource, { command, env = {}, image }: JobChanges): object {
   const { activeDeadlineSeconds, template } = spec.jobTemplate?.spec ?? spec;
   const labels = Object.entries(template.metadata.labels).filter(
     ([key]) => !/controller-uid|job-name/.test(key),
@@ -88,6 +89,7 @@ export function specOf({ spec }: JobSource, { command, env = {} }: JobChanges): 
   const containers = template.spec.containers.map((container) => ({
     ...container,
     ...(command && { command }),
+    ...(image !== undefined && { image }),
     env: [...(container.env ?? []), ...variables],
   }));
   return {

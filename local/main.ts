@@ -6,6 +6,7 @@ import { currentCluster } from "./cluster.ts";
 import { deliveryCommands } from "./delivery/commands.ts";
 import { drDrill } from "./drDrill.ts";
 import { caPath } from "./identity.ts";
+import { migrateDown } from "./migrateDown.ts";
 import { restore } from "./restore.ts";
 import { rotate } from "./rotate.ts";
 import { showStatus } from "./status.ts";
@@ -63,6 +64,8 @@ const commands: Readonly<Record<string, Command>> = {
   restore: async (stack = "dev", from = "", confirm = "", toTime = "") => {
     await restore({ from, toTime, confirmed: confirm === "yes", stack });
   },
+  "migrate-down": (stack = "dev", count = "", image = "", confirm = "") =>
+    migrateDown({ stack, count, image, confirmed: confirm === "yes" }),
   rotate: (secret = "") => rotate(secret),
   "dr-drill": (rows = "") => drDrill(rows),
   "images-list": (stack) => printFrom("local/imagesList.ts", stack),

@@ -14,6 +14,7 @@ interface Lock {
 interface StateResource {
   readonly urn: string;
   readonly id?: string;
+  readonly initErrors?: readonly string[] | null;
   readonly inputs?: {
     readonly apiVersion?: string;
     readonly kind?: string;
@@ -28,7 +29,7 @@ interface ExportedState {
   };
 }
 
-/** Clears a dead run's lock and settles its pending operations, so that the next `up` finishes the work. */
+/** Clears a dead run's lock, settles its pending operations and retries its failed Jobs, so that the next `up` finishes the work. */
 export async function recover(
   engine: Engine,
   stack: string,
@@ -39,9 +40,21 @@ export async function recover(
   const state = JSON.parse(
     await pulumiOutput(engine, ["stack", "export", "--stack", stack]),
   ) as ExportedState;
-  const { deployment } = state;
+  const failed = failedJobs(state);
+  const pending = state.deployment.pending_operations ?? [];
+  if (pending.length > 0) {
+    await settle(state, kubeconfig, context);
+    await pulumiOutput(engine, ["stack", "import", "--stack", stack], JSON.stringify(state));
+  }
+  for (const urn of failed) {
+    say(`state: ${urn.split("::").at(-1) ?? urn} failed in the last run, and is run again`);
+    await pulumiOutput(engine, ["state", "taint", "--yes", "--stack", stack, urn]);
+  }
+}
+
+/** Takes what was made by interrupted operations into the state, and forgets the operations. */
+async function settle({ deployment }: ExportedState, kubeconfig: string, context: string): Promise<void> {
   const pending = deployment.pending_operations ?? [];
-  if (pending.length === 0) return;
   say(
     `state: the last run was interrupted in ${pending.length} operation(s); looking at what became of them`,
   );
@@ -61,7 +74,13 @@ export async function recover(
   }
   // `refresh --import-pending-creates` is meant for this, but (CLI 3.259, local backend) it only forgets the operations.
   deployment.pending_operations = [];
-  await pulumiOutput(engine, ["stack", "import", "--stack", stack], JSON.stringify(state));
+}
+
+/** URNs of Jobs that have failed: they stay so, and would fail every further `up` whatever was mended. */
+function failedJobs({ deployment }: ExportedState): string[] {
+  return ((deployment.resources ?? []) as StateResource[])
+    .filter(({ inputs, initErrors }) => inputs?.kind === "Job" && (initErrors?.length ?? 0) > 0)
+    .map(({ urn }) => urn);
 }
 
 /** The id of a Kubernetes object that was made although the engine never heard of it. */

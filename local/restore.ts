@@ -53,7 +53,7 @@ export async function restore({ confirmed, stack, ...request }: RestoreRequest):
 }
 
 /** The machine's own cluster for dev; for another stack the context that its file names. */
-async function operatedCluster(stack: string): Promise<Cluster> {
+export async function operatedCluster(stack: string): Promise<Cluster> {
   if (stack === "dev") return currentCluster();
   const kubeconfig = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");
   const context = await committedContext(stack);
