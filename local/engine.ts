@@ -7,7 +7,7 @@ import { chmod, mkdir, readFile, realpath, rm, symlink, writeFile } from "node:f
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { passphraseFile, repository, stateDirectory, type Engine } from "./stack.ts";
+import { passphraseFile, repository, stateDirectory, wrapperDirectory, type Engine } from "./stack.ts";
 import { cacheDirectory, exists, findCommand, message, readIfPresent, run, say } from "./system.ts";
 
 export interface EngineOptions {
@@ -77,7 +77,7 @@ async function engineOf(pulumi: string, standIn: boolean): Promise<Engine> {
 }
 
 async function chooseCli({ buildPulumi }: EngineOptions): Promise<Cli> {
-  const onPath = await findCommand("pulumi");
+  const onPath = await findCommand("pulumi", wrapperDirectory());
   if (onPath !== undefined) {
     const version = await cliVersion(onPath);
     if (isRecent(version)) {

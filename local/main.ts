@@ -16,8 +16,8 @@ import { start, stop } from "./pause.ts";
 import { scan } from "./scan/main.ts";
 import { runTests } from "./tests.ts";
 import { developmentToken } from "./token.ts";
-import { baseUrl, clean, dev, down, exportState, knownEngine, preview, up, wrapperDirectory } from "./up.ts";
-import { repository, requireStack } from "./stack.ts";
+import { baseUrl, clean, dev, down, exportState, knownEngine, preview, up } from "./up.ts";
+import { repository, requireStack, wrapperDirectory } from "./stack.ts";
 
 /** Gives the exit status; nothing is success. */
 type Command = (...args: string[]) => Promise<unknown>;

@@ -41,6 +41,11 @@ export function projectDirectory(): string {
   return join(stateDirectory(), "project");
 }
 
+/** Where the `pulumi` for a person's own shell is, which `make env` puts on PATH: it calls another, and must never be that one. */
+export function wrapperDirectory(): string {
+  return join(cacheDirectory(), "engine", "bin");
+}
+
 export function stackFile(stack: string): string {
   return join(projectDirectory(), `Pulumi.${stack}.yaml`);
 }

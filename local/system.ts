@@ -123,15 +123,15 @@ export function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Where a command is on PATH or in the system directories that a plain user's PATH leaves out. */
-export async function findCommand(name: string): Promise<string | undefined> {
+/** Where a command is on PATH or in the system directories that a plain user's PATH leaves out, but for the directory `except`. */
+export async function findCommand(name: string, except?: string): Promise<string | undefined> {
   const directories = [
     ...(process.env["PATH"] ?? "").split(delimiter),
     "/usr/local/sbin",
     "/usr/sbin",
     "/sbin",
   ];
-  for (const directory of directories.filter((entry) => entry !== "")) {
+  for (const directory of directories.filter((entry) => entry !== "" && entry !== except)) {
     const candidate = join(directory, name);
     const executable = await access(candidate, constants.X_OK).then(
       () => true,

@@ -23,6 +23,7 @@ import {
   requireStack,
   type Engine,
   writeProject,
+  wrapperDirectory,
 } from "./stack.ts";
 import { showStatus } from "./status.ts";
 import { cacheDirectory, exists, say, UserError } from "./system.ts";
@@ -70,10 +71,6 @@ async function writeWrapper(engine: Engine): Promise<void> {
   await mkdir(wrapperDirectory(), { recursive: true });
   await writeFile(path, `#!/bin/sh\nexec '${engine.pulumi}' --cwd '${projectDirectory()}' "$@"\n`);
   await chmod(path, 0o755);
-}
-
-export function wrapperDirectory(): string {
-  return join(cacheDirectory(), "engine", "bin");
 }
 
 /** `make up HA=1`: what production has several of, on this one node. */

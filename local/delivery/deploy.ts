@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { findCommand, message, run, say, UserError } from "../system.ts";
-import { repository, requireStack } from "../stack.ts";
+import { repository, requireStack, wrapperDirectory } from "../stack.ts";
 import { runVisibly } from "./checks.ts";
 import { targetOf } from "./target.ts";
 
@@ -13,7 +13,7 @@ async function pulumiProgram(stack: string): Promise<string> {
     throw new UserError(
       "PULUMI_BACKEND_URL is not set; it says where the stack's state is kept, such as azblob://state?storage_account=name",
     );
-  const found = await findCommand("pulumi");
+  const found = await findCommand("pulumi", wrapperDirectory());
   if (found === undefined) throw new UserError("`pulumi` is not on PATH: install it, then run this again.");
   return found;
 }

@@ -1,10 +1,10 @@
 /** A machine that lacks a tool: what is said must tell what to install. */
 import { execFile } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
-import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { comesWith, findCommand, run, tryRun, UserError } from "../../local/system.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -65,5 +65,17 @@ describe("a tool that is missing", () => {
     });
     expect(said.code).toBe(1);
     expect(said.stderr).toMatch(/Groundwork needs Node 24 .*Install Node, then run this again/);
+  });
+
+  test("a command is found on PATH, but not in the directory whose programs call it", async () => {
+    const [first, second] = [join(directory, "first"), join(directory, "second")];
+    for (const place of [first, second]) {
+      await mkdir(place);
+      await writeFile(join(place, "called"), "#!/bin/sh\n", { mode: 0o755 });
+    }
+    vi.stubEnv("PATH", `${first}:${second}`);
+    expect(await findCommand("called")).toBe(join(first, "called"));
+    expect(await findCommand("called", first)).toBe(join(second, "called"));
+    vi.unstubAllEnvs();
   });
 });
