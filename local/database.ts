@@ -32,6 +32,11 @@ function sql(cluster: Cluster, ...statements: readonly string[]): Promise<string
   return inPrimary(cluster, [...psql, "-d", "postgres", ...statements.flatMap((text) => ["-c", text])]);
 }
 
+/** What the superuser is answered in the generation in service, whose columns are parted by `|`. */
+export function inServiceSql(cluster: Cluster, text: string): Promise<string> {
+  return inPrimary(cluster, [...psql, "-d", inService, "-c", text]);
+}
+
 /** The generation in service, and every other. */
 export async function databases(cluster: Cluster): Promise<Database[]> {
   const rows = await sql(

@@ -7,7 +7,7 @@ import { Agent, request } from "node:https";
 import { json } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { currentCluster, kubectl, type Cluster } from "./cluster.ts";
-import { dropDatabase, inPrimary, inService } from "./database.ts";
+import { dropDatabase, inServiceSql } from "./database.ts";
 import { caPath } from "./identity.ts";
 import { runJob } from "./jobs.ts";
 import { withLock } from "./lock.ts";
@@ -37,7 +37,7 @@ export async function drDrill(rows: string): Promise<void> {
     );
 
   say(`Loading ${rows} documents of the tenant ${tenant}…`);
-  await sql(cluster, loading(Number(rows)));
+  await inServiceSql(cluster, loading(Number(rows)));
   const loaded = await fingerprint(cluster);
   const writer = new Writer(await developmentToken("editor", tenant));
   const writing = writer.run();
@@ -99,18 +99,17 @@ function loading(rows: number): string {
 /** Of the loaded rows: how many, and one checksum over all of them. */
 async function fingerprint(cluster: Cluster): Promise<string> {
   const rows = `select md5(d::text) as row from documents d where created_by = 'loader'`;
-  return (await sql(cluster, `select count(*), md5(string_agg(row, '' order by row)) from (${rows})`)).trim();
+  return (
+    await inServiceSql(cluster, `select count(*), md5(string_agg(row, '' order by row)) from (${rows})`)
+  ).trim();
 }
 
 /** Ids of the writer's documents that are there. */
 async function survivors(cluster: Cluster): Promise<Set<string>> {
   const mine = `tenant_id = (select id from tenants where name = '${tenant}') and created_by <> 'loader'`;
-  return new Set((await sql(cluster, `select id from documents where ${mine}`)).split("\n").filter(Boolean));
-}
-
-function sql(cluster: Cluster, text: string): Promise<string> {
-  const psql = ["psql", "-XAtq", "-h", "/run/patroni", "-U", "postgres", "-v", "ON_ERROR_STOP=1"];
-  return inPrimary(cluster, [...psql, "-d", inService, "-c", text]);
+  return new Set(
+    (await inServiceSql(cluster, `select id from documents where ${mine}`)).split("\n").filter(Boolean),
+  );
 }
 
 /** Creates documents through the edge, five a second, and remembers those that were acknowledged. */
@@ -183,7 +182,7 @@ async function firstRead(id: string, token: string): Promise<void> {
 
 /** The drill's own rows, and the generation that was empty. */
 async function tidyUp(cluster: Cluster, aside: string): Promise<void> {
-  await sql(
+  await inServiceSql(
     cluster,
     `delete from documents where tenant_id = (select id from tenants where name = '${tenant}')`,
   );

@@ -1,6 +1,6 @@
 /** `make migrate-down`: takes back the latest migrations, by the stack's own migration Job run the other way. */
 import { kubectl, type Cluster } from "./cluster.ts";
-import { inPrimary, inService } from "./database.ts";
+import { inServiceSql } from "./database.ts";
 import { runJob } from "./jobs.ts";
 import { withLock } from "./lock.ts";
 import { operatedCluster } from "./restore.ts";
@@ -80,19 +80,7 @@ async function lastMigration(cluster: Cluster): Promise<`job.batch/${string}`> {
 /** Names of the latest migrations that were run, the last one first. @throws {UserError} when there are fewer. */
 async function latest(cluster: Cluster, count: number): Promise<string[]> {
   const statement = `select name from pgmigrations order by id desc limit ${count}`;
-  const psql = [
-    "psql",
-    "-XAtq",
-    "-h",
-    "/run/patroni",
-    "-U",
-    "postgres",
-    "-v",
-    "ON_ERROR_STOP=1",
-    "-d",
-    inService,
-  ];
-  const names = (await inPrimary(cluster, [...psql, "-c", statement])).split("\n").filter(Boolean);
+  const names = (await inServiceSql(cluster, statement)).split("\n").filter(Boolean);
   if (names.length === count) return names;
   throw new UserError(`COUNT is ${count}, and ${names.length} migrations were run.`);
 }

@@ -1,6 +1,6 @@
 /** P10: the stack's restore of a backup, against `pg_restore -j` of the same dump by hand. */
 import { type Cluster } from "../cluster.ts";
-import { createDatabase, dropDatabase, inPrimary, inService, prefixes } from "../database.ts";
+import { createDatabase, dropDatabase, inService, inServiceSql, prefixes } from "../database.ts";
 import { runJob } from "../jobs.ts";
 import { withLock } from "../lock.ts";
 import { say } from "../system.ts";
@@ -43,13 +43,13 @@ export async function measureRestore(): Promise<Measured> {
   const { cluster } = await engineAndCluster();
   return withLock("stack", async () => {
     say(`loading ${rows} documents, and a backup of them`);
-    await psql(cluster, loading);
+    await inServiceSql(cluster, loading);
     try {
       const name = `bench-backup-${Date.now()}`;
       const made = await runJob({ cluster, namespace: "data", source: "cronjob/backup-hourly", name });
       return await compare(cluster, String(made["backup"]));
     } finally {
-      await psql(cluster, unloading);
+      await inServiceSql(cluster, unloading);
     }
   });
 }
@@ -63,7 +63,7 @@ async function compare(cluster: Cluster, backup: string): Promise<Measured> {
       (side === "ours" ? ours : hand).push(seconds);
     }
   }
-  const bytes = Number(await psql(cluster, `select pg_database_size('${inService}')`));
+  const bytes = Number(await inServiceSql(cluster, `select pg_database_size('${inService}')`));
   const [whole, restoring] = [ours.map((one) => one.whole), ours.map((one) => one.restoring)];
   const [handWhole, handRestoring] = [hand.map((one) => one.whole), hand.map((one) => one.restoring)];
   const series = [
@@ -115,12 +115,6 @@ async function restoreOnce(cluster: Cluster, backup: string, side: "ours" | "han
     await dropDatabase(cluster, database);
   }
 }
-
-const psql = (cluster: Cluster, text: string): Promise<string> =>
-  inPrimary(cluster, [
-    ...["psql", "-XAtq", "-h", "/run/patroni", "-U", "postgres", "-v", "ON_ERROR_STOP=1"],
-    ...["-d", inService, "-c", text],
-  ]);
 
 const unloading = `delete from documents where tenant_id = (select id from tenants where name = '${tenant}')`;
 const loading = `
