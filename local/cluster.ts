@@ -62,6 +62,18 @@ export async function currentCluster(): Promise<Cluster> {
   return JSON.parse(text) as Cluster;
 }
 
+/** The cluster that a command works on: this machine's for dev, else the context that the stack's file names. @throws {UserError} */
+export async function operatedCluster(stack: string): Promise<Cluster> {
+  const context = await committedContext(stack);
+  if (stack === "dev") return currentCluster();
+  if (context === "")
+    throw new UserError(
+      `Pulumi.${stack}.yaml names no groundwork:cluster.context, so there is no cluster to work on.`,
+    );
+  const kubeconfig = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");
+  return { kind: "existing", kubeconfig, context, loopbackSources: [], apiServerCidrs: [] };
+}
+
 /** The kubeconfig of the cluster that was chosen last, if its context is this one. */
 export async function kubeconfigOf(context: string): Promise<string | undefined> {
   const text = await readIfPresent(chosenFile());

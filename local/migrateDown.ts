@@ -1,9 +1,8 @@
 /** `make migrate-down`: takes back the latest migrations, by the stack's own migration Job run the other way. */
-import { kubectl, type Cluster } from "./cluster.ts";
+import { kubectl, operatedCluster, type Cluster } from "./cluster.ts";
 import { inServiceSql } from "./database.ts";
 import { runJob } from "./jobs.ts";
 import { withLock } from "./lock.ts";
-import { operatedCluster } from "./restore.ts";
 import { requireStack } from "./stack.ts";
 import { say, UserError } from "./system.ts";
 

@@ -2,10 +2,8 @@
  * `make restore`: a backup becomes a new generation of the database, beside the one in service. It is checked before the service
  * moves to it, and the old one stays aside. Each step must succeed before the next begins.
  */
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { askInApp } from "./askInApp.ts";
-import { currentCluster, kubectl, type Cluster } from "./cluster.ts";
+import { kubectl, operatedCluster, type Cluster } from "./cluster.ts";
 import {
   close,
   createDatabase,
@@ -27,7 +25,7 @@ import {
   type Plan,
   type RestoreRequest,
 } from "./restorePlan.ts";
-import { committedContext, requireStack } from "./stack.ts";
+import { requireStack } from "./stack.ts";
 import { message, say, UserError } from "./system.ts";
 
 /** Gives the names of the new generation until the switch, and of the old one since; nothing changes before step 1. */
@@ -50,14 +48,6 @@ export async function restore({ confirmed, stack, ...request }: RestoreRequest):
     await carryOut(cluster, plan, stamp, names);
     return names;
   });
-}
-
-/** The machine's own cluster for dev; for another stack the context that its file names. */
-export async function operatedCluster(stack: string): Promise<Cluster> {
-  if (stack === "dev") return currentCluster();
-  const kubeconfig = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");
-  const context = await committedContext(stack);
-  return { kind: "existing", kubeconfig, context, loopbackSources: [], apiServerCidrs: [] };
 }
 
 async function showOthers(cluster: Cluster): Promise<void> {
