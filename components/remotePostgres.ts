@@ -40,7 +40,6 @@ export interface RemotePostgresArgs {
 /** What the stack has on such a server. */
 export interface RemotePostgres {
   readonly endpoint: Endpoint;
-  readonly database: string;
   readonly owner: DatabaseUser;
   readonly appUser: DatabaseUser;
   readonly backupUser: DatabaseUser;
@@ -85,7 +84,6 @@ export function onRemoteServer(
   const { owner, app, backup } = users;
   return {
     endpoint,
-    database: databaseName,
     owner,
     appUser: app,
     backupUser: backup,

@@ -2,18 +2,12 @@ import * as postgresql from "@pulumi/azure-native/dbforpostgresql";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { DatabaseUser } from "../databaseUsers";
-import { databaseName, onRemoteServer } from "../remotePostgres";
-import type { SecretStore, StoredSecret } from "../secrets/secretStore";
+import { databaseName, onRemoteServer, type RemotePostgresArgs } from "../remotePostgres";
+import type { StoredSecret } from "../secrets/secretStore";
 import type { Endpoint, MetricsTarget } from "../types";
 import type { ManagedHost } from "./managed";
 
-export interface ManagedPostgresArgs {
-  /** Namespace of the pods that make the roles and read the figures. */
-  readonly namespace: pulumi.Output<string>;
-  /** Image with `psql` 17 (`images/postgres`). */
-  readonly image: pulumi.Input<string>;
-  /** Image with the exporter (`images/exporters`). */
-  readonly exporterImage: pulumi.Input<string>;
+export interface ManagedPostgresArgs extends Omit<RemotePostgresArgs, "host" | "port" | "admin"> {
   /** Compute size, such as `Standard_D2ds_v5`. */
   readonly sku: string;
   /** Storage, GiB; one of Azure's sizes. */
@@ -25,12 +19,6 @@ export interface ManagedPostgresArgs {
   /** Where the standby runs. */
   readonly highAvailability: "zoneRedundant" | "sameZone";
   readonly host: ManagedHost;
-  /** Authority that the server's certificate leads up to. */
-  readonly ca: StoredSecret;
-  /** Keeps the roles' passwords. */
-  readonly secrets: SecretStore;
-  /** Generations of the passwords that are valid, the one that clients use first; default the first. */
-  readonly passwords?: readonly number[];
 }
 
 const name = "postgres";
