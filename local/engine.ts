@@ -7,7 +7,14 @@ import { chmod, mkdir, readFile, realpath, rm, symlink, writeFile } from "node:f
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { passphraseFile, repository, stateDirectory, wrapperDirectory, type Engine } from "./stack.ts";
+import {
+  passphraseFile,
+  projectDirectory,
+  repository,
+  stateDirectory,
+  wrapperDirectory,
+  type Engine,
+} from "./stack.ts";
 import { cacheDirectory, exists, findCommand, message, readIfPresent, run, say } from "./system.ts";
 
 export interface EngineOptions {
@@ -73,7 +80,7 @@ async function engineOf(pulumi: string, standIn: boolean): Promise<Engine> {
     // The engine would look for the real plugins on the network for seconds, each time.
     ...(standIn && { PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true" }),
   };
-  return { pulumi, env };
+  return { pulumi, env, project: projectDirectory() };
 }
 
 async function chooseCli({ buildPulumi }: EngineOptions): Promise<Cli> {

@@ -2,8 +2,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { ApiException, KubeConfig, KubernetesObjectApi } from "@kubernetes/client-node";
-import { projectName, pulumiOutput, stateDirectory, type Engine } from "./stack.ts";
+import { projectName, pulumiOutput, type Engine } from "./stack.ts";
 import { isErrno, say, UserError } from "./system.ts";
 
 interface Lock {
@@ -98,7 +99,8 @@ async function existingId(api: KubernetesObjectApi, { inputs }: StateResource): 
 }
 
 async function releaseDeadLock(engine: Engine, stack: string): Promise<void> {
-  const directory = join(stateDirectory(), ".pulumi", "locks", "organization", projectName, stack);
+  const backend = fileURLToPath(engine.env["PULUMI_BACKEND_URL"] ?? "");
+  const directory = join(backend, ".pulumi", "locks", "organization", projectName, stack);
   const files = await readdir(directory).catch(() => []);
   if (files.length === 0) return;
   const locks = await Promise.all(

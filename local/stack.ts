@@ -23,6 +23,8 @@ export interface Engine {
   readonly pulumi: string;
   /** Environment to run it in. */
   readonly env: NodeJS.ProcessEnv;
+  /** Directory of the project that its commands are about. */
+  readonly project: string;
 }
 
 type Settings = Record<string, unknown>;
@@ -142,7 +144,7 @@ function fingerprint(value: string | undefined): string {
 }
 
 function command(engine: Engine): { cwd: string; env: NodeJS.ProcessEnv } {
-  return { cwd: projectDirectory(), env: engine.env };
+  return { cwd: engine.project, env: engine.env };
 }
 
 /** Runs Pulumi on the person's terminal; its exit status is ours. */

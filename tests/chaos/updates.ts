@@ -1,12 +1,14 @@
 /** `pulumi up` with versions that cannot run: it says why and ends, and users stay with the version that they have. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { V1Deployment } from "@kubernetes/client-node";
 import { expect } from "vitest";
-import { parseDocument } from "yaml";
-import { projectDirectory, stackFile } from "../../local/stack.ts";
-import { knownEngine } from "../../local/up.ts";
+import { parseDocument, type Document } from "yaml";
+import { stackFile } from "../../local/stack.ts";
+import { knownEngine, up as makeUp } from "../../local/up.ts";
 import { environment, get } from "../cluster/support.ts";
 import { makeVersions, removeVersions } from "./versions.ts";
 import { duringWrites, type Outcome } from "./writes.ts";
@@ -41,30 +43,85 @@ export async function badUpdates(): Promise<Outcome> {
   }
 }
 
+/** What most workloads of the stack have, members of the data tier among them, and what an `up` that is killed changes of it. */
+const resized = ["app", "workers", "edge", "postgres", "redis.queue", "redis.cache"];
+const latestMilliseconds = 20_000;
+
+/** An `up` that changes every tier dies at some moment; `make up` finishes what it left, and nothing is left to do. */
+export async function updateKilled(): Promise<Outcome> {
+  // As the stack was made that faults are made on.
+  process.env["HA"] = "1";
+  return duringWrites(async () => {
+    await withSettings(
+      (stack) => {
+        for (const name of resized) {
+          const path = ["config", ...`groundwork:${name}.resources.cpuMillis`.split(".")];
+          stack.setIn(path, 60);
+        }
+      },
+      async () => {
+        const moment = Math.random() * latestMilliseconds;
+        const { pulumi, env, project } = await knownEngine();
+        const child = spawn(pulumi, updating, { cwd: project, env: withCluster(env), stdio: "ignore" });
+        const ended = once(child, "exit");
+        await sleep(moment);
+        expect(child.exitCode, `an up that took less than ${moment} ms`).toBeNull();
+        child.kill("SIGKILL");
+        await ended;
+        process.stdout.write(`up killed after ${(moment / 1000).toFixed(1)} s\n`);
+      },
+    );
+    await makeUp();
+    const { pulumi, env, project } = await knownEngine();
+    const nothingToDo = ["preview", "--stack", "dev", "--expect-no-changes", "--non-interactive"];
+    await promisify(execFile)(pulumi, nothingToDo, { cwd: project, env: withCluster(env) });
+  });
+}
+
 async function appImage(): Promise<string> {
   const { spec } = (await get("deployment", "--namespace=app", "app")) as V1Deployment;
   return spec?.template.spec?.containers[0]?.image ?? "";
 }
 
-/** With another image of the app; the stack's file is left as it was. */
-async function up(image: string): Promise<{ failed: boolean; text: string }> {
-  const { pulumi, env } = await knownEngine();
+const updating = ["up", "--stack", "dev", "--yes", "--skip-preview", "--non-interactive", "--color=never"];
+
+/** With another image of the app. */
+function up(image: string): Promise<{ failed: boolean; text: string }> {
+  return withSettings(
+    (stack) => {
+      stack.setIn(["config", "groundwork:images", "app"], image);
+    },
+    async () => {
+      const { pulumi, env, project } = await knownEngine();
+      try {
+        const { stdout } = await promisify(execFile)(pulumi, updating, {
+          cwd: project,
+          env: withCluster(env),
+          maxBuffer: 64 << 20,
+        });
+        return { failed: false, text: stdout };
+      } catch (error) {
+        const { stdout = "", stderr = "" } = error as { stdout?: string; stderr?: string };
+        return { failed: true, text: stdout + stderr };
+      }
+    },
+  );
+}
+
+const withCluster = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({
+  ...env,
+  KUBECONFIG: environment("KUBECONFIG"),
+});
+
+/** Changes the stack's file for as long as `work` takes; afterwards it is as it was. */
+async function withSettings<T>(change: (stack: Document) => void, work: () => Promise<T>): Promise<T> {
   const file = stackFile("dev");
   const before = await readFile(file, "utf8");
   const changed = parseDocument(before);
-  changed.setIn(["config", "groundwork:images", "app"], image);
-  const args = ["up", "--stack", "dev", "--yes", "--skip-preview", "--non-interactive", "--color=never"];
+  change(changed);
   try {
     await writeFile(file, changed.toString());
-    const { stdout } = await promisify(execFile)(pulumi, args, {
-      cwd: projectDirectory(),
-      env: { ...env, KUBECONFIG: environment("KUBECONFIG") },
-      maxBuffer: 64 << 20,
-    });
-    return { failed: false, text: stdout };
-  } catch (error) {
-    const { stdout = "", stderr = "" } = error as { stdout?: string; stderr?: string };
-    return { failed: true, text: stdout + stderr };
+    return await work();
   } finally {
     await writeFile(file, before);
   }

@@ -49,7 +49,14 @@ describe("the dev stack", () => {
     await project.dispose();
   });
 
-  test("comes up from nothing, with every workload ready", async () => {
+  test("comes up from nothing although a first run is killed at a random point, with every workload ready", async () => {
+    const made = 1 + Math.floor(Math.random() * 100);
+    const killed = project.start(["up", "--yes", "--skip-preview"]);
+    await killed.printed(new RegExp(`( created \\([^]*?){${made}}`));
+    killed.process.kill("SIGKILL");
+    expect((await killed.done).exitCode).not.toBe(0);
+    process.stdout.write(`killed when ${made} resources had been created\n`);
+    await project.recover(process.env["KUBECONFIG"] ?? "", context);
     const run = succeeded(await project.up());
     expect(run.text).toContain("https://localhost:30443");
     const pods = await core.listPodForAllNamespaces();

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { buildGoTool } from "../../local/gotools.ts";
 import { preparedEngine, prepareEngine } from "../../local/engine.ts";
 import { parse, stringify } from "yaml";
+import { recover } from "../../local/recover.ts";
 import { run } from "../../local/system.ts";
 import { merge, repository, writeProject, type Engine } from "../../local/stack.ts";
 
@@ -264,6 +265,12 @@ export class TestProject {
     const contents = await Promise.all(paths.map((path) => readFile(path, "utf8")));
     const forms = [secret, Buffer.from(secret).toString("base64")];
     return paths.filter((_, index) => forms.some((form) => contents[index]?.includes(form)));
+  }
+
+  /** What `make up` does first after a run that was killed. */
+  recover(kubeconfig: string, context: string): Promise<void> {
+    const engine = { ...this.#engine, env: this.#env, project: this.directory };
+    return recover(engine, this.#env["PULUMI_STACK"] ?? "", kubeconfig, context);
   }
 
   /** Destroys what is left and removes the project. */
