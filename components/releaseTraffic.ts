@@ -84,7 +84,11 @@ export class ReleaseTraffic extends pulumi.ComponentResource {
       const service = new k8s.core.v1.Service(
         `${app}-share-${percent}`,
         {
-          metadata: metadata(`${app}-share-${percent}`, app),
+          metadata: {
+            ...metadata(`${app}-share-${percent}`, app),
+            // The app's Deployment is waited for; the edge needs no more than the name to start beside it.
+            annotations: { "pulumi.com/skipAwait": "true" },
+          },
           spec: { selector: selector(app), ports: [{ ...api, targetPort: api.name }] },
         },
         { ...child, ignoreChanges: ["spec.selector"] },

@@ -100,7 +100,7 @@ export class WebApp extends pulumi.ComponentResource {
     });
     const temporary = scratch("tmp", "/tmp");
     const switches = emergencySwitches(this, namespace);
-    const deployment = new k8s.apps.v1.Deployment(
+    new k8s.apps.v1.Deployment(
       name,
       {
         metadata,
@@ -187,7 +187,7 @@ export class WebApp extends pulumi.ComponentResource {
     const traffic = new ReleaseTraffic(
       "release",
       { namespace, app: name, api, metricsPort, settings: args.release },
-      { ...child, dependsOn: [deployment] },
+      child,
     );
 
     this.shares = traffic.shares;

@@ -160,10 +160,11 @@ export class Workers extends pulumi.ComponentResource {
     );
     allowOneEviction(this, metadata);
     if (args.scaling === "keda") scaleOnQueue(this, metadata, args.replicas, args);
-    const metrics = new k8s.core.v1.Service(
-      `${name}-metrics`,
+    const metricsName = `${name}-metrics`;
+    new k8s.core.v1.Service(
+      metricsName,
       {
-        metadata: { ...metadata, name: `${name}-metrics` },
+        metadata: { ...metadata, name: metricsName },
         spec: {
           selector: selector(name),
           clusterIP: "None",
@@ -173,7 +174,8 @@ export class Workers extends pulumi.ComponentResource {
       child,
     );
 
-    this.metrics = { job: name, host: serviceHost(metrics.metadata.name, namespace), port: metricsPort };
+    // By the name alone: what is scraped need not be there before Prometheus is.
+    this.metrics = { job: name, host: serviceHost(metricsName, namespace), port: metricsPort };
     this.registerOutputs({});
   }
 }

@@ -10,8 +10,14 @@ export interface Registered {
   readonly inputs: Record<string, unknown>;
 }
 
-/** Runs a program against mocks and returns every custom resource it registered, in order. */
-export async function register(program: () => unknown): Promise<Registered[]> {
+/**
+ * Runs a program against mocks and returns every custom resource it registered, in order. A resource that is `late` is
+ * answered, and noted, when nothing else comes any more: what follows it in the list has waited for it.
+ */
+export async function register(
+  program: () => unknown,
+  late: (type: string, name: string) => boolean = () => false,
+): Promise<Registered[]> {
   const registered: Registered[] = [];
   await pulumi.runtime.setMocks(
     {
@@ -21,7 +27,8 @@ export async function register(program: () => unknown): Promise<Registered[]> {
           : token.endsWith(":listDatabaseKeys")
             ? { primaryKey: "primary-key", secondaryKey: "secondary-key" }
             : (inputs as Record<string, unknown>),
-      newResource: ({ type, name, inputs, custom }) => {
+      newResource: async ({ type, name, inputs, custom }) => {
+        if (late(type, name)) await quiet(registered);
         if (custom) registered.push({ type, name, inputs: unwrapped(inputs) as Record<string, unknown> });
         return { id: `${name}-id`, state: { ...(inputs as object), ...generated(type, name) } };
       },
@@ -32,6 +39,15 @@ export async function register(program: () => unknown): Promise<Registered[]> {
   await program();
   await pulumi.runtime.disconnect();
   return registered;
+}
+
+async function quiet(registered: readonly Registered[]): Promise<void> {
+  let before = -1;
+  for (let turns = 0; turns < 1000; turns += 1) {
+    if (registered.length !== before) turns = 0;
+    before = registered.length;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 /** Inputs without the envelopes that mark secrets on the wire. */

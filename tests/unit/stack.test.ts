@@ -31,7 +31,11 @@ const alertSecrets = ["slackWebhookUrl", "smtpPassword", "deadMansSwitchUrl", "r
 const secretKeys = [...ownSecrets, ...alertSecrets].map((key) => `groundwork:${key}`);
 
 /** The whole program with a committed stack file. */
-async function stack(name: string, more: Record<string, unknown> = {}): Promise<Registered[]> {
+async function stack(
+  name: string,
+  more: Record<string, unknown> = {},
+  late?: (type: string, name: string) => boolean,
+): Promise<Registered[]> {
   const file = parse(readFileSync(join(__dirname, `../../Pulumi.${name}.yaml`), "utf8")) as {
     config: Record<string, unknown>;
   };
@@ -44,7 +48,7 @@ async function stack(name: string, more: Record<string, unknown> = {}): Promise<
   return register(() => {
     pulumi.runtime.setAllConfig(Object.fromEntries(settings));
     return import("../../index");
-  });
+  }, late);
 }
 
 function podsOf(
@@ -91,9 +95,16 @@ describe.each([
     }
   });
 
+  test("lets the edge start before the app's pods are ready: nobody waits for pods of its Services", () => {
+    const shares = ofType(resources, ":Service").filter(({ name: share }) => share.startsWith("app-share-"));
+    expect(shares).not.toEqual([]);
+    for (const share of shares)
+      expect(at(share, "metadata.annotations")).toMatchObject({ "pulumi.com/skipAwait": "true" });
+  });
+
   test("mounts an API token only where one is used", () => {
     const withToken = podsOf(resources).filter(({ spec }) => spec.automountServiceAccountToken !== false);
-    expect(withToken.map(({ name: pod }) => pod)).toEqual(["postgres", "prometheus"]);
+    expect(withToken.map(({ name: pod }) => pod).toSorted()).toEqual(["postgres", "prometheus"]);
   });
 
   test("names every workload in the flows, in the namespace that it runs in", () => {
@@ -252,4 +263,25 @@ describe("a stack that tells people of alerts", () => {
     expect(ports(resources).sort()).toEqual([2525, 443, 8080, 8443]);
     expect(ports(await stack("dev", added))).toEqual([]);
   });
+});
+
+describe("while it comes up", () => {
+  /** What is asked for only when this workload is ready. */
+  async function after(kind: string, name: string): Promise<string[]> {
+    const late = (type: string, named: string) => type.endsWith(`:${kind}`) && named === name;
+    const resources = await stack("dev", added, late);
+    const [awaited] = resources.flatMap((resource, index) =>
+      late(resource.type, resource.name) ? [index] : [],
+    );
+    expect(awaited).toBeGreaterThan(0);
+    return resources
+      .slice((awaited ?? 0) + 1)
+      .filter(({ type }) => /:(Deployment|StatefulSet|DaemonSet|Job|CronJob)$/.test(type))
+      .map(({ name: waiting }) => waiting)
+      .toSorted();
+  }
+
+  test("only the workers wait for the app", async () => {
+    expect(await after("Deployment", "app")).toEqual(["worker"]);
+  }, 60_000);
 });
