@@ -1,6 +1,8 @@
 /** P6: the app's answers through the edge, by TLS and kept connections, against the same pod without the edge. */
 import autocannon from "autocannon";
 import { readdir, readFile } from "node:fs/promises";
+import { Agent, get, type RequestOptions } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
 import { kubectl } from "../cluster.ts";
 import { inIdentity } from "../identity.ts";
 import { appName } from "../internalCertificates.ts";
@@ -25,7 +27,16 @@ const programs = { edge: /^nginx: /, app: /^node \/app\/dist\/server\.js/ };
 interface Load {
   readonly requests: number;
   readonly perSecond: number;
-  readonly p95Ms: number;
+}
+
+interface Trusted {
+  readonly ca: string;
+  readonly servername: string;
+}
+
+interface Asked {
+  readonly path: string;
+  readonly headers: Record<string, string>;
 }
 
 export async function measureEdge(): Promise<Measured> {
@@ -50,7 +61,8 @@ export async function measureEdge(): Promise<Measured> {
     edge: { ca: stack.ca, servername: stack.url.hostname },
     app: { ca: await readFile(inIdentity("internal-ca.crt"), "utf8"), servername: appName },
   };
-  const load = (side: keyof typeof sides, rate?: number) => send(sides[side], trusted[side], paths, rate);
+  const asked = requestsFor(paths);
+  const load = (side: keyof typeof sides) => send(sides[side], trusted[side], asked);
   await load("app");
   await load("edge");
   const full: Record<keyof typeof sides, number[]> = { edge: [], app: [] };
@@ -64,7 +76,7 @@ export async function measureEdge(): Promise<Measured> {
       const { perSecond, requests } = await load(side);
       full[side].push(perSecond);
       cpu[side].push((1e6 * ((await cpuSeconds(programs[side])) - before)) / requests);
-      calm[side].push((await load(side, calmPerSecond)).p95Ms);
+      calm[side].push(await calmP95(sides[side], trusted[side], asked));
     }
   }
   await remove(stack, paths);
@@ -93,7 +105,7 @@ export async function measureEdge(): Promise<Measured> {
       `Authenticated reads of single documents on the dev stack, cache on, ${connections} kept connections of HTTP/1.1, ${seconds} s each, in turn: ` +
         "through the edge (its port on this machine) and to the app's one pod by its address, both by TLS 1.3. Each request names one of " +
         `${addresses} client addresses, as the edge limits by address. What loads, the edge and the app share this machine's processors, so ` +
-        `the ratio of the requests is that of all three together; the CPU times say what each has a request for. Percentiles are taken at ${calmPerSecond} requests/s.`,
+        `the ratio of the requests is that of all three together; the CPU times say what each has a request for. Percentiles are taken at ${calmPerSecond} requests/s, one every ${1000 / calmPerSecond} ms.`,
     ],
     plots: [
       {
@@ -139,44 +151,54 @@ async function remove(stack: RunningStack, paths: ReadonlyMap<string, string>): 
   for (const [path, token] of paths) await request(stack, { method: "DELETE", path, token });
 }
 
-/** As much as is answered, or `rate` a second; the percentile is over all answers. */
-async function send(
-  origin: string,
-  { ca, servername }: { readonly ca: string; readonly servername: string },
-  paths: ReadonlyMap<string, string>,
-  rate?: number,
-): Promise<Load> {
+/** For each client address one request; documents in turn. */
+function requestsFor(paths: ReadonlyMap<string, string>): Asked[] {
   const documents = [...paths];
-  const requests = Array.from({ length: addresses }, (_, number) => {
+  return Array.from({ length: addresses }, (_, number) => {
     const [path, token] = documents[number % documents.length] ?? ["", ""];
     const client = `2001:db8:ed9e:${number.toString(16)}::1`;
     return { path, headers: { authorization: `Bearer ${token}`, "x-forwarded-for": client } };
   });
-  const times: number[] = [];
-  const result = await new Promise<autocannon.Result>((resolve, reject) => {
-    const instance = autocannon(
-      {
-        url: origin,
-        connections,
-        duration: seconds,
-        requests,
-        servername,
-        tlsOptions: { ca },
-        ...(rate !== undefined && { overallRate: rate }),
-      },
-      (error: Error | null, answer) => {
-        if (error) reject(error);
-        else resolve(answer);
-      },
-    );
-    instance.on("response", (_client, _status, _bytes, milliseconds) => times.push(milliseconds));
-  });
+}
+
+/** As much as is answered. */
+async function send(origin: string, { ca, servername }: Trusted, requests: Asked[]): Promise<Load> {
+  const options = { url: origin, connections, duration: seconds, requests, servername, tlsOptions: { ca } };
+  const result = await autocannon(options);
   const refused = result.non2xx + result.errors + result.timeouts;
   if (refused > 0) throw new Error(`${origin}: ${refused} of ${result.requests.total} requests failed`);
-  times.sort((a, b) => a - b);
-  return {
-    requests: result.requests.total,
-    perSecond: result.requests.total / result.duration,
-    p95Ms: times[Math.floor(times.length * 0.95)] ?? Number.NaN,
-  };
+  return { requests: result.requests.total, perSecond: result.requests.total / result.duration };
+}
+
+/**
+ * 95th percentile of the times to a whole answer, milliseconds, with one request every few milliseconds, whether the ones before are answered
+ * or not. autocannon would send a second's share at once. What the first second brings, with its new connections, is left out.
+ */
+async function calmP95(origin: string, trusted: Trusted, requests: readonly Asked[]): Promise<number> {
+  const agent = new Agent({ ...trusted, keepAlive: true, maxSockets: connections });
+  const began = performance.now();
+  const answers: Promise<number>[] = [];
+  const all = (seconds + 1) * calmPerSecond;
+  for (let number = 0; number < all; number++) {
+    const wait = began + (number * 1000) / calmPerSecond - performance.now();
+    if (wait > 0) await sleep(wait);
+    const { path, headers } = requests[number % requests.length] ?? { path: "", headers: {} };
+    answers.push(timeOf(new URL(path, origin), { agent, headers }));
+  }
+  const times = (await Promise.all(answers)).slice(calmPerSecond).toSorted((a, b) => a - b);
+  agent.destroy();
+  return times[Math.floor(times.length * 0.95)] ?? Number.NaN;
+}
+
+function timeOf(url: URL, options: RequestOptions): Promise<number> {
+  const started = performance.now();
+  return new Promise((resolve, reject) => {
+    const sent = get(url, options, (answer) => {
+      answer.resume().on("end", () => {
+        if (answer.statusCode === 200) resolve(performance.now() - started);
+        else reject(new Error(`${url.href} was answered by ${answer.statusCode ?? "nothing"}`));
+      });
+    });
+    sent.on("error", reject);
+  });
 }
