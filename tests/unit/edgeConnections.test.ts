@@ -1,7 +1,8 @@
+import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, type TLSSocket } from "node:tls";
 
@@ -98,4 +99,27 @@ test("the certificate's file is never in an answer's way: the edge says nothing 
     expect(body).not.toMatch(/nginx|\d+\.\d+\.\d+/);
     expect(body).not.toContain(certificate);
   }
+});
+
+test.each([
+  ["1.22.1", false],
+  ["1.27.3", false],
+  ["1.27.4", true],
+  ["1.28.0", true],
+  ["2.0.1", true],
+])("nginx %s is told to wait for what comes on kept connections: %s", (version, told) => {
+  const home = mkdtempSync(join(folder, "start-"));
+  const script = readFileSync(join(__dirname, "../../k8s-manifests/nginx/start.sh"), "utf8");
+  writeFileSync(
+    join(home, "start.sh"),
+    script.replace(">/tmp/", `>${home}/`).replace("sleep 10", "sleep 0.1"),
+  );
+  writeFileSync(join(home, "nginx"), `#!/bin/sh\necho "nginx version: nginx/${version}" >&2\n`, {
+    mode: 0o755,
+  });
+  const env = { ...process.env, PATH: [home, process.env["PATH"]].join(delimiter) };
+  execFileSync("sh", [join(home, "start.sh"), join(home, "nginx")], { env, stdio: "ignore" });
+  const kept = join(home, "kept.conf");
+  expect(existsSync(kept)).toBe(told);
+  if (told) expect(readFileSync(kept, "utf8")).toBe("keepalive_min_timeout 5s;\n");
 });

@@ -120,7 +120,7 @@ export async function startEdge(
       .replaceAll("listen 8443", `listen 127.0.0.1:${httpsPort}`)
       .replaceAll("listen 8080", `listen 127.0.0.1:${httpPort}`)
       .replaceAll("127.0.0.1:8081", `127.0.0.1:${statusPort}`)
-      .replaceAll(/(pid|_path) \/tmp\//g, `$1 ${home}/tmp/`)
+      .replaceAll(/(pid |_path |include |>)\/tmp\//g, `$1${home}/tmp/`)
       .replace("sleep 10", "sleep 0.1");
     writeFileSync(join(home, name), rewrite(moved));
   }
