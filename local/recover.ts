@@ -101,7 +101,8 @@ async function existingId(api: KubernetesObjectApi, { inputs }: StateResource): 
 async function releaseDeadLock(engine: Engine, stack: string): Promise<void> {
   const backend = fileURLToPath(engine.env["PULUMI_BACKEND_URL"] ?? "");
   const directory = join(backend, ".pulumi", "locks", "organization", projectName, stack);
-  const files = await readdir(directory).catch(() => []);
+  // Beside each lock the backend keeps attributes of its file.
+  const files = (await readdir(directory).catch(() => [])).filter((file) => file.endsWith(".json"));
   if (files.length === 0) return;
   const locks = await Promise.all(
     files.map(async (file) => JSON.parse(await readFile(join(directory, file), "utf8")) as Lock),
