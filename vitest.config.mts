@@ -2,6 +2,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    // The default leaves one of two processors idle.
+    maxWorkers: "100%",
     projects: [
       { test: { name: "unit", include: ["tests/{unit,local}/**/*.test.ts"] } },
       {

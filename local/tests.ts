@@ -1,7 +1,7 @@
 /** The test commands: each brings what its tests need, runs them, and leaves a report for the total. */
 import { spawn } from "node:child_process";
-import { join } from "node:path";
-import { delimiter } from "node:path";
+import { delimiter, join } from "node:path";
+import { createInterface } from "node:readline";
 import { currentCluster, kubectl, type Cluster } from "./cluster.ts";
 import { testTools } from "./debian.ts";
 import { checkedOut, recordSuccess } from "./delivery/evidence.ts";
@@ -27,28 +27,52 @@ const tlsScanner = {
   seconds: 20,
 } as const;
 
-/** Runs a suite; stops at the first step that fails, whose exit status it gives. */
+/** Runs a suite; the first step that fails ends what runs beside it, and gives the exit status. */
 export async function runTests(suite: Suite): Promise<number> {
   const tree = await checkedOut();
-  for (const { title, command, directory = repository, env = process.env } of await stepsOf(suite)) {
-    say(`\n${title}`);
+  const lanes = await lanesOf(suite);
+  const ending = new AbortController();
+  const interrupted = (): void => {
+    ending.abort();
+  };
+  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
+  const codes = await Promise.all(lanes.map((steps) => runLane(steps, lanes.length > 1, ending)));
+  process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
+  const failed = codes.find((code) => code !== 0) ?? 0;
+  if (failed === 0 && suite !== "chaos") await recordSuccess(suite, tree);
+  return failed;
+}
+
+/** Its steps one by one, until one fails or is ended, whose exit status it gives. */
+async function runLane(steps: readonly Step[], beside: boolean, ending: AbortController): Promise<number> {
+  for (const step of steps) {
+    say(`\n${step.title}`);
     const started = Date.now();
-    const code = await execute(command, directory, env);
-    say(`${title}: ${code === 0 ? "ok" : "failed"}, ${((Date.now() - started) / 1000).toFixed(1)} s`);
-    if (code !== 0) return code;
+    const code = await execute(step, beside, ending.signal);
+    if (code === 0) say(`${step.title}: ok, ${((Date.now() - started) / 1000).toFixed(1)} s`);
+    else if (ending.signal.aborted) say(`${step.title}: ended`);
+    else {
+      say(`${step.title}: failed, ${((Date.now() - started) / 1000).toFixed(1)} s`);
+      ending.abort();
+      return code;
+    }
+    if (ending.signal.aborted) return code;
   }
-  if (suite !== "chaos") await recordSuccess(suite, tree);
   return 0;
 }
 
-async function stepsOf(suite: Suite): Promise<Step[]> {
+/** Steps that follow one another, in lanes that run beside each other. */
+async function lanesOf(suite: Suite): Promise<Step[][]> {
   if (suite === "test") {
     const env = { ...process.env, PATH: `${await testTools()}${delimiter}${process.env["PATH"] ?? ""}` };
+    // The app's tests wait for servers and processes, and so leave much of a processor to the others.
     return [
-      { title: "lint", command: ["npm", "run", "--silent", "lint"] },
-      { title: "types", command: ["npm", "run", "--silent", "types"] },
-      { title: "unit tests", command: vitest("unit", "--project", "unit", "--coverage"), env },
-      { title: "app tests", command: vitest("app", "--coverage"), directory: join(repository, "app"), env },
+      [
+        { title: "lint", command: ["npm", "run", "--silent", "lint"] },
+        { title: "types", command: ["npm", "run", "--silent", "types"] },
+        { title: "unit tests", command: vitest("unit", "--project", "unit", "--coverage"), env },
+      ],
+      [{ title: "app tests", command: vitest("app", "--coverage"), directory: join(repository, "app"), env }],
     ];
   }
   if (suite === "engine") {
@@ -56,7 +80,7 @@ async function stepsOf(suite: Suite): Promise<Step[]> {
     await configure(world);
     const { engine, cluster } = world;
     const env = { ...engine.env, KUBE_CONTEXT: cluster.context };
-    return [{ title: "engine tests", command: vitest("engine", "--project", "engine"), env }];
+    return [[{ title: "engine tests", command: vitest("engine", "--project", "engine"), env }]];
   }
   const cluster = await currentCluster();
   const env = {
@@ -68,7 +92,7 @@ async function stepsOf(suite: Suite): Promise<Step[]> {
     TLS_SCANNER_PYTHON: await pythonTool(tlsScanner),
   };
   const left = suite === "cluster" ? await leftOut(cluster) : [];
-  return [{ title: `${suite} tests`, command: vitest(suite, "--project", suite, ...left), env }];
+  return [[{ title: `${suite} tests`, command: vitest(suite, "--project", suite, ...left), env }]];
 }
 
 /** Logs and traces are asked for where they are collected. A skipped test would count as one that did not pass. */
@@ -87,15 +111,29 @@ function vitest(name: string, ...args: string[]): string[] {
   return ["npx", "vitest", "run", ...args, "--reporter=default", ...report];
 }
 
+/** Beside others, each line that a step says has its name in front, and it can be ended with all that it has started. */
 function execute(
-  [command = "", ...args]: readonly string[],
-  cwd: string,
-  env: NodeJS.ProcessEnv,
+  { title, command: [command = "", ...args], directory = repository, env = process.env }: Step,
+  beside: boolean,
+  ending: AbortSignal,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env, stdio: "inherit" });
+    const output = beside ? "pipe" : "inherit";
+    const options = { cwd: directory, env, detached: beside };
+    const child = spawn(command, args, { ...options, stdio: ["ignore", output, output] });
+    const end = (): void => {
+      if (beside && child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
+    };
+    ending.addEventListener("abort", end);
+    for (const stream of [child.stdout, child.stderr]) {
+      if (stream === null) continue;
+      createInterface(stream).on("line", (line) => {
+        process.stdout.write(`${title} | ${line}\n`);
+      });
+    }
     child.on("error", reject);
     child.on("close", (code) => {
+      ending.removeEventListener("abort", end);
       resolve(code ?? 1);
     });
   });
