@@ -16,6 +16,10 @@ interface StateResource {
   readonly urn: string;
   readonly id?: string;
   readonly initErrors?: readonly string[] | null;
+  /** Was replaced, and is still to be deleted. */
+  readonly delete?: boolean;
+  /** Was deleted, and is still to be made anew. */
+  readonly pendingReplacement?: boolean;
   readonly inputs?: {
     readonly apiVersion?: string;
     readonly kind?: string;
@@ -66,15 +70,27 @@ async function settle({ deployment }: ExportedState, kubeconfig: string, context
   for (const { type, resource } of pending) {
     const id = type === "creating" ? await existingId(api, resource) : undefined;
     if (id === undefined) continue;
-    // The note of an unfinished initialization makes the next `up` wait for it, as it would have.
-    const initErrors = ["its creation was interrupted"];
-    deployment.resources = [
-      ...(deployment.resources ?? []),
-      { ...resource, id, outputs: resource.inputs, initErrors },
-    ];
+    deployment.resources = withCreated((deployment.resources ?? []) as StateResource[], resource, id);
   }
   // `refresh --import-pending-creates` is meant for this, but (CLI 3.259, local backend) it only forgets the operations.
   deployment.pending_operations = [];
+}
+
+/** The state's resources with one that was created; it takes the place of what it was to replace. */
+export function withCreated(
+  resources: readonly StateResource[],
+  created: StateResource,
+  id: string,
+): StateResource[] {
+  // The note of an unfinished initialization makes the next `up` wait for it, as it would have.
+  const initErrors = ["its creation was interrupted"];
+  const made = { ...created, id, outputs: created.inputs, initErrors };
+  const isBefore = (resource: StateResource) => resource.urn === created.urn && resource.delete !== true;
+  const before = resources.find(isBefore);
+  if (before === undefined) return [...resources, made];
+  const others = resources.map((resource) => (resource === before ? made : resource));
+  // What was deleted first is gone already, and an object of the same name is the same object.
+  return before.pendingReplacement || before.id === id ? others : [...others, { ...before, delete: true }];
 }
 
 /** URNs of Jobs that have failed: they stay so, and would fail every further `up` whatever was mended. */

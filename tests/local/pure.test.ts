@@ -5,6 +5,7 @@ import { explain } from "../../local/gotools.ts";
 import { dockerIgnore } from "../../local/images/contents.ts";
 import { fullName } from "../../local/node/images.ts";
 import { quantityBytes } from "../../local/node/volumes.ts";
+import { withCreated } from "../../local/recover.ts";
 import { merge } from "../../local/stack.ts";
 
 describe("settings of this machine over the committed ones", () => {
@@ -75,4 +76,49 @@ test("a rotation goes by both passwords to the new one, and the next one takes t
   const steps = [next([1])];
   for (let step = 1; step < 6; step++) steps.push(next(steps.at(-1) ?? [1]));
   expect(steps).toEqual([[1, 2], [2, 1], [2], [2, 3], [3, 2], [3]]);
+});
+
+describe("what a killed up had created, in its state", () => {
+  const created = { urn: "urn::job", inputs: { kind: "Job" } };
+  const made = {
+    ...created,
+    id: "app/job",
+    outputs: created.inputs,
+    initErrors: ["its creation was interrupted"],
+  };
+  const [before, after] = [{ urn: "urn::volume" }, { urn: "urn::pod" }];
+
+  test.each<[string, object[], object[]]>([
+    ["is added", [], [made]],
+    [
+      "takes the place of what was deleted for it",
+      [{ ...created, id: "app/other", pendingReplacement: true }],
+      [made],
+    ],
+    ["takes the place of the same object", [{ ...created, id: "app/job" }], [made]],
+    [
+      "leaves what it replaces to be deleted",
+      [{ ...created, id: "app/other" }],
+      [made, { ...created, id: "app/other", delete: true }],
+    ],
+    [
+      "leaves alone what is to be deleted already",
+      [{ ...created, id: "app/old", delete: true }],
+      [{ ...created, id: "app/old", delete: true }, made],
+    ],
+  ])("%s", (_, known, wanted) => {
+    const state = withCreated([before, ...known, after] as never, created, "app/job");
+    expect(state.filter(({ urn }) => urn === "urn::job")).toEqual(wanted);
+    expect(state[0]).toEqual(before);
+    expect(state).toContainEqual(after);
+  });
+
+  test("stands where the one before stood, after what it needs and before what needs it", () => {
+    const state = withCreated(
+      [before, { ...created, id: "app/other" }, after] as never,
+      created,
+      "app/job",
+    );
+    expect(state.slice(0, 3)).toEqual([before, made, after]);
+  });
 });
