@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { backupExporter } from "./backupExporter";
+import { daily, firstJob, scheduledJob, type JobHost } from "./backupJobs";
 import { programPods, type ProgramHost, type ProgramPods } from "./backupPods";
 import type { BlobStore } from "./blobStore";
 import { checksumAnnotation, manifestFiles } from "./manifests";
@@ -70,20 +71,6 @@ export interface BackupsArgs {
 // Where node-pg-migrate notes what it has applied.
 const migrationsTable = "public.pgmigrations";
 
-// What is done once a day may begin an hour late and take four.
-const daily = { startingDeadlineSeconds: 3_600, activeDeadlineSeconds: 14_400 };
-
-/** When a job runs, and how much delay is borne. */
-interface Schedule {
-  readonly cron: string;
-  /** Never by itself: it is there for a person to start, once. */
-  readonly byHand?: boolean;
-  /** How late it may start; a run missed by more is left out. */
-  readonly startingDeadlineSeconds: number;
-  /** How long it may take with its retry; then it is stopped and has failed. */
-  readonly activeDeadlineSeconds: number;
-}
-
 /**
  * Dumps the database on schedule, encrypted before it leaves the pod, and proves every day that the newest dump can be
  * restored. What is older than it is kept is deleted. An exporter reads from the container itself what is there.
@@ -102,7 +89,14 @@ export class Backups extends pulumi.ComponentResource {
     const data = manifestFiles("backup");
     const scripts = new k8s.core.v1.ConfigMap(
       "backup-scripts",
-      { metadata: this.metadata("backup-scripts"), data },
+      {
+        metadata: {
+          name: "backup-scripts",
+          namespace: args.namespace,
+          labels: labels("backup-scripts", "backup"),
+        },
+        data,
+      },
       { parent: this },
     );
     const host = { ...args, scripts };
@@ -133,7 +127,12 @@ export class Backups extends pulumi.ComponentResource {
       { kind: "weekly", cron: args.weekly, startingDeadlineSeconds: 7_200, activeDeadlineSeconds: 10_800 },
     ];
     for (const { kind, ...schedule } of series) {
-      this.cronJob(`backup-${kind}`, schedule, backup, { BACKUP_KIND: kind });
+      scheduledJob(this, host, {
+        name: `backup-${kind}`,
+        when: schedule,
+        pods: backup,
+        env: { BACKUP_KIND: kind },
+      });
     }
 
     const verification = programPods(this, host, {
@@ -145,7 +144,7 @@ export class Backups extends pulumi.ComponentResource {
       env: { MIGRATIONS_TABLE: migrationsTable },
     });
     const schedule = { cron: args.verification, ...daily };
-    this.cronJob("backup-verify", schedule, verification, {});
+    scheduledJob(this, host, { name: "backup-verify", when: schedule, pods: verification });
     if (database.replicator) this.archived(host, database.replicator, verification, reach);
 
     const restore = programPods(this, host, {
@@ -162,9 +161,17 @@ export class Backups extends pulumi.ComponentResource {
       env: { ...reach, PGUSER: database.owner.role, BACKUP_USER: database.backupUser.role },
     });
     const byHand = { ...schedule, byHand: true };
-    this.cronJob("backup-restore", byHand, restore, {});
-    if (database.replicator)
-      this.cronJob("backup-recover", byHand, restore, { DATABASE: database.database }, "recover.py");
+    scheduledJob(this, host, { name: "backup-restore", when: byHand, pods: restore });
+    if (database.replicator) {
+      const env = { DATABASE: database.database };
+      scheduledJob(this, host, {
+        name: "backup-recover",
+        when: byHand,
+        pods: restore,
+        env,
+        script: "recover.py",
+      });
+    }
 
     const expiry = {
       RETENTION_DAYS: String(args.retentionDays),
@@ -177,7 +184,8 @@ export class Backups extends pulumi.ComponentResource {
       scratchMiB: 8,
       env: expiry,
     });
-    this.cronJob("backup-retention", { cron: args.retention, ...daily }, retention, {});
+    const deletion = { cron: args.retention, ...daily, activeDeadlineSeconds: 3_600 };
+    scheduledJob(this, host, { name: "backup-retention", when: deletion, pods: retention });
 
     this.metrics = backupExporter(this, host, {
       resources: args.exporterResources ?? { cpuMillis: 10, memoryMiB: 96 },
@@ -189,7 +197,7 @@ export class Backups extends pulumi.ComponentResource {
 
   /** Base backups, and the proof that they and the archived log can be recovered. */
   private archived(
-    host: ProgramHost,
+    host: ProgramHost & JobHost,
     replicator: DatabaseUser,
     verification: ProgramPods,
     reach: Readonly<Record<string, pulumi.Input<string>>>,
@@ -203,47 +211,15 @@ export class Backups extends pulumi.ComponentResource {
       files: { "replication-password": replicator.password, "database-ca.crt": database.ca },
       env: { ...reach, PGUSER: replicator.role, AGE_RECIPIENT: ageRecipient },
     });
-    this.cronJob("backup-base", { cron: base, ...daily }, copy, {});
-    const recover = { STEP: "verify", DATABASE: database.database };
-    this.cronJob("backup-verify-base", { cron: recovery, ...daily }, verification, recover, "recover.py");
-  }
-
-  private metadata(name: string) {
-    return { name, namespace: this.args.namespace, labels: labels(name, "backup") };
-  }
-
-  private cronJob(
-    name: string,
-    when: Schedule,
-    pods: ProgramPods,
-    env: Readonly<Record<string, string>>,
-    script?: string,
-  ): void {
-    new k8s.batch.v1.CronJob(
-      name,
-      {
-        metadata: this.metadata(name),
-        spec: {
-          schedule: when.cron,
-          timeZone: this.args.timeZone,
-          concurrencyPolicy: "Forbid",
-          suspend: when.byHand ?? false,
-          startingDeadlineSeconds: when.startingDeadlineSeconds,
-          successfulJobsHistoryLimit: 3,
-          failedJobsHistoryLimit: 3,
-          jobTemplate: {
-            spec: {
-              backoffLimit: when.byHand ? 0 : 1,
-              activeDeadlineSeconds: when.activeDeadlineSeconds,
-              template: {
-                metadata: { labels: pods.labels },
-                spec: { ...pods.spec(env, script ? { script } : {}), restartPolicy: "Never" },
-              },
-            },
-          },
-        },
-      },
-      { parent: this },
-    );
+    scheduledJob(this, host, { name: "backup-base", when: { cron: base, ...daily }, pods: copy });
+    // Nothing could be recovered to a point in time before there is one.
+    firstJob(this, host, "backup-base-first", copy);
+    scheduledJob(this, host, {
+      name: "backup-verify-base",
+      when: { cron: recovery, ...daily },
+      pods: verification,
+      env: { STEP: "verify", DATABASE: database.database },
+      script: "recover.py",
+    });
   }
 }

@@ -17,7 +17,11 @@ const readyWithinSeconds = 600;
 
 interface Manifest {
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
 }
 
 export async function measureStack(): Promise<Measured> {
@@ -122,7 +126,10 @@ async function apply(cluster: Cluster, manifests: readonly Manifest[]): Promise<
     manifests.filter((manifest) => !isNamespace(manifest)),
   );
   const deadline = Date.now() + readyWithinSeconds * 1000;
-  const jobs = manifests.filter(({ kind }) => kind === "Job");
+  // Those that an `up` waits for.
+  const jobs = manifests.filter(
+    ({ kind, metadata }) => kind === "Job" && metadata.annotations?.["pulumi.com/skipAwait"] !== "true",
+  );
   for (;;) {
     const rows = await readStatus(cluster.kubeconfig, cluster.context);
     const unready = rows.filter(({ healthy }) => !healthy).map(({ workload }) => workload);

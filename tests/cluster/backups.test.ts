@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import { Client, createDocument, removeDocument, runJob, tenants, type JobRun } from "./support.ts";
+import { Client, createDocument, kubectl, removeDocument, runJob, tenants, type JobRun } from "./support.ts";
 
 /** Runs Python in a pod that reaches the backups; `container` is their store. */
 function inStore(lines: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<JobRun> {
@@ -45,6 +45,13 @@ function momentOf({ result }: JobRun): string {
 
 afterEach(async () => {
   await inStore(removeDamaged);
+});
+
+test("a new stack has made its first base backup by itself", async () => {
+  const done = ["--for=condition=complete", "job/backup-base-first", "--timeout=240s"];
+  await kubectl("wait", "--namespace=data", ...done);
+  const log = await kubectl("logs", "--namespace=data", "job/backup-base-first");
+  expect(JSON.parse(log.trim().split("\n").at(-1) ?? "")).toMatchObject({ ok: true });
 });
 
 test("a backup is made, restored whole, and what is wrong with a damaged copy of it is noticed", async () => {

@@ -176,6 +176,15 @@ describe("Backups", () => {
     expect(at(cronJob, `${pod}.containers.0.command.1`)).toMatch(/base\.py$/);
   });
 
+  test("makes a first base backup at once, and no up waits for it", async () => {
+    const all = await backups();
+    const job = named(all, ":Job", "backup-base-first");
+    expect(at(job, "metadata.annotations")).toEqual({ "pulumi.com/skipAwait": "true" });
+    expect(at(job, "spec.template")).toEqual(
+      at(named(all, ":CronJob", "backup-base"), "spec.jobTemplate.spec.template"),
+    );
+  });
+
   test("recovers the newest base backup every day, inside its own pod and without a way to the database", async () => {
     const cronJob = named(await backups(), ":CronJob", "backup-verify-base");
     expect(cronJob?.inputs["spec"]).toMatchObject({ schedule: "45 5 * * *", timeZone: "Asia/Tokyo" });
@@ -197,6 +206,7 @@ describe("Backups", () => {
         owner: user,
       },
     });
+    expect(ofType(all, ":Job")).toEqual([]);
     const names = ofType(all, ":CronJob").map((cronJob) => String(at(cronJob, "metadata.name")));
     expect(names.filter((name) => /base|recover/.test(name))).toEqual([]);
     expect(names).toContain("backup-verify");
@@ -206,6 +216,7 @@ describe("Backups", () => {
     const all = await backups({ store: azure });
     const cronJob = named(all, ":CronJob", "backup-retention");
     expect(cronJob?.inputs["spec"]).toMatchObject({ schedule: "15 6 * * *", timeZone: "Asia/Tokyo" });
+    expect(at(cronJob, "spec.jobTemplate.spec.activeDeadlineSeconds")).toBe(3_600);
     const rule = { RETENTION_DAYS: "30", IMMUTABLE_DAYS: "30" };
     expect(environment(cronJob)).toMatchObject(rule);
     const exporter = at(
