@@ -114,11 +114,7 @@ describe("what a killed up had created, in its state", () => {
   });
 
   test("stands where the one before stood, after what it needs and before what needs it", () => {
-    const state = withCreated(
-      [before, { ...created, id: "app/other" }, after] as never,
-      created,
-      "app/job",
-    );
+    const state = withCreated([before, { ...created, id: "app/other" }, after] as never, created, "app/job");
     expect(state.slice(0, 3)).toEqual([before, made, after]);
   });
 });
