@@ -7,7 +7,7 @@ import { secretsPath } from "./podDefaults";
 import { passwordFiles, type Password } from "./passwords";
 import type { DatabaseUser } from "./databaseUsers";
 import type { SecretStore, StoredSecret } from "./secrets/secretStore";
-import type { Endpoint } from "./types";
+import type { Endpoint, Resources } from "./types";
 
 /** The database as the app and its migrations see it. */
 export interface DatabaseBinding {
@@ -64,8 +64,17 @@ export function environment(variables: Variables): k8s.types.input.core.v1.EnvVa
   return Object.entries(variables).map(([key, value]) => ({ name: key, value }));
 }
 
-export function commonEnvironment(args: Pick<AppBindings, "environment" | "logLevel">): Variables {
-  return { ENVIRONMENT: args.environment, LOG_LEVEL: args.logLevel };
+/** Of a container's memory, what V8 may keep objects in: the rest is for all else of Node, and for commands that are run beside it. */
+const heapShare = 3 / 8;
+
+export function commonEnvironment({
+  environment: kind,
+  logLevel,
+  resources,
+}: Pick<AppBindings, "environment" | "logLevel"> & { readonly resources: Resources }): Variables {
+  // By itself V8 would grow beyond a small container's limit, which ends the process.
+  const heapMiB = Math.floor(resources.memoryMiB * heapShare);
+  return { ENVIRONMENT: kind, LOG_LEVEL: logLevel, NODE_OPTIONS: `--max-old-space-size=${heapMiB}` };
 }
 
 /** Every trace is recorded: which ones are kept is decided once they are over, by who receives them. */

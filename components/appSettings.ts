@@ -16,6 +16,7 @@ export interface AppSettings {
 export const reservedVariables = [
   "ENVIRONMENT",
   "LOG_LEVEL",
+  "NODE_OPTIONS",
   "PORT",
   "METRICS_PORT",
   "TLS_FILE",

@@ -110,7 +110,7 @@ export const stackSchema = z.strictObject({
   app: z
     .strictObject({
       replicas: z.int().min(1).max(100).default(1).describe("pods of the app"),
-      resources: resources(100, 192),
+      resources: resources(100, 256),
       logLevel: z
         .enum(["debug", "info", "warn", "error"])
         .default("info")

@@ -99,6 +99,11 @@ describe("WebApp", () => {
     expect(JSON.stringify(container)).not.toContain("generated-");
   });
 
+  test("keeps V8 far enough below the container's memory that a command beside it does not end it", () => {
+    expect(at({ type: "", name: "", inputs: container }, "resources.limits.memory")).toBe("128Mi");
+    expect(variable("NODE_OPTIONS")).toBe("--max-old-space-size=48");
+  });
+
   test("refuses as settings what the stack sets itself", () => {
     const names = (container["env"] as { name: string }[]).map(({ name }) => name);
     const ours = names.filter((name) => name !== "AI_URL" && name !== "AI_KEYS_FILE");
