@@ -93,6 +93,36 @@ describe("what pages name", () => {
     expect(named.filter((name) => !targets.has(name))).toEqual([]);
   });
 
+  /** Targets and variables of every `make` in some lines. */
+  const makeWords = (lines: readonly string[]): string[] =>
+    lines.flatMap((line) =>
+      [...line.matchAll(/(?:^|[\s($;&|])make((?: +[\w-]+(?:=(?:"[^"]*"|[^\s)|;&`]*))?)+)/g)].flatMap(
+        ([, words = ""]) =>
+          words
+            .trim()
+            .replaceAll(/="[^"]*"/g, "=")
+            .split(/ +/),
+      ),
+    );
+  const variables = new Set([...read("Makefile").matchAll(/\b([A-Z][A-Z_]+)\b/g)].map(([, name]) => name));
+  const unknown = (word: string): boolean =>
+    !word.startsWith("-") && (word.includes("=") ? !variables.has(word.split("=")[0]) : !targets.has(word));
+
+  test.each(globSync(".github/workflows/*.yml", { cwd: root }))("exists: what %s has make do", (workflow) => {
+    const words = makeWords(
+      read(workflow)
+        .split("\n")
+        .filter((line) => !/^ *#/.test(line)),
+    );
+    expect(words.length).toBeGreaterThan(1);
+    expect(words.filter(unknown)).toEqual([]);
+  });
+
+  test.each(pages)("exists: the variables that %s gives to make", (page) => {
+    const words = makeWords(codeOf(page)).filter((word) => word.includes("="));
+    expect(words.filter(unknown)).toEqual([]);
+  });
+
   test.each(pages)("exists: the files and folders of %s", (page) => {
     const top =
       /^(app|components|docs|images|k8s-manifests|local|policy|tests|examples|\.github|\.ci)\/[\w./*-]*$/;
