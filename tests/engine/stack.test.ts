@@ -2,10 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { readFile } from "node:fs/promises";
+import { get } from "node:https";
 import { join } from "node:path";
-import { projectDirectory } from "../../local/stack.ts";
+import { text } from "node:stream/consumers";
+import { edgePorts, projectDirectory } from "../../local/stack.ts";
 import { core } from "./contract/cluster.ts";
-import { backupKey, edgeCertificate } from "../../local/identity.ts";
+import { backupKey, caPath, edgeCertificate } from "../../local/identity.ts";
 import { internalCertificates } from "../../local/internalCertificates.ts";
 import { operations, succeeded, TestProject } from "./support.ts";
 
@@ -27,6 +29,16 @@ async function machineSettings(): Promise<Record<string, unknown>> {
 async function existingNamespaces(): Promise<string[]> {
   const { items } = await core.listNamespace();
   return items.map(({ metadata }) => metadata?.name ?? "").filter((name) => namespaces.includes(name));
+}
+
+/** What a client of the edge is sent. */
+async function answerOf(path: string): Promise<string> {
+  const ca = await readFile(caPath());
+  return new Promise((resolve, reject) => {
+    get({ host: "localhost", port: edgePorts.https, path, ca, agent: false }, (answer) => {
+      text(answer).then(resolve, reject);
+    }).on("error", reject);
+  });
 }
 
 describe("the dev stack", () => {
@@ -131,6 +143,34 @@ describe("the dev stack", () => {
     expect(run.text).toMatch(/ErrImagePull|ImagePullBackOff/);
     expect(Date.now() - started).toBeLessThan(240_000);
     succeeded(await project.up());
+  });
+
+  test("runs any other container in the app's place, by configuration alone", async () => {
+    const { postgres } = (await machineSettings())["groundwork:images"] as Record<string, string>;
+    const program = `
+import http.server, os
+class Other(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"another container, asked for " + self.path.encode())
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Other).serve_forever()`;
+    await project.setConfig({
+      "groundwork:images": { app: postgres },
+      "groundwork:app": {
+        container: {
+          command: ["python3", "-c", program],
+          port: 8000,
+          tls: false,
+          livenessPath: "/alive",
+          readinessPath: "/able",
+          migration: [],
+        },
+      },
+      "groundwork:workers": { replicas: 0 },
+    });
+    succeeded(await project.up());
+    expect(await answerOf("/api/v1/orders")).toBe("another container, asked for /api/v1/orders");
   });
 
   test("leaves nothing behind when it is destroyed", async () => {
