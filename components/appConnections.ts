@@ -64,17 +64,20 @@ export function environment(variables: Variables): k8s.types.input.core.v1.EnvVa
   return Object.entries(variables).map(([key, value]) => ({ name: key, value }));
 }
 
+export function commonEnvironment(args: Pick<AppBindings, "environment" | "logLevel">): Variables {
+  return { ENVIRONMENT: args.environment, LOG_LEVEL: args.logLevel };
+}
+
 /** Of a container's memory, what V8 may keep objects in: the rest is for all else of Node, and for commands that are run beside it. */
 const heapShare = 3 / 8;
 
-export function commonEnvironment({
-  environment: kind,
-  logLevel,
-  resources,
-}: Pick<AppBindings, "environment" | "logLevel"> & { readonly resources: Resources }): Variables {
-  // By itself V8 would grow beyond a small container's limit, which ends the process.
-  const heapMiB = Math.floor(resources.memoryMiB * heapShare);
-  return { ENVIRONMENT: kind, LOG_LEVEL: logLevel, NODE_OPTIONS: `--max-old-space-size=${heapMiB}` };
+/** A container's command; of one that is Node's, V8 by itself would grow beyond a small container's limit, which ends the process. */
+export function boundedCommand(
+  [program = "", ...args]: readonly string[],
+  { memoryMiB }: Resources,
+): string[] {
+  const bound = program === "node" ? [`--max-old-space-size=${Math.floor(memoryMiB * heapShare)}`] : [];
+  return [program, ...bound, ...args];
 }
 
 /** Every trace is recorded: which ones are kept is decided once they are over, by who receives them. */

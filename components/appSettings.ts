@@ -16,7 +16,6 @@ export interface AppSettings {
 export const reservedVariables = [
   "ENVIRONMENT",
   "LOG_LEVEL",
-  "NODE_OPTIONS",
   "PORT",
   "METRICS_PORT",
   "TLS_FILE",

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import {
   apiSecrets,
+  boundedCommand,
   commonEnvironment,
   databaseEnvironment,
   databaseFiles,
@@ -121,7 +122,7 @@ export class WebApp extends pulumi.ComponentResource {
                   ...restrictedContainer,
                   name,
                   image: args.image,
-                  command: [...container.command],
+                  command: boundedCommand(container.command, args.resources),
                   env: environment({
                     ...settingsEnvironment(args.settings),
                     ...commonEnvironment(args),
@@ -226,7 +227,7 @@ export class WebApp extends pulumi.ComponentResource {
                   ...restrictedContainer,
                   name: "migrate",
                   image: args.image,
-                  command: [...args.container.migration],
+                  command: boundedCommand(args.container.migration, args.resources),
                   env: environment({
                     ...commonEnvironment(args),
                     ...databaseEnvironment(args.database, args.database.owner),

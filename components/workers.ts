@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import {
+  boundedCommand,
   commonEnvironment,
   databaseEnvironment,
   databaseFiles,
@@ -112,7 +113,7 @@ export class Workers extends pulumi.ComponentResource {
                   ...restrictedContainer,
                   name,
                   image: args.image,
-                  command: ["node", "/app/dist/worker.js"],
+                  command: boundedCommand(["node", "/app/dist/worker.js"], args.resources),
                   env: environment({
                     ...settingsEnvironment(args.settings),
                     ...commonEnvironment(args),

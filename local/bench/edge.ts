@@ -22,7 +22,7 @@ const addresses = 2000;
 const edgeWorkers = 2;
 
 /** Whose processes use the processor, by command line. */
-const programs = { edge: /^nginx: /, app: /^node \/app\/dist\/server\.js/ };
+const programs = { edge: /^nginx: /, app: /^node .*\/app\/dist\/server\.js/ };
 
 interface Load {
   readonly requests: number;

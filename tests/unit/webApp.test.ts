@@ -101,7 +101,7 @@ describe("WebApp", () => {
 
   test("keeps V8 far enough below the container's memory that a command beside it does not end it", () => {
     expect(at({ type: "", name: "", inputs: container }, "resources.limits.memory")).toBe("128Mi");
-    expect(variable("NODE_OPTIONS")).toBe("--max-old-space-size=48");
+    expect(container["command"]).toEqual(["node", "--max-old-space-size=48", "/app/dist/server.js"]);
   });
 
   test("refuses as settings what the stack sets itself", () => {

@@ -67,7 +67,10 @@ describe("Workers", () => {
     (container["env"] as { name: string; value: string }[]).find((v) => v.name === name)?.value;
 
   test("run the image's worker, with more time to end than it takes to hand jobs back", () => {
-    expect(container).toMatchObject({ image: "app:1", command: ["node", "/app/dist/worker.js"] });
+    expect(container).toMatchObject({
+      image: "app:1",
+      command: ["node", "--max-old-space-size=48", "/app/dist/worker.js"],
+    });
     const seconds = Number(at(deployment, "spec.template.spec.terminationGracePeriodSeconds"));
     expect(seconds).toBeGreaterThanOrEqual(Number(variable("WORKER_GRACE_SECONDS")) + 10);
   });
