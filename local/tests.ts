@@ -38,7 +38,7 @@ export async function runTests(suite: Suite): Promise<number> {
   process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
   const codes = await Promise.all(lanes.map((steps) => runLane(steps, lanes.length > 1, ending)));
   process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
-  const failed = codes.find((code) => code !== 0) ?? 0;
+  const failed = codes.find((code) => code !== 0) ?? (ending.signal.aborted ? 1 : 0);
   if (failed === 0 && suite !== "chaos") await recordSuccess(suite, tree);
   return failed;
 }
@@ -122,7 +122,9 @@ function execute(
     const options = { cwd: directory, env, detached: beside };
     const child = spawn(command, args, { ...options, stdio: ["ignore", output, output] });
     const end = (): void => {
-      if (beside && child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
+      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+      if (beside) process.kill(-child.pid, "SIGTERM");
+      else child.kill("SIGTERM");
     };
     ending.addEventListener("abort", end);
     for (const stream of [child.stdout, child.stderr]) {
