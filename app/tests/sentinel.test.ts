@@ -18,9 +18,7 @@ let config: RedisConfig;
 /** Two servers and one Sentinel, which needs nobody's agreement. */
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "groundwork-sentinel-"));
-  const free = new Set<number>();
-  while (free.size < 3) free.add(await freePort());
-  const [first, second, sentinel] = [...free] as [number, number, number];
+  const [first, second, sentinel] = [await freePort(), await freePort(), await freePort()];
   const common = ["--bind", "127.0.0.1", "--save", "", "--requirepass", password, "--masterauth", password];
   // As start.sh sets it: a primary without a replica takes no writes.
   const guard = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "5"];

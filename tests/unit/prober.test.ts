@@ -3,13 +3,14 @@ import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import * as https from "node:https";
-import { createServer, type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
 
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 
+import { freePort } from "../../app/tests/support/processes";
 import { proberSettings } from "../../components/monitoring/prober";
 import { stackSchema } from "../../components/configSchema";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
@@ -25,14 +26,6 @@ let edge: https.Server;
 let prober: ChildProcess;
 let metricsPort: number;
 let said = "";
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}
 
 beforeAll(async () => {
   const names = ["-subj", "/CN=api", "-addext", "subjectAltName=DNS:api.example.com"];
