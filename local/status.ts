@@ -1,5 +1,6 @@
 /** One look at every workload of the stack. */
 import { AppsV1Api, BatchV1Api, CoreV1Api, KubeConfig, type V1Pod } from "@kubernetes/client-node";
+import { message, UserError } from "./system.ts";
 
 const namespaces = ["edge", "app", "data", "monitoring", "node-agents"];
 
@@ -12,12 +13,19 @@ export interface Row {
   readonly healthy: boolean;
 }
 
-/** Every workload of the stack's namespaces. */
+/** Every workload of the stack's namespaces. @throws {UserError} when the cluster does not answer */
 export async function readStatus(kubeconfig: string, context: string): Promise<Row[]> {
   const cluster = new KubeConfig();
   cluster.loadFromFile(kubeconfig);
   cluster.setCurrentContext(context);
-  return (await Promise.all(namespaces.map((namespace) => rowsOf(cluster, namespace)))).flat();
+  try {
+    return (await Promise.all(namespaces.map((namespace) => rowsOf(cluster, namespace)))).flat();
+  } catch (error) {
+    // What fetch says of a connection that it did not get; an answer that is a refusal is another error.
+    if (!(error instanceof TypeError)) throw error;
+    const reason = error.cause === undefined ? error.message : message(error.cause);
+    throw new UserError(`The cluster ${context} does not answer: ${reason}. \`make up\` starts it.`);
+  }
 }
 
 /** Prints the table; whether everything is healthy. */

@@ -101,7 +101,7 @@ describe("every workload of the stack", () => {
   /** An API server that has these DaemonSets in the namespace of the node's agents, and nothing else. */
   async function serving(
     daemonSets: readonly object[],
-    work: (kubeconfig: string) => Promise<void>,
+    work: (kubeconfig: string, stop: () => void) => Promise<void>,
   ): Promise<void> {
     const server = createServer((request, response) => {
       const asked = request.url === "/apis/apps/v1/namespaces/node-agents/daemonsets";
@@ -119,11 +119,14 @@ describe("every workload of the stack", () => {
     const context = { name: "c", context: { cluster: "c", user: "u" } };
     const user = { name: "u", user: {} };
     await writeFile(kubeconfig, JSON.stringify({ clusters: [cluster], contexts: [context], users: [user] }));
-    try {
-      await work(kubeconfig);
-    } finally {
+    const stop = (): void => {
       server.close();
       server.closeAllConnections();
+    };
+    try {
+      await work(kubeconfig, stop);
+    } finally {
+      stop();
       await rm(directory, { recursive: true });
     }
   }
@@ -138,6 +141,15 @@ describe("every workload of the stack", () => {
       expect(await readStatus(kubeconfig, "c")).toEqual([
         { namespace: "node-agents", workload: "log-agent", ready, state: "running", healthy },
       ]);
+    });
+  });
+
+  it("says that the cluster does not answer", async () => {
+    await serving([], async (kubeconfig, stop) => {
+      stop();
+      await expect(readStatus(kubeconfig, "c")).rejects.toThrow(
+        /^The cluster c does not answer: .*ECONNREFUSED/,
+      );
     });
   });
 });
