@@ -12,7 +12,7 @@ const given = new Set<number>();
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = randomInt(10_000, 30_000);
+    const port = randomInt(20_000, 30_000);
     if (given.has(port)) continue;
     given.add(port);
     const server = createServer().listen(port, "127.0.0.1");
