@@ -14,7 +14,7 @@ import { withAnnotations } from "./components/ingress";
 import { keyFile } from "./components/keyFile";
 import { Logging } from "./components/logging/logging";
 import { Monitoring } from "./components/monitoring/monitoring";
-import { monitoringSettings } from "./components/monitoring/settings";
+import { metricsSource, monitoringSettings } from "./components/monitoring/settings";
 import { proberSettings } from "./components/monitoring/prober";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
@@ -58,7 +58,7 @@ const keyed = { ...common, settings, fieldKeys, tracesUrl: logging?.tracesUrl };
 const prober = proberSettings(config, secrets, image("postgres"));
 const serving = { signingKeys, certificate: certificates.app, probePassword: prober?.password };
 const app = new WebApp("app", { ...appSettings, ...keyed, ...serving }, guarded);
-const watched = { logLevel: appSettings.logLevel, monitoring: namespaces.monitoring };
+const watched = { logLevel: appSettings.logLevel, figures: metricsSource(config, namespaces) };
 const jobs = { ...config.workers, ...keyed, ...watched };
 const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { ...guarded, dependsOn: [app] })] : [];
 
@@ -95,13 +95,13 @@ const backups = new Backups(
 
 // The eyes.
 const scraped = [app, app.candidate, ...workers, backups].map(({ metrics }) => metrics);
-const { grafana, pods, prometheus, alertmanager } = monitoringSettings(config, secrets);
+const { grafana, run, prometheus, alertmanager } = monitoringSettings(config, secrets);
 new Monitoring(
   "monitoring",
   {
     namespace: namespaces.monitoring,
     secrets,
-    ...pods,
+    ...run,
     targets: [...stores.metrics, ...edge.metrics, ...scraped, ...(logging?.metrics ?? [])],
     blackbox: { image: image("blackbox"), edge: edge.probed },
     nodeExporter: { image: image("exporters") },

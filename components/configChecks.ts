@@ -100,11 +100,12 @@ function imageProblems(config: Sections): string[] {
   });
 }
 
-/** Azurite stands in for Azure Blob in development only; Grafana, what collects logs, and nginx may be left out. */
+/** Azurite stands in for Azure Blob in development only; Grafana, what collects logs, nginx and Prometheus may be left out. */
 function isRun(image: ImageName, { environment, monitoring, logging, edge }: Sections): boolean {
   if (image === "nginx" || image === "nginx-exporter") return edge?.mode !== "controller";
   if (image === "loki" || image === "jaeger" || image === "otel-collector") return logging?.enabled === true;
   if (image === "azurite") return environment === "development";
+  if (image === "prometheus" || image === "alertmanager") return monitoring?.existing === undefined;
   return image !== "grafana" || monitoring?.grafana !== false;
 }
 

@@ -165,6 +165,12 @@ const probed: readonly StackFlow[] = [
 /** The write-ahead log, where the emulator has no part. */
 const archivedToAzure: StackFlow = { from: "postgres", to: "internet", port: 443 };
 
+/** What runs, and every connection between it that is allowed. */
+interface Open {
+  readonly workloads: Readonly<Record<string, Workload>>;
+  readonly flows: readonly Flow<string>[];
+}
+
 type DataKind = "cluster" | "managed" | "existing";
 
 /** Ports of Azure's services. */
@@ -179,7 +185,7 @@ export function stackFlows(
   redis: DataKind,
   base: readonly StackFlow[] = flows,
   port?: number,
-): { workloads: Readonly<Record<string, Workload>>; flows: readonly Flow<string>[] } {
+): Open {
   const ports = new Map<string, number>(
     Object.entries(managedPorts).filter(([name]) => (name === "postgres" ? postgres : redis) !== "cluster"),
   );
@@ -212,5 +218,23 @@ export function stackFlows(
   return {
     workloads: Object.fromEntries([...kept, ...added, ...roles]),
     flows: [...left, ...distinct.values()],
+  };
+}
+
+/** What only the stack's own Prometheus needs. */
+const ofOwnPrometheus = new Set(["prometheus", "alertmanager", "node-exporter"]);
+
+/** The same, where somebody else's Prometheus looks at the stack: it comes in from its namespace, and is asked there. */
+export function watchedBy(existing: { readonly port: number } | undefined, open: Open): Open {
+  if (!existing) return open;
+  const isOurs = (name: string): boolean => name in open.workloads && !ofOwnPrometheus.has(name);
+  return {
+    workloads: Object.fromEntries(Object.entries(open.workloads).filter(([name]) => isOurs(name))),
+    flows: open.flows.flatMap((flow): Flow<string>[] => {
+      if (flow.from === "prometheus") return isOurs(flow.to) ? [{ ...flow, from: "existingPrometheus" }] : [];
+      if (flow.to === "prometheus")
+        return isOurs(flow.from) ? [{ ...flow, to: "existingPrometheus", port: existing.port }] : [];
+      return ofOwnPrometheus.has(flow.from) || ofOwnPrometheus.has(flow.to) ? [] : [flow];
+    }),
   };
 }

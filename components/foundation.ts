@@ -3,7 +3,7 @@ import type * as pulumi from "@pulumi/pulumi";
 
 import { clusterProvider, type ClusterAccess } from "./cluster";
 import type { StackConfig } from "./config";
-import { flowsOf, stackFlows } from "./flows";
+import { flowsOf, stackFlows, watchedBy } from "./flows";
 import { StackNamespaces } from "./namespaces";
 import { NetworkPolicies } from "./networkPolicies";
 import { PullSecrets } from "./pullSecrets";
@@ -33,14 +33,16 @@ export function foundation(config: StackConfig, made?: ClusterAccess): Foundatio
   const provider = clusterProvider(made ?? { context }, retainData);
   const nodeAgents = config.logging.enabled;
   const { names: namespaces } = new StackNamespaces("namespaces", { nodeAgents, retainData }, { provider });
-  const { namespace: controllerNamespace } = config.edge.controller;
-  const open = stackFlows(
-    config.postgres.kind,
-    config.redis.kind,
-    flowsOf(config),
-    config.postgres.existing?.port,
+  const { postgres, redis, monitoring } = config;
+  const open = watchedBy(
+    monitoring.existing,
+    stackFlows(postgres.kind, redis.kind, flowsOf(config), postgres.existing?.port),
   );
-  const closed = { namespaces, ...open, apiServerCidrs, controllerNamespace };
+  const others = {
+    ingressController: config.edge.controller.namespace,
+    existingPrometheus: monitoring.existing?.namespace,
+  };
+  const closed = { namespaces, ...open, apiServerCidrs, others };
   const network = new NetworkPolicies("network", closed, { provider });
   const pulls = { namespaces, names: config.pullSecrets, credentials: config.registryCredentials };
   const pulling = new PullSecrets("pull-secrets", pulls, { provider });

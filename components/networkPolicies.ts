@@ -12,11 +12,12 @@ export type Workload = NamespaceName;
 
 /**
  * One allowed connection, from a workload's pods to another's; `internet` is any address, `apiServer` the cluster's own,
- * `privateNetwork` what is around the cluster, `ingressController` any pod of the controller's namespace, `keda` KEDA's.
+ * `privateNetwork` what is around the cluster; `ingressController`, `existingPrometheus` and `keda` any pod of the namespace
+ * where that is.
  */
 export interface Flow<Name extends string> {
-  readonly from: Name | "internet" | "ingressController" | "keda";
-  readonly to: Name | "internet" | "apiServer" | "privateNetwork";
+  readonly from: Name | "internet" | "ingressController" | "existingPrometheus" | "keda";
+  readonly to: Name | "internet" | "apiServer" | "privateNetwork" | "existingPrometheus";
   /** Port of the pod that is reached, not of a Service before it. */
   readonly port: number;
   /** Default TCP. */
@@ -32,8 +33,11 @@ export interface NetworkPoliciesArgs<Name extends string> {
   readonly flows: readonly Flow<Name>[];
   /** Addresses of the API server as CIDRs, as they are behind its Service. */
   readonly apiServerCidrs: readonly string[];
-  /** Namespace of the cluster's ingress controller; only for flows from it. */
-  readonly controllerNamespace?: string;
+  /** Namespaces of what the stack has not made; only for flows from there or to there. */
+  readonly others?: {
+    readonly ingressController?: string | undefined;
+    readonly existingPrometheus?: string | undefined;
+  };
 }
 
 /** Closes every namespace in both directions and opens just the listed flows, one policy for each workload. */
@@ -102,17 +106,17 @@ const dns: k8s.types.input.networking.v1.NetworkPolicyEgressRule = {
 /** What the pods of `workload` may receive and send. */
 export function rulesOf(
   workload: string,
-  args: Pick<NetworkPoliciesArgs<string>, "workloads" | "flows" | "apiServerCidrs" | "controllerNamespace">,
+  args: Pick<NetworkPoliciesArgs<string>, "workloads" | "flows" | "apiServerCidrs" | "others">,
 ): Rules {
   const peers = (name: string): Peer[] => {
     if (name === "internet") return [{ ipBlock: { cidr: "0.0.0.0/0" } }];
     if (name === "privateNetwork") return privateNetworks.map((cidr) => ({ ipBlock: { cidr } }));
     if (name === "apiServer") return args.apiServerCidrs.map((cidr) => ({ ipBlock: { cidr } }));
     const inNamespace = (label: string) => ({ matchLabels: { "kubernetes.io/metadata.name": label } });
-    if (name === "ingressController" && args.controllerNamespace !== undefined)
-      return [{ namespaceSelector: inNamespace(args.controllerNamespace) }];
     // The namespace that KEDA is installed in by its own instructions.
-    if (name === "keda") return [{ namespaceSelector: inNamespace("keda") }];
+    const others: Partial<Record<string, string>> = { ...args.others, keda: "keda" };
+    const other = others[name];
+    if (other !== undefined) return [{ namespaceSelector: inNamespace(other) }];
     const namespace = args.workloads[name];
     if (!namespace)
       throw new Error(`flow names the unknown workload "${name}"; add it to the workloads beside it`);

@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
-import { serviceHost } from "./podDefaults";
+import type { MetricsSource } from "./monitoring/settings";
 
 /** Pods by load: between the workload's `replicas` and `maxReplicas`. */
 export const loadScalingSchema = z.strictObject({
@@ -78,8 +78,8 @@ export function scaleOnQueue(
   args: {
     readonly maxReplicas: number;
     readonly jobsPerPod: number;
-    /** Namespace of Prometheus. */
-    readonly monitoring: pulumi.Input<string>;
+    /** Knows how many jobs wait. */
+    readonly figures: MetricsSource;
   },
 ): void {
   new k8s.apiextensions.CustomResource(
@@ -99,9 +99,9 @@ export function scaleOnQueue(
           {
             type: "prometheus",
             metadata: {
-              serverAddress: pulumi.interpolate`http://${serviceHost("prometheus", args.monitoring)}:9090`,
+              serverAddress: args.figures.url,
               // Every worker reports the whole queue.
-              query: "sum(max by (queue) (app_jobs_waiting))",
+              query: args.figures.asked("sum(max by (queue) (app_jobs_waiting))"),
               threshold: String(args.jobsPerPod),
             },
           },

@@ -26,6 +26,7 @@ import {
   serviceHost,
   spread,
 } from "./podDefaults";
+import type { MetricsSource } from "./monitoring/settings";
 import { scaledFields, scaleOnQueue } from "./scaling";
 import { secretsVolume } from "./secrets/secretStore";
 import type { MetricsTarget, Resources } from "./types";
@@ -41,8 +42,8 @@ export interface WorkersArgs extends AppBindings {
   readonly scaling: "fixed" | "keda";
   readonly maxReplicas: number;
   readonly jobsPerPod: number;
-  /** Namespace of Prometheus, which knows how many jobs wait. */
-  readonly monitoring: pulumi.Output<string>;
+  /** Knows how many jobs wait. */
+  readonly figures: MetricsSource;
   /** CPU and memory of each pod. */
   readonly resources: Resources;
   /** Feeds to collect, by the tenant's name. */

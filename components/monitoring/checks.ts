@@ -28,6 +28,7 @@ export function monitoringProblems(
       `groundwork:${key}: missing; groundwork:monitoring.${setting} needs it: pulumi config set --secret groundwork:${key}`,
     ];
   });
+  const ineffective = existingProblems(monitoring);
   const named = remoteWrite?.username !== undefined;
   const contradictory =
     remoteWrite && named !== (remoteWrite.auth === "basic")
@@ -36,15 +37,15 @@ export function monitoringProblems(
             ` (found auth: ${remoteWrite.auth})`,
         ]
       : [];
-  if (environment !== "production") return [...unmatched, ...contradictory];
+  const problems = [...unmatched, ...ineffective, ...contradictory];
+  if (environment !== "production") return problems;
   const plain = [
     ["notifications.webhookUrl", webhookUrl],
     ["remoteWrite.url", remoteWrite?.url],
   ] as const;
   return [
-    ...unmatched,
-    ...contradictory,
-    ...(slack || email || webhookUrl !== undefined
+    ...problems,
+    ...(slack || email || webhookUrl !== undefined || monitoring.existing
       ? []
       : ["groundwork:monitoring.notifications: production needs slack, email or webhookUrl to tell people"]),
     ...plain.flatMap(([key, url]) =>
@@ -53,4 +54,20 @@ export function monitoringProblems(
         : [],
     ),
   ];
+}
+
+/** What an existing Prometheus, whose settings are its owners', makes ineffective. */
+function existingProblems({ existing, notifications, ...own }: StackValues["monitoring"]): string[] {
+  if (!existing) return [];
+  const { retentionDays, storageGiB, remoteWrite } = own;
+  const told = Object.entries(notifications).map(([key, value]): [string, unknown] => [
+    `notifications.${key}`,
+    value,
+  ]);
+  return [...Object.entries({ retentionDays, storageGiB, remoteWrite }), ...told]
+    .filter(([, value]) => value !== undefined)
+    .map(
+      ([key]) =>
+        `groundwork:monitoring.${key}: has no effect with monitoring.existing, which its owners look after; remove it`,
+    );
 }

@@ -7,6 +7,7 @@ import { Alertmanager } from "./alertmanager";
 import { Blackbox, type ProbedEdge } from "./blackbox";
 import { Grafana } from "./grafana";
 import { NodeExporter } from "./nodeExporter";
+import { ExistingPrometheus, type ExistingPrometheusSettings } from "./existingPrometheus";
 import type { AlertNotifications } from "./notifications";
 import { Prober, type ProberSettings } from "./prober";
 import { Prometheus } from "./prometheus";
@@ -17,6 +18,8 @@ export interface MonitoringArgs {
   readonly namespace: pulumi.Output<string>;
   /** Keeps and mounts passwords. */
   readonly secrets: SecretStore;
+  /** A Prometheus that is there already; then none is run here, nor an Alertmanager, nor what reads the nodes' figures. */
+  readonly existing?: ExistingPrometheusSettings | undefined;
   /** Pods each of Prometheus, Alertmanager and the prober; default 1. One may die where there are two. */
   readonly replicas?: number;
   /** Starts no two of Prometheus, or of Alertmanager, on one node; default only where there is another node to take. */
@@ -72,10 +75,11 @@ export interface MonitoringArgs {
   };
 }
 
-/** Sees what goes wrong and tells someone: Prometheus, Alertmanager and, where wanted, Grafana. */
+/** Sees what goes wrong and tells someone: Prometheus and Alertmanager, its own or others', and, where wanted, Grafana. */
 export class Monitoring extends pulumi.ComponentResource {
   readonly prometheus: Endpoint;
-  readonly alertmanager: Endpoint;
+  /** Absent where an existing Prometheus has its own. */
+  readonly alertmanager?: Endpoint;
   /** Grafana and the password of its user `admin`, where it runs. */
   readonly grafana?: { readonly endpoint: Endpoint; readonly adminPassword: StoredSecret };
 
@@ -85,17 +89,6 @@ export class Monitoring extends pulumi.ComponentResource {
     const child = { parent: this };
     const common = { namespace, replicas, separateNodes };
 
-    const alertmanager = new Alertmanager(
-      "alertmanager",
-      {
-        resources: { cpuMillis: 20, memoryMiB: 48 },
-        notifications: {},
-        ...args.alertmanager,
-        ...common,
-        secrets,
-      },
-      child,
-    );
     const blackbox = new Blackbox(
       "blackbox",
       { resources: { cpuMillis: 10, memoryMiB: 24 }, ...args.blackbox, namespace, replicas },
@@ -110,30 +103,45 @@ export class Monitoring extends pulumi.ComponentResource {
           ),
         ]
       : [];
-    const nodes = new NodeExporter(
-      "node-exporter",
-      { resources: { cpuMillis: 10, memoryMiB: 24 }, ...args.nodeExporter, namespace },
-      child,
-    );
-    const own = [alertmanager, nodes, ...probers].map(({ metrics }) => metrics);
-    const prometheus = new Prometheus(
-      "prometheus",
-      {
-        resources: { cpuMillis: 100, memoryMiB: 216 },
-        ...args.prometheus,
-        ...common,
-        secrets,
-        scrapes: {
-          targets: [...args.targets, ...own],
-          prober: blackbox.endpoint,
-          probes: blackbox.probes,
+    const scrapes = (own: readonly MetricsTarget[]) => ({
+      targets: [...args.targets, ...own, ...probers.map(({ metrics }) => metrics)],
+      prober: blackbox.endpoint,
+      probes: blackbox.probes,
+    });
+    if (args.existing) {
+      const told = { ...args.existing, objects: namespace, scrapes: scrapes([]) };
+      this.prometheus = new ExistingPrometheus("existing-prometheus", told, child).endpoint;
+    } else {
+      const nodes = new NodeExporter(
+        "node-exporter",
+        { resources: { cpuMillis: 10, memoryMiB: 24 }, ...args.nodeExporter, namespace },
+        child,
+      );
+      const alertmanager = new Alertmanager(
+        "alertmanager",
+        {
+          resources: { cpuMillis: 20, memoryMiB: 48 },
+          notifications: {},
+          ...args.alertmanager,
+          ...common,
+          secrets,
         },
-        alertmanagers: alertmanager.members,
-      },
-      child,
-    );
-    this.prometheus = prometheus.endpoint;
-    this.alertmanager = alertmanager.endpoint;
+        child,
+      );
+      this.prometheus = new Prometheus(
+        "prometheus",
+        {
+          resources: { cpuMillis: 100, memoryMiB: 216 },
+          ...args.prometheus,
+          ...common,
+          secrets,
+          scrapes: scrapes([alertmanager.metrics, nodes.metrics]),
+          alertmanagers: alertmanager.members,
+        },
+        child,
+      ).endpoint;
+      this.alertmanager = alertmanager.endpoint;
+    }
     if (args.grafana) {
       const { endpoint, adminPassword } = new Grafana(
         "grafana",
@@ -142,7 +150,7 @@ export class Monitoring extends pulumi.ComponentResource {
           ...args.grafana,
           namespace,
           secrets,
-          prometheus: prometheus.endpoint,
+          prometheus: this.prometheus,
         },
         child,
       );

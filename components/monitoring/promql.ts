@@ -19,3 +19,29 @@ export function checkPromql(where: string, expression: string): void {
     );
   }
 }
+
+/** Label of every series of a stack whose figures are among others'. */
+export const stackLabel = "stack";
+
+/** Namespaces whose pods and volumes are the stack's; what the nodes tell of them carries no label of ours. */
+const ofNodes = /^(kubelet|container)_/;
+const itsNamespaces = 'namespace=~"app|data|edge|monitoring|node-agents"';
+
+/** The expression with every selector narrowed to the series of one stack. */
+export function scoped(expression: string, stack: string): string {
+  const insertions: { at: number; text: string }[] = [];
+  parser.parse(expression).iterate({
+    enter: ({ node, name }) => {
+      if (name !== "VectorSelector") return;
+      const metric = node.getChild("Identifier");
+      const written = metric ? expression.slice(metric.from, metric.to) : "";
+      const matcher = ofNodes.test(written) ? itsNamespaces : `${stackLabel}="${stack}"`;
+      const matchers = node.getChild("LabelMatchers");
+      if (matchers) insertions.push({ at: matchers.from + 1, text: `${matcher},` });
+      else insertions.push({ at: node.to, text: `{${matcher}}` });
+    },
+  });
+  return insertions
+    .sort((a, b) => b.at - a.at)
+    .reduce((text, { at, text: added }) => text.slice(0, at) + added + text.slice(at), expression);
+}

@@ -23,12 +23,32 @@ const ruleFile = z.strictObject({
   groups: z.array(z.strictObject({ name: z.string(), interval: duration.optional(), rules: z.array(rule) })),
 });
 
+/** Rules that are evaluated one after the other. */
+export interface RuleGroup {
+  readonly name: string;
+  readonly interval?: string | undefined;
+  readonly rules: readonly {
+    readonly alert?: string;
+    readonly record?: string;
+    readonly expr: string;
+    readonly labels?: Readonly<Record<string, string>> | undefined;
+  }[];
+}
+
 /** The files of `k8s-manifests/prometheus/rules`, so far checked that a mistake stops a preview and not Prometheus. */
 export function ruleFiles(): Record<string, string> {
   const files = manifestFiles("prometheus/rules");
   for (const [name, text] of Object.entries(files))
     checkRules(`k8s-manifests/prometheus/rules/${name}`, text);
   return files;
+}
+
+/** The same, read: file without its ending → its groups. */
+export function ruleGroups(): Record<string, readonly RuleGroup[]> {
+  const files = Object.entries(ruleFiles());
+  return Object.fromEntries(
+    files.map(([name, text]) => [name.replace(/\.yaml$/, ""), ruleFile.parse(parse(text)).groups]),
+  );
 }
 
 /** @throws {Error} naming the file, the rule and what is wrong with it. */

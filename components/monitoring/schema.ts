@@ -1,5 +1,6 @@
 import { z } from "zod";
 
+import { kubernetesName } from "../schemaParts";
 import { slackChannelPattern, smarthostPattern } from "./notifications";
 
 const webhook = z
@@ -14,6 +15,19 @@ const remoteWriteSchema = z.strictObject({
     .default("none")
     .describe("how to sign in there; basic and bearer need groundwork:remoteWriteCredential"),
   username: z.string().min(1).optional().describe("who signs in, with auth: basic"),
+});
+
+/** A Prometheus that somebody else runs. */
+const existingSchema = z.strictObject({
+  namespace: kubernetesName.describe("its namespace"),
+  service: kubernetesName
+    .default("prometheus-operated")
+    .describe("its Service, which answers queries by http"),
+  port: z.int().min(1).max(65_535).default(9090).describe("port of the Service and of its pods"),
+  labels: z
+    .record(z.string(), z.string())
+    .default({})
+    .describe("labels that it selects ScrapeConfigs and PrometheusRules by"),
 });
 
 /** Whom alerts are told to. The secrets that go with it are keys of their own: they must be set with `--secret`. */
@@ -71,8 +85,13 @@ export const monitoringSchema = z
       .max(5)
       .optional()
       .describe("pods each of Prometheus, Alertmanager and the prober; without it 1, in production 2"),
-    retentionDays: z.int().min(1).max(400).default(15).describe("days that metrics are kept"),
-    storageGiB: z.int().min(1).max(4_096).default(2).describe("volume of Prometheus, GiB"),
+    existing: existingSchema
+      .optional()
+      .describe(
+        "a Prometheus that is there already, of the Prometheus Operator; without it the stack runs its own",
+      ),
+    retentionDays: z.int().min(1).max(400).optional().describe("days that metrics are kept; without it 15"),
+    storageGiB: z.int().min(1).max(4_096).optional().describe("volume of Prometheus, GiB; without it 2"),
     remoteWrite: remoteWriteSchema
       .optional()
       .describe("a store that keeps metrics for longer, or of many stacks"),

@@ -1,9 +1,12 @@
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 
 import type { StackValues } from "../configSchema";
+import { serviceHost } from "../podDefaults";
 import type { SecretStore } from "../secrets/secretStore";
 import type { AlertNotifications } from "./notifications";
 import type { RemoteWrite } from "./scrapes";
+import type { Namespaces } from "../types";
+import { scoped } from "./promql";
 import type { MonitoringValues } from "./schema";
 
 type Notifications = MonitoringValues["notifications"];
@@ -26,10 +29,21 @@ export function monitoringSettings(
   secrets: SecretStore,
 ) {
   const production = config.environment === "production";
-  const { grafana, retentionDays, storageGiB, notifications, remoteWrite } = config.monitoring;
+  const {
+    grafana,
+    existing,
+    retentionDays = 15,
+    storageGiB = 2,
+    notifications,
+    remoteWrite,
+  } = config.monitoring;
   return {
     grafana,
-    pods: { replicas: config.monitoring.replicas ?? (production ? 2 : 1), separateNodes: production },
+    run: {
+      existing,
+      replicas: config.monitoring.replicas ?? (production ? 2 : 1),
+      separateNodes: production,
+    },
     prometheus: {
       retentionDays,
       storageGiB,
@@ -79,6 +93,28 @@ function withPassword(
     ...(username !== undefined && {
       credentials: { username, password: secrets.keep("smtp-password", smtpPassword) },
     }),
+  };
+}
+
+/** Where figures are asked for, and a question as it must be put there. */
+export interface MetricsSource {
+  readonly url: pulumi.Output<string>;
+  readonly asked: (expression: string) => string;
+}
+
+/** Of the Prometheus that there is already, or else of the stack's own. */
+export function metricsSource(
+  { monitoring: { existing } }: Pick<StackValues, "monitoring">,
+  { monitoring }: Pick<Namespaces, "monitoring">,
+): MetricsSource {
+  const { namespace, service, port } = existing ?? {
+    namespace: monitoring,
+    service: "prometheus",
+    port: 9090,
+  };
+  return {
+    url: pulumi.interpolate`http://${serviceHost(service, namespace)}:${port}`,
+    asked: (expression) => (existing ? scoped(expression, pulumi.getStack()) : expression),
   };
 }
 

@@ -1,5 +1,6 @@
 /** Whether a new version may have more users: what Prometheus and the cluster saw of it, held against the limits. */
 import { z } from "zod";
+import { repository } from "../stack.ts";
 import type { Target } from "./target.ts";
 
 /** As `groundwork:app.release` of the stack's configuration; the stack puts it into the cluster. */
@@ -67,10 +68,45 @@ const answerShape = z.object({
 
 export type Series = z.infer<typeof answerShape>["data"]["result"][number];
 
+const existingShape = z.object({
+  namespace: z.string(),
+  service: z.string(),
+  port: z.number(),
+  stack: z.string(),
+});
+
+/** Where to ask, and an expression as it must be put there. */
+interface Source {
+  readonly service: string;
+  readonly asked: (expression: string) => string;
+}
+
+const sources = new WeakMap<Target, Promise<Source>>();
+
+/** The stack's own Prometheus, or the one that its ConfigMap names, where others' figures are too. */
+async function sourceOf({ kubectl }: Target): Promise<Source> {
+  const path = ["--ignore-not-found", "--output=jsonpath={.data.source\\.json}"];
+  const text = await kubectl(["get", "configmap", "existing-prometheus", "--namespace=monitoring", ...path]);
+  if (text === "")
+    return { service: "monitoring/services/prometheus:http", asked: (expression) => expression };
+  const { namespace, service, port, stack } = existingShape.parse(JSON.parse(text));
+  // By a name that the compiler does not follow: the program has compiler settings of its own.
+  const { scoped } = (await import(`${repository}/components/monitoring/promql.ts`)) as {
+    scoped: (expression: string, stack: string) => string;
+  };
+  return {
+    service: `${namespace}/services/${service}:${port}`,
+    asked: (expression) => scoped(expression, stack),
+  };
+}
+
 /** Every series that a PromQL expression gives now. */
-export async function askAll({ kubectl }: Target, expression: string): Promise<Series[]> {
-  const proxy = "/api/v1/namespaces/monitoring/services/prometheus:http/proxy/api/v1/query?query=";
-  const text = await kubectl(["get", "--raw", proxy + encodeURIComponent(expression)]);
+export async function askAll(target: Target, expression: string): Promise<Series[]> {
+  const source = sources.get(target) ?? sourceOf(target);
+  sources.set(target, source);
+  const { service, asked } = await source;
+  const query = `/api/v1/namespaces/${service}/proxy/api/v1/query?query=${encodeURIComponent(asked(expression))}`;
+  const text = await target.kubectl(["get", "--raw", query]);
   return answerShape.parse(JSON.parse(text)).data.result;
 }
 

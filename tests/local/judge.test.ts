@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { fault, type Sample } from "../../local/delivery/judge.ts";
+import { ask, fault, type Sample } from "../../local/delivery/judge.ts";
 import { candidateManifest } from "../../local/delivery/traffic.ts";
 
 const settings = {
@@ -78,5 +78,33 @@ test("a candidate is the stack's Deployment under another name, with another ima
         spec: { serviceAccountName: "app", containers: [{ image: "app:2", env: [{ name: "A" }] }] },
       },
     },
+  });
+});
+
+describe("the figures of a release", () => {
+  /** A cluster with this in the ConfigMap that names another Prometheus, and where it was asked. */
+  async function asked(source: string): Promise<string> {
+    let path = "";
+    const kubectl = (args: readonly string[]): Promise<string> => {
+      if (args.includes("existing-prometheus")) return Promise.resolve(source);
+      path = decodeURIComponent(args.at(-1) ?? "");
+      return Promise.resolve('{"data":{"result":[{"metric":{},"value":[0,"7"]}]}}');
+    };
+    expect(await ask({ kubectl }, 'sum(app_requests_total{job="app"})')).toBe(7);
+    return path;
+  }
+
+  test("are asked of the stack's own Prometheus", async () => {
+    expect(await asked("")).toBe(
+      '/api/v1/namespaces/monitoring/services/prometheus:http/proxy/api/v1/query?query=sum(app_requests_total{job="app"})',
+    );
+  });
+
+  test("are this stack's, where another Prometheus has others', too", async () => {
+    const source = { namespace: "observability", service: "prometheus-operated", port: 9090, stack: "prod" };
+    expect(await asked(JSON.stringify(source))).toBe(
+      "/api/v1/namespaces/observability/services/prometheus-operated:9090/proxy/api/v1/query?query=" +
+        'sum(app_requests_total{stack="prod",job="app"})',
+    );
   });
 });

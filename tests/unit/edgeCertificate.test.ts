@@ -1,3 +1,4 @@
+import { Certificate } from "@kubernetes-models/cert-manager/cert-manager.io/v1/Certificate";
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 
@@ -9,7 +10,7 @@ import {
   type EdgeCertificate,
 } from "../../components/edgeCertificate";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, ofType, register, type Registered } from "./mocks";
+import { at, conform, ofType, register, type Registered } from "./mocks";
 
 const pem = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----";
 
@@ -52,6 +53,7 @@ describe("the edge's certificate", () => {
     const issuer = { kind: "ClusterIssuer", name: "letsencrypt" } as const;
     const { resources, volumes } = await certificate({ from: "certManager", issuer }, undefined);
     const [made] = ofType(resources, "cert-manager.io/v1:Certificate");
+    conform(Certificate, made?.inputs);
     expect(at(made, "spec")).toMatchObject({
       dnsNames: ["api.example.com", "www.example.com"],
       issuerRef: { group: "cert-manager.io", ...issuer },

@@ -197,7 +197,7 @@ describe("a stack in the controller's mode", () => {
       workloads,
       flows: flows("controller"),
       apiServerCidrs: [],
-      controllerNamespace: "shared-ingress",
+      others: { ingressController: "shared-ingress" },
     };
     expect(rulesOf("app", args).ingress).toContainEqual({
       from: [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "shared-ingress" } } }],

@@ -90,3 +90,8 @@ export function at(resource: Registered | undefined, path: string): unknown {
       resource?.inputs,
     );
 }
+
+/** @throws {Error} saying where the object is none that the published schema of its kind allows. */
+export function conform(Kind: new (object?: never) => object, object: unknown): void {
+  (new Kind(object as never) as { validate(): void }).validate();
+}

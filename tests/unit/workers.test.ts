@@ -1,15 +1,18 @@
+import { ScaledObject } from "@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject";
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
 import { keepSettings, reservedVariables } from "../../components/appSettings";
+import { monitoringSchema } from "../../components/monitoring/schema";
+import { metricsSource } from "../../components/monitoring/settings";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
 import { Workers } from "../../components/workers";
-import { at, ofType, register, type Registered } from "./mocks";
+import { at, conform, ofType, register, type Registered } from "./mocks";
 
 const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
 const feeds = { acme: ["https://example.com/feed.xml"] };
 
-const workers = (scaling: "fixed" | "keda"): Promise<Registered[]> =>
+const workers = (scaling: "fixed" | "keda", existing?: object): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const ca = secrets.keep("internal-ca", "pem");
@@ -30,7 +33,10 @@ const workers = (scaling: "fixed" | "keda"): Promise<Registered[]> =>
       scaling,
       maxReplicas: 10,
       jobsPerPod: 20,
-      monitoring: pulumi.output("monitoring"),
+      figures: metricsSource(
+        { monitoring: monitoringSchema.parse({ existing }) },
+        { monitoring: pulumi.output("monitoring") },
+      ),
       resources: { cpuMillis: 100, memoryMiB: 128 },
       feeds,
       schedules: { collection: "0 * * * *", summaries: "5 * * * *", cleanUp: "0 3 * * *" },
@@ -133,6 +139,15 @@ describe("Workers", () => {
         },
       ],
     });
-    expect(at(scaler, "spec.triggers.0.metadata.query")).toContain("app_jobs_waiting");
+    expect(at(scaler, "spec.triggers.0.metadata.query")).toContain("(app_jobs_waiting)");
+    conform(ScaledObject, scaler?.inputs);
+  });
+
+  test("are scaled on what an existing Prometheus knows of this stack", async () => {
+    const [scaler] = ofType(await workers("keda", { namespace: "observability" }), ":ScaledObject");
+    expect(at(scaler, "spec.triggers.0.metadata")).toMatchObject({
+      serverAddress: "http://prometheus-operated.observability.svc.cluster.local:9090",
+      query: `sum(max by (queue) (app_jobs_waiting{stack="${pulumi.getStack()}"}))`,
+    });
   });
 });
