@@ -36,6 +36,8 @@ const mayBeAbsent: ReadonlySet<string> = new Set(["app-candidate"]);
  */
 export class ExistingPrometheus extends pulumi.ComponentResource {
   readonly endpoint: Endpoint;
+  /** An expression as it must be put there, to be answered with this stack's figures only. */
+  readonly asked = (expression: string): string => scoped(expression, pulumi.getStack());
 
   constructor(resourceName: string, args: ExistingPrometheusArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:monitoring:ExistingPrometheus", resourceName, {}, opts);

@@ -29,6 +29,8 @@ export interface GrafanaArgs {
   readonly secrets: SecretStore;
   /** Where metrics are read. */
   readonly prometheus: Endpoint;
+  /** A query as it must be put there; default: as the dashboards have it. */
+  readonly asked?: ((expression: string) => string) | undefined;
   /** Where logs and traces are read; absent: only metrics are shown. */
   readonly stores?: LoggingStores | undefined;
 }
@@ -55,7 +57,7 @@ export class Grafana extends pulumi.ComponentResource {
     const { stores } = args;
     const files = {
       ...manifestFiles("grafana"),
-      ...dashboardFiles(),
+      ...dashboardFiles(args.asked),
       ...(stores && manifestFiles("grafana/logging")),
     };
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);

@@ -108,9 +108,15 @@ export class Monitoring extends pulumi.ComponentResource {
       prober: blackbox.endpoint,
       probes: blackbox.probes,
     });
-    if (args.existing) {
-      const told = { ...args.existing, objects: namespace, scrapes: scrapes([]) };
-      this.prometheus = new ExistingPrometheus("existing-prometheus", told, child).endpoint;
+    const existing =
+      args.existing &&
+      new ExistingPrometheus(
+        "existing-prometheus",
+        { ...args.existing, objects: namespace, scrapes: scrapes([]) },
+        child,
+      );
+    if (existing) {
+      this.prometheus = existing.endpoint;
     } else {
       const nodes = new NodeExporter(
         "node-exporter",
@@ -151,6 +157,7 @@ export class Monitoring extends pulumi.ComponentResource {
           namespace,
           secrets,
           prometheus: this.prometheus,
+          asked: existing?.asked,
         },
         child,
       );

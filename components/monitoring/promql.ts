@@ -23,11 +23,13 @@ export function checkPromql(where: string, expression: string): void {
 /** Label of every series of a stack whose figures are among others'. */
 export const stackLabel = "stack";
 
-/** Namespaces whose pods and volumes are the stack's; what the nodes tell of them carries no label of ours. */
-const ofNodes = /^(kubelet|container)_/;
+/** What nodes tell of pods and volumes carries no label of ours: the stack's are those of its namespaces. */
+const ofPods = /^(kubelet_volume|container)_/;
 const itsNamespaces = 'namespace=~"app|data|edge|monitoring|node-agents"';
+/** What they and their owners' Prometheus tell of themselves belongs to no stack. */
+const ofNobody = /^(kubelet_running|machine|node|prometheus|alertmanager)_/;
 
-/** The expression with every selector narrowed to the series of one stack. */
+/** The expression with every selector narrowed to the series of one stack, where they can be told apart. */
 export function scoped(expression: string, stack: string): string {
   const insertions: { at: number; text: string }[] = [];
   parser.parse(expression).iterate({
@@ -35,7 +37,8 @@ export function scoped(expression: string, stack: string): string {
       if (name !== "VectorSelector") return;
       const metric = node.getChild("Identifier");
       const written = metric ? expression.slice(metric.from, metric.to) : "";
-      const matcher = ofNodes.test(written) ? itsNamespaces : `${stackLabel}="${stack}"`;
+      if (ofNobody.test(written)) return;
+      const matcher = ofPods.test(written) ? itsNamespaces : `${stackLabel}="${stack}"`;
       const matchers = node.getChild("LabelMatchers");
       if (matchers) insertions.push({ at: matchers.from + 1, text: `${matcher},` });
       else insertions.push({ at: node.to, text: `{${matcher}}` });

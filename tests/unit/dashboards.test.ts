@@ -80,7 +80,7 @@ describe("the dashboards", () => {
 
   test("are refused with dashboard, panel and place when a query is none", () => {
     const panels = [stat({ title: "Broken", unit: "short", queries: { a: "sum(rate(x[5m])" } })];
-    expect(() => render({ name: "x", title: "X", panels })).toThrow(
+    expect(() => render({ name: "x", title: "X", panels }, (query) => query)).toThrow(
       'dashboard x, panel "Broken": "sum(rate(x[5m])" is no PromQL expression; it ends too early',
     );
   });

@@ -109,6 +109,8 @@ describe("an existing Prometheus", () => {
     expect(JSON.stringify(at(grafana, "spec.template.spec.containers.0.env"))).toContain(
       "http://prometheus-operated.observability.svc.cluster.local:9090",
     );
+    const overview = objects("ConfigMap").find((map) => nameOf(map) === "grafana");
+    expect(JSON.stringify(at(overview, "data"))).toContain("app_active_users{stack=");
   });
 
   test("is named to the release tooling", () => {
@@ -226,6 +228,9 @@ test("an expression is narrowed wherever it selects, and left as it is elsewhere
     'sum by (a) (rate(x{stack="prod",b="}"}[5m])) / y{stack="prod"} offset 1h or vector(1)',
   );
   expect(scoped("kubelet_volume_stats_used_bytes", "prod")).toMatch(/^kubelet_\w+\{namespace=~"app\|data\|/);
+  expect(scoped("sum(node_load1) / sum(machine_cpu_cores)", "prod")).toBe(
+    "sum(node_load1) / sum(machine_cpu_cores)",
+  );
 });
 
 describe("the configuration", () => {

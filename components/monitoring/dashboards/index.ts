@@ -15,7 +15,14 @@ const dashboards = [
   objectives,
 ];
 
-/** Every dashboard, as the file that Grafana reads it from: name → JSON. */
-export function dashboardFiles(): Record<string, string> {
-  return Object.fromEntries(dashboards.map((dashboard) => [`${dashboard.name}.json`, render(dashboard)]));
+/**
+ * Every dashboard, as the file that Grafana reads it from: name → JSON.
+ * @param asked a query as it must be put to the Prometheus that is asked; default: as it stands
+ */
+export function dashboardFiles(
+  asked: (expression: string) => string = (expression) => expression,
+): Record<string, string> {
+  return Object.fromEntries(
+    dashboards.map((dashboard) => [`${dashboard.name}.json`, render(dashboard, asked)]),
+  );
 }

@@ -56,7 +56,7 @@ export const mayBeEmpty = "May be empty: ";
  * The dashboard as Grafana reads it from a file.
  * @throws {Error} naming dashboard and panel, when a query is none.
  */
-export function render({ name, title, panels }: Dashboard): string {
+export function render({ name, title, panels }: Dashboard, asked: (query: string) => string): string {
   // The schema after this one is for Grafana 13; ours has to be read by 11, too.
   // eslint-disable-next-line @typescript-eslint/no-deprecated
   const builder = new DashboardBuilder(title)
@@ -65,11 +65,15 @@ export function render({ name, title, panels }: Dashboard): string {
     .time({ from: "now-3h", to: "now" })
     .refresh("30s")
     .readonly();
-  for (const panel of panels) builder.withPanel({ build: () => panelOf(name, panel) });
+  for (const panel of panels) builder.withPanel({ build: () => panelOf(name, panel, asked) });
   return `${JSON.stringify(builder.build(), null, 1)}\n`;
 }
 
-function panelOf(dashboard: string, { kind, title, unit, queries, about, emptyWhen }: PanelOf): Panel {
+function panelOf(
+  dashboard: string,
+  { kind, title, unit, queries, about, emptyWhen }: PanelOf,
+  asked: (query: string) => string,
+): Panel {
   const { width, height } = sizes[kind];
   const builder = kind === "stat" ? new StatBuilder() : new TimeseriesBuilder();
   const color = kind === "stat" ? FieldColorModeId.Thresholds : FieldColorModeId.PaletteClassic;
@@ -88,7 +92,7 @@ function panelOf(dashboard: string, { kind, title, unit, queries, about, emptyWh
         const query = new DataqueryBuilder()
           .refId(String.fromCharCode(65 + index))
           .datasource(source)
-          .expr(expr)
+          .expr(asked(expr))
           .legendFormat(legend);
         return kind === "stat" ? query.instant() : query.range();
       }),
