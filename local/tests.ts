@@ -27,10 +27,19 @@ const tlsScanner = {
   seconds: 20,
 } as const;
 
-/** Runs a suite; the first step that fails ends what runs beside it, and gives the exit status. */
+/** For what was told to end. */
+const graceMs = 10_000;
+
+/** Runs a suite and gives its exit status. */
 export async function runTests(suite: Suite): Promise<number> {
   const tree = await checkedOut();
-  const lanes = await lanesOf(suite);
+  const status = await runLanes(await lanesOf(suite));
+  if (status === 0 && suite !== "chaos") await recordSuccess(suite, tree);
+  return status;
+}
+
+/** Runs lanes beside each other; the first step that fails ends what runs beside it, and gives the exit status. */
+export async function runLanes(lanes: readonly (readonly Step[])[]): Promise<number> {
   const ending = new AbortController();
   const interrupted = (): void => {
     ending.abort();
@@ -38,25 +47,25 @@ export async function runTests(suite: Suite): Promise<number> {
   process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
   const codes = await Promise.all(lanes.map((steps) => runLane(steps, lanes.length > 1, ending)));
   process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
-  const failed = codes.find((code) => code !== 0) ?? (ending.signal.aborted ? 1 : 0);
-  if (failed === 0 && suite !== "chaos") await recordSuccess(suite, tree);
-  return failed;
+  return codes.find((code) => code !== 0) ?? (ending.signal.aborted ? 1 : 0);
 }
 
-/** Its steps one by one, until one fails or is ended, whose exit status it gives. */
+/** Its steps one by one, until one fails, whose exit status it gives, or is ended. */
 async function runLane(steps: readonly Step[], beside: boolean, ending: AbortController): Promise<number> {
   for (const step of steps) {
     say(`\n${step.title}`);
     const started = Date.now();
     const code = await execute(step, beside, ending.signal);
     if (code === 0) say(`${step.title}: ok, ${((Date.now() - started) / 1000).toFixed(1)} s`);
-    else if (ending.signal.aborted) say(`${step.title}: ended`);
-    else {
+    else if (ending.signal.aborted) {
+      say(`${step.title}: ended`);
+      return 0;
+    } else {
       say(`${step.title}: failed, ${((Date.now() - started) / 1000).toFixed(1)} s`);
       ending.abort();
       return code;
     }
-    if (ending.signal.aborted) return code;
+    if (ending.signal.aborted) return 0;
   }
   return 0;
 }
@@ -121,10 +130,14 @@ function execute(
     const output = beside ? "pipe" : "inherit";
     const options = { cwd: directory, env, detached: beside };
     const child = spawn(command, args, { ...options, stdio: ["ignore", output, output] });
-    const end = (): void => {
+    const kill = (signal: NodeJS.Signals): void => {
       if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-      if (beside) process.kill(-child.pid, "SIGTERM");
-      else child.kill("SIGTERM");
+      if (beside) process.kill(-child.pid, signal);
+      else child.kill(signal);
+    };
+    const end = (): void => {
+      kill("SIGTERM");
+      setTimeout(kill, graceMs, "SIGKILL").unref();
     };
     ending.addEventListener("abort", end);
     for (const stream of [child.stdout, child.stderr]) {
