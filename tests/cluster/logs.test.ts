@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { ask, Client, kubectl, readyPods, tenants, token, waitFor } from "./support.ts";
+import { runbooksOf, typeRunbook } from "./typed.ts";
 
 /** How long Loki is away, seconds. */
 const outageSeconds = Number(process.env["LOKI_OUTAGE_SECONDS"] ?? 60);
@@ -132,3 +133,8 @@ describe("logs and traces", () => {
     outageSeconds * 1000 + 480_000,
   );
 });
+
+test.each(runbooksOf((file) => file === "logging.yaml"))(
+  "how to see %s can be typed as it stands",
+  typeRunbook,
+);

@@ -1,0 +1,11 @@
+/** What runbooks tell people to type to see what is wrong. Those of logs and traces are in logs.test.ts. */
+import { expect, test } from "vitest";
+import { runbooksOf, typeRunbook } from "./typed.ts";
+
+const runbooks = runbooksOf((file) => file !== "logging.yaml");
+
+test("there is a runbook for every alert", () => {
+  expect(runbooks.length).toBeGreaterThan(30);
+});
+
+test.each(runbooks)("how to see %s can be typed as it stands", typeRunbook);
