@@ -102,17 +102,19 @@ export async function removeDocument(client: Client, tenant: string, { id }: Doc
   return client.send("DELETE", `/api/v1/documents/${id}`, { token: await token("admin", tenant) });
 }
 
-const tokens = new Map<string, Promise<string>>();
+const tokens = new Map<string, { readonly value: Promise<string>; readonly until: number }>();
+/** For so long a token is given again, milliseconds: it holds for 15 minutes, and who got it may use it for most of them. */
+const sharedMilliseconds = 120_000;
 
 /** A bearer token, made in the app's pod. */
 export function token(role: "admin" | "editor" | "viewer", tenant: string): Promise<string> {
   const command = ["node", "/app/dist/cli/token.js", "--role", role, "--tenant", tenant];
   const key = `${role} ${tenant}`;
-  const known =
-    tokens.get(key) ??
-    kubectl("exec", "--namespace=app", "deploy/app", "--", ...command).then((out) => out.trim());
-  tokens.set(key, known);
-  return known;
+  const known = tokens.get(key);
+  if (known && Date.now() < known.until) return known.value;
+  const value = kubectl("exec", "--namespace=app", "deploy/app", "--", ...command).then((out) => out.trim());
+  tokens.set(key, { value, until: Date.now() + sharedMilliseconds });
+  return value;
 }
 
 /** The command line of kubectl with these arguments, for a process of one's own. */
@@ -217,6 +219,7 @@ export async function runJob(
   namespace: string,
   source: `cronjob/${string}` | `job.batch/${string}`,
   changes: JobChanges = {},
+  timeoutSeconds = 120,
 ): Promise<JobRun> {
   const inNamespace = `--namespace=${namespace}`;
   const name = `cluster-tests-${randomBytes(4).toString("hex")}`;
@@ -224,7 +227,7 @@ export async function runJob(
   const manifest = { apiVersion: "batch/v1", kind: "Job", metadata: { name, namespace }, spec };
   try {
     await kubectlWith(JSON.stringify(manifest), "create", "--filename=-");
-    const succeeded = await waitFor(`the end of a job from ${source}`, 120, async () => {
+    const succeeded = await waitFor(`the end of a job from ${source}`, timeoutSeconds, async () => {
       const { status } = (await get(inNamespace, "job.batch", name)) as V1Job;
       const end = status?.conditions?.find(
         ({ type, status: is }) => is === "True" && (type === "Complete" || type === "Failed"),
