@@ -3,7 +3,7 @@ import { edgeReloaded, evicted, killed, rolledOut } from "./pods.ts";
 import { primaryKilled, primaryPartitioned } from "./postgres.ts";
 import { queuePrimaryKilled } from "./redis.ts";
 import { backupStoreAway, postgresDisksFull } from "./storage.ts";
-import { badUpdates, updateKilled } from "./updates.ts";
+import { badUpdates, membersChanged, updateKilled } from "./updates.ts";
 import { passwordsRotated } from "./rotation.ts";
 import { recorded } from "./report.ts";
 import type { Outcome } from "./writes.ts";
@@ -30,6 +30,7 @@ const faults: Readonly<Record<string, Fault>> = {
   "worker-killed": { make: killed("worker"), ...unseen },
   "bad-updates": { make: badUpdates, ...unseen },
   "up-killed": { make: updateKilled, limitSeconds: 15 },
+  "members-changed": { make: membersChanged, limitSeconds: 15 },
   "postgres-primary-killed": { make: primaryKilled, limitSeconds: 15 },
   "postgres-primary-partitioned": { make: primaryPartitioned, limitSeconds: 30 },
   "redis-primary-killed": { make: queuePrimaryKilled, limitSeconds: 15 },

@@ -53,7 +53,8 @@ export async function backupStoreAway(): Promise<Outcome> {
   const store = items[0]?.metadata?.name ?? "";
   const outcome = await duringWrites(() =>
     whilePartitioned("data", store, async () => {
-      const refused = await runJob("data", "cronjob/backup-hourly");
+      // It gives up after four connections of up to 20 s each, and the minute that it waits between them.
+      const refused = await runJob("data", "cronjob/backup-hourly", {}, 240);
       expect(refused.succeeded).toBe(false);
       expect(refused.result["message"]).toMatch(/^the blob store refused: /);
       await raised(storeAlert, true);

@@ -10,6 +10,7 @@ import { parseDocument, type Document } from "yaml";
 import { stackFile } from "../../local/stack.ts";
 import { knownEngine, up as makeUp } from "../../local/up.ts";
 import { environment, get } from "../cluster/support.ts";
+import { postgresHealthy } from "./postgres.ts";
 import { makeVersions, removeVersions } from "./versions.ts";
 import { duringWrites, type Outcome } from "./writes.ts";
 
@@ -76,6 +77,19 @@ export async function updateKilled(): Promise<Outcome> {
     const nothingToDo = ["preview", "--stack", "dev", "--expect-no-changes", "--non-interactive"];
     await promisify(execFile)(pulumi, nothingToDo, { cwd: project, env: withCluster(env) });
   });
+}
+
+/** From three members of everything to one and back, by `make up` both times: whoever is primary may be the one to leave. */
+export async function membersChanged(): Promise<Outcome> {
+  await postgresHealthy();
+  const outcome = await duringWrites(async () => {
+    for (const HA of ["0", "1"]) {
+      process.env["HA"] = HA;
+      await makeUp();
+    }
+  });
+  await postgresHealthy();
+  return outcome;
 }
 
 async function appImage(): Promise<string> {
