@@ -45,13 +45,12 @@ export async function recover(
   const state = JSON.parse(
     await pulumiOutput(engine, ["stack", "export", "--stack", stack]),
   ) as ExportedState;
-  const failed = failedJobs(state);
   const pending = state.deployment.pending_operations ?? [];
   if (pending.length > 0) {
     await settle(state, kubeconfig, context);
     await pulumiOutput(engine, ["stack", "import", "--stack", stack], JSON.stringify(state));
   }
-  for (const urn of failed) {
+  for (const urn of failedJobs(state)) {
     say(`state: ${urn.split("::").at(-1) ?? urn} failed in the last run, and is run again`);
     await pulumiOutput(engine, ["state", "taint", "--yes", "--stack", stack, urn]);
   }
@@ -84,7 +83,9 @@ export function withCreated(
 ): StateResource[] {
   // The note of an unfinished initialization makes the next `up` wait for it, as it would have.
   const initErrors = ["its creation was interrupted"];
-  const made = { ...created, id, outputs: created.inputs, initErrors };
+  // The provider compares what is wanted with the inputs that it has kept among the outputs.
+  const outputs = { ...created.inputs, __inputs: created.inputs };
+  const made = { ...created, id, outputs, initErrors };
   const isBefore = (resource: StateResource) => resource.urn === created.urn && resource.delete !== true;
   const before = resources.find(isBefore);
   if (before === undefined) return [...resources, made];

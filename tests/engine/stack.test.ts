@@ -97,6 +97,27 @@ describe("the dev stack", () => {
     expect(run.changes.filter(({ name }) => !["app", "app-migrate", "worker"].includes(name))).toEqual([]);
   });
 
+  // By then the job of the version before was deleted for the new one's.
+  test("goes back to the version before after a run that was killed in a migration", async () => {
+    const images = (await machineSettings())["groundwork:images"] as Record<string, string>;
+    await project.setConfig({ "groundwork:images": { ...images, app: "groundwork/app:does-not-exist" } });
+    const killed = project.start(["up", "--yes", "--skip-preview"]);
+    const labelSelector = "app.kubernetes.io/name=app-migrate";
+    const reasons = async (): Promise<(string | undefined)[]> =>
+      (await core.listNamespacedPod({ namespace: "app", labelSelector })).items.map(
+        ({ status }) => status?.containerStatuses?.[0]?.state?.waiting?.reason,
+      );
+    await expect
+      .poll(reasons, { timeout: 90_000, interval: 500 })
+      .toContainEqual(expect.stringMatching(/ErrImagePull|ImagePullBackOff/));
+    killed.process.kill("SIGKILL");
+    expect((await killed.done).exitCode).not.toBe(0);
+    await project.setConfig({ "groundwork:images": images });
+    await project.recover(process.env["KUBECONFIG"] ?? "", context);
+    succeeded(await project.up());
+    expect(succeeded(await project.up()).changes).toEqual([]);
+  });
+
   test("refuses a configuration with mistakes before anything changes, and names them all", async () => {
     await project.setConfig({
       "groundwork:app": { replicas: 0 },

@@ -83,7 +83,7 @@ describe("what a killed up had created, in its state", () => {
   const made = {
     ...created,
     id: "app/job",
-    outputs: created.inputs,
+    outputs: { kind: "Job", __inputs: created.inputs },
     initErrors: ["its creation was interrupted"],
   };
   const [before, after] = [{ urn: "urn::volume" }, { urn: "urn::pod" }];
