@@ -157,6 +157,8 @@ export class Postgres extends pulumi.ComponentResource {
                     { name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
                     { name: "BLOB_ENDPOINT", value: archive.env.BLOB_ENDPOINT },
                     { name: "BLOB_CONTAINER", value: archive.env.BLOB_CONTAINER },
+                    // For people, who type no more than `patronictl list`.
+                    { name: "PATRONICTL_CONFIG_FILE", value: "/run/patroni/config" },
                   ],
                   ports: [
                     { name: "postgres", containerPort: 5432 },

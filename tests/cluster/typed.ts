@@ -50,7 +50,11 @@ async function readersPart(): Promise<readonly (readonly [RegExp, string])[]> {
     kubectl("get", ...what, "--namespace=data", `--output=jsonpath=${path}`);
   const edge = new URL(process.env["EDGE_URL"] ?? "");
   return [
-    [/<newest [^>]*>/g, await ofData("{.items[-1:].metadata.name}", "jobs")],
+    // Any that has said something.
+    [
+      /<newest [^>]*>/g,
+      (await ofData("{.items[?(@.status.succeeded==1)].metadata.name}", "jobs")).split(" ")[0] ?? "",
+    ],
     [/<pod> -c redis/g, "redis-queue-0 -c redis"],
     [/<(primary|member|a member that answers|pod|name)>/g, "postgres-0"],
     [/<namespace>/g, "data"],

@@ -78,6 +78,7 @@ describe("Postgres", () => {
       expect.arrayContaining([
         { name: "BLOB_ENDPOINT", value: "https://account.blob.core.windows.net" },
         { name: "BLOB_CONTAINER", value: "backups" },
+        { name: "PATRONICTL_CONFIG_FILE", value: "/run/patroni/config" },
       ]),
     );
     const [account] = ofType(all, ":ServiceAccount");
