@@ -31,8 +31,8 @@ export interface Run {
 export interface RunningCommand {
   readonly process: ChildProcess;
   readonly done: Promise<Run>;
-  /** Resolves as soon as what was printed so far matches. */
-  printed(pattern: RegExp): Promise<void>;
+  /** Resolves as soon as what was printed so far matches so many times; default once. */
+  printed(pattern: RegExp, times?: number): Promise<void>;
 }
 
 export interface StateResource {
@@ -200,10 +200,10 @@ export class TestProject {
         }, reject);
       });
     });
-    const printed = (pattern: RegExp): Promise<void> =>
+    const printed = (pattern: RegExp, times = 1): Promise<void> =>
       new Promise((resolve, reject) => {
         const look = (): void => {
-          if (!pattern.test(text)) return;
+          if ([...text.matchAll(new RegExp(pattern, "g"))].length < times) return;
           waiting.delete(look);
           resolve();
         };
