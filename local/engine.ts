@@ -2,11 +2,10 @@
  * The Pulumi engine of this machine: the CLI, the language host and the provider plugins, the real ones wherever they
  * can be had, else the stand-ins of local/plugins. What was chosen, and why, is said in one line each.
  */
-import { execFile } from "node:child_process";
 import { chmod, mkdir, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
-import { promisify } from "node:util";
+import { attempt, downloading } from "./engineDownloads.ts";
 import {
   passphraseFile,
   projectDirectory,
@@ -15,7 +14,7 @@ import {
   wrapperDirectory,
   type Engine,
 } from "./stack.ts";
-import { cacheDirectory, exists, findCommand, message, readIfPresent, run, say } from "./system.ts";
+import { cacheDirectory, exists, findCommand, readIfPresent, run, say } from "./system.ts";
 
 export interface EngineOptions {
   /** Builds the CLI from its Go module; gives its path. Called when it can be had in no other way. */
@@ -39,10 +38,6 @@ const standIns = {
   docker: "echo/main.ts",
   "azure-native": "echo/main.ts",
 } as const;
-
-/** A download that failed is not tried again for this long: it costs seconds, and the network may come back. */
-const retryAfterMilliseconds = 60 * 60 * 1000;
-const downloadLimitMilliseconds = 10 * 60 * 1000;
 
 const engineDirectory = (): string => join(cacheDirectory(), "engine");
 const home = (): string => join(engineDirectory(), "home");
@@ -121,7 +116,7 @@ async function downloadCli(): Promise<Cli | undefined> {
   const { name, version } = downloader;
   const path = join(home(), "versions", version, "bin", "pulumi");
   if (await exists(path)) return { path, version };
-  const refused = await attempt("cli", async () => {
+  const refused = await attempt(engineDirectory(), "cli", async () => {
     const directory = join(engineDirectory(), "downloader");
     await mkdir(directory, { recursive: true });
     const flags = ["--prefix", directory, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
@@ -176,7 +171,7 @@ async function choosePlugins(cli: Cli): Promise<boolean> {
       continue;
     }
     // All come from one place: when the first cannot be had, the others are not waited for.
-    unreachable ??= await attempt("plugins", async () => {
+    unreachable ??= await attempt(engineDirectory(), "plugins", async () => {
       await rm(directory, { recursive: true, force: true });
       const env = { ...process.env, PULUMI_HOME: home(), PULUMI_SKIP_UPDATE_CHECK: "true" };
       await downloading(title, cli.path, ["plugin", "install", "resource", name, version], env);
@@ -221,37 +216,3 @@ export async function layStandIn(
 }
 
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
-/** Tries a download unless it failed a short while ago; gives the reason when it cannot be had. */
-async function attempt(name: string, download: () => Promise<void>): Promise<string | undefined> {
-  const file = join(engineDirectory(), `unavailable-${name}`);
-  const before = await readIfPresent(file);
-  const failedAt = Number(before?.split("\n")[0] ?? 0);
-  const untilNext = failedAt + retryAfterMilliseconds - Date.now();
-  if (untilNext > 0) return `no download here; tried again in ${Math.ceil(untilNext / 60_000)} min`;
-  try {
-    await download();
-    await rm(file, { force: true });
-    return undefined;
-  } catch (error) {
-    await writeFile(file, `${Date.now()}\n${message(error)}\n`);
-    return `no download here, see ${file}`;
-  }
-}
-
-/** Runs a download, with a sign of life every ten seconds. */
-async function downloading(
-  what: string,
-  command: string,
-  args: string[],
-  env: NodeJS.ProcessEnv,
-): Promise<void> {
-  const start = Date.now();
-  const ticker = setInterval(() => {
-    say(`${what}: downloading (${Math.round((Date.now() - start) / 1000)} s)`);
-  }, 10_000);
-  try {
-    await promisify(execFile)(command, args, { env, timeout: downloadLimitMilliseconds });
-  } finally {
-    clearInterval(ticker);
-  }
-}

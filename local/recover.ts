@@ -34,7 +34,7 @@ interface ExportedState {
   };
 }
 
-/** Clears a dead run's lock, settles its pending operations and retries its failed Jobs, so that the next `up` finishes the work. */
+/** Clears a dead run's lock, settles its pending operations and runs its unfinished Jobs again, so that the next `up` finishes the work. */
 export async function recover(
   engine: Engine,
   stack: string,
@@ -50,8 +50,8 @@ export async function recover(
     await settle(state, kubeconfig, context);
     await pulumiOutput(engine, ["stack", "import", "--stack", stack], JSON.stringify(state));
   }
-  for (const urn of failedJobs(state)) {
-    say(`state: ${urn.split("::").at(-1) ?? urn} failed in the last run, and is run again`);
+  for (const urn of unfinishedJobs(state)) {
+    say(`state: ${urn.split("::").at(-1) ?? urn} was not seen to succeed in the last run, and is run again`);
     await pulumiOutput(engine, ["state", "taint", "--yes", "--stack", stack, urn]);
   }
 }
@@ -94,8 +94,8 @@ export function withCreated(
   return before.pendingReplacement || before.id === id ? others : [...others, { ...before, delete: true }];
 }
 
-/** URNs of Jobs that have failed: they stay so, and would fail every further `up` whatever was mended. */
-function failedJobs({ deployment }: ExportedState): string[] {
+/** URNs of Jobs that were not seen to succeed: one that has failed stays so, and would fail every `up` whatever was mended. */
+function unfinishedJobs({ deployment }: ExportedState): string[] {
   return ((deployment.resources ?? []) as StateResource[])
     .filter(({ inputs, initErrors }) => inputs?.kind === "Job" && (initErrors?.length ?? 0) > 0)
     .map(({ urn }) => urn);

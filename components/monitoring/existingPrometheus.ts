@@ -36,8 +36,6 @@ const mayBeAbsent: ReadonlySet<string> = new Set(["app-candidate"]);
  */
 export class ExistingPrometheus extends pulumi.ComponentResource {
   readonly endpoint: Endpoint;
-  /** An expression as it must be put there, to be answered with this stack's figures only. */
-  readonly asked = (expression: string): string => scoped(expression, pulumi.getStack());
 
   constructor(resourceName: string, args: ExistingPrometheusArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:monitoring:ExistingPrometheus", resourceName, {}, opts);
@@ -79,6 +77,11 @@ export class ExistingPrometheus extends pulumi.ComponentResource {
     this.endpoint = { host: serviceHost(service, namespace), port };
     this.registerOutputs({ endpoint: this.endpoint });
   }
+}
+
+/** An expression as it must be put to it, to be answered with this stack's figures only. */
+export function ofThisStack(expression: string): string {
+  return scoped(expression, pulumi.getStack());
 }
 
 /** As `prometheus.yml` and its scrapes have it for a Prometheus of the stack's own. */

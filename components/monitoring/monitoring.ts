@@ -7,7 +7,7 @@ import { Alertmanager } from "./alertmanager";
 import { Blackbox, type ProbedEdge } from "./blackbox";
 import { Grafana } from "./grafana";
 import { NodeExporter } from "./nodeExporter";
-import { ExistingPrometheus, type ExistingPrometheusSettings } from "./existingPrometheus";
+import { ExistingPrometheus, ofThisStack, type ExistingPrometheusSettings } from "./existingPrometheus";
 import type { AlertNotifications } from "./notifications";
 import { Prober, type ProberSettings } from "./prober";
 import { Prometheus } from "./prometheus";
@@ -157,7 +157,7 @@ export class Monitoring extends pulumi.ComponentResource {
           namespace,
           secrets,
           prometheus: this.prometheus,
-          asked: existing?.asked,
+          asked: existing && ofThisStack,
         },
         child,
       );

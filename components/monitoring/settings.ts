@@ -3,11 +3,11 @@ import * as pulumi from "@pulumi/pulumi";
 import type { StackValues } from "../configSchema";
 import { serviceHost } from "../podDefaults";
 import type { SecretStore } from "../secrets/secretStore";
-import type { AlertNotifications } from "./notifications";
-import type { RemoteWrite } from "./scrapes";
 import type { Namespaces } from "../types";
-import { scoped } from "./promql";
+import { ofThisStack } from "./existingPrometheus";
+import type { AlertNotifications } from "./notifications";
 import type { MonitoringValues } from "./schema";
+import type { RemoteWrite } from "./scrapes";
 
 type Notifications = MonitoringValues["notifications"];
 
@@ -114,7 +114,7 @@ export function metricsSource(
   };
   return {
     url: pulumi.interpolate`http://${serviceHost(service, namespace)}:${port}`,
-    asked: (expression) => (existing ? scoped(expression, pulumi.getStack()) : expression),
+    asked: existing ? ofThisStack : (expression) => expression,
   };
 }
 

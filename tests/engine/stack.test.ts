@@ -68,7 +68,7 @@ describe("the dev stack", () => {
     killed.process.kill("SIGKILL");
     expect((await killed.done).exitCode).not.toBe(0);
     process.stdout.write(`killed when ${made} resources had been created\n`);
-    await project.recover(process.env["KUBECONFIG"] ?? "", context);
+    await project.recover();
     const run = succeeded(await project.up());
     expect(run.text).toContain("https://localhost:30443");
     const pods = await core.listPodForAllNamespaces();
@@ -113,7 +113,7 @@ describe("the dev stack", () => {
     killed.process.kill("SIGKILL");
     expect((await killed.done).exitCode).not.toBe(0);
     await project.setConfig({ "groundwork:images": images });
-    await project.recover(process.env["KUBECONFIG"] ?? "", context);
+    await project.recover();
     succeeded(await project.up());
     expect(succeeded(await project.up()).changes).toEqual([]);
   });

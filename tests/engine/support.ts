@@ -44,13 +44,6 @@ export interface StateResource {
   readonly initErrors?: readonly string[];
 }
 
-interface ExportedState {
-  readonly deployment: {
-    resources?: readonly StateResource[];
-    pending_operations?: readonly { readonly resource: StateResource }[];
-  };
-}
-
 const eventLog = "events-";
 const passphrase = "a passphrase of this test";
 const unchanging = new Set(["same", "read", "refresh"]);
@@ -231,26 +224,6 @@ export class TestProject {
     return found;
   }
 
-  /**
-   * Takes an object that a killed run created into the state. `refresh --import-pending-creates` would be for that, but
-   * (CLI 3.259, file backend) it only forgets the operation.
-   */
-  async adoptPendingCreate(name: string, id: string): Promise<void> {
-    const state = JSON.parse((await this.run(["stack", "export"])).text) as ExportedState;
-    const { deployment } = state;
-    const pending = deployment.pending_operations?.find(({ resource }) => resource.urn.endsWith(`::${name}`));
-    if (!pending) throw new Error(`no operation is pending on ${name}`);
-    const { resource } = pending;
-    deployment.resources = [
-      ...(deployment.resources ?? []),
-      { ...resource, id, outputs: resource.inputs ?? {} },
-    ];
-    deployment.pending_operations = deployment.pending_operations?.filter((other) => other !== pending) ?? [];
-    const file = join(this.directory, "adopted.json");
-    await writeFile(file, JSON.stringify(state));
-    succeeded(await this.run(["stack", "import", "--file", file]));
-  }
-
   async outputs(show: "redacted" | "plain" = "plain"): Promise<Record<string, unknown>> {
     const flags = show === "plain" ? ["--show-secrets"] : [];
     const { text } = await this.run(["stack", "output", "--json", ...flags]);
@@ -268,9 +241,10 @@ export class TestProject {
   }
 
   /** What `make up` does first after a run that was killed. */
-  recover(kubeconfig: string, context: string): Promise<void> {
+  recover(): Promise<void> {
     const engine = { ...this.#engine, env: this.#env, project: this.directory };
-    return recover(engine, this.#env["PULUMI_STACK"] ?? "", kubeconfig, context);
+    const { KUBECONFIG = "", KUBE_CONTEXT = "" } = process.env;
+    return recover(engine, this.#env["PULUMI_STACK"] ?? "", KUBECONFIG, KUBE_CONTEXT);
   }
 
   /** Destroys what is left and removes the project. */

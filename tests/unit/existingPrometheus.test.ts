@@ -87,7 +87,7 @@ describe("an existing Prometheus", () => {
       dnsSDConfigs: [
         { names: ["app-metrics.app.svc.cluster.local"], type: "A", port: 9464, refreshInterval: "15s" },
       ],
-      relabelings: fixed({ job: "app", stack: stack }),
+      relabelings: fixed({ job: "app", stack }),
     });
     expect(scrape("loki")).toMatchObject({
       metricsPath: "/m",
@@ -97,7 +97,7 @@ describe("an existing Prometheus", () => {
       metricsPath: "/probe",
       params: { module: ["ready"], target: ["https://edge.edge.svc.cluster.local:443/ready"] },
       staticConfigs: [{ targets: ["blackbox.monitoring.svc.cluster.local:9115"] }],
-      relabelings: fixed({ job: "probe", probe: "ready", stack: stack }),
+      relabelings: fixed({ job: "probe", probe: "ready", stack }),
     });
     expect(scrape("prober")).toBeDefined();
   });
@@ -120,7 +120,7 @@ describe("an existing Prometheus", () => {
       namespace,
       service,
       port,
-      stack: stack,
+      stack,
     });
   });
 });
