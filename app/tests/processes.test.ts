@@ -126,6 +126,27 @@ describe("the token command", () => {
   });
 });
 
+describe("the lines of a process that ends", () => {
+  it("stand in their order, however busy its threads are", async () => {
+    const logger = fileURLToPath(new URL("../src/observability/logger.ts", import.meta.url));
+    const busy = `
+      import { pbkdf2 } from "node:crypto";
+      import { createProcessLogger } from ${JSON.stringify(logger)};
+      const logger = createProcessLogger({}).child({ module: "test" });
+      pbkdf2("the threads'", "work", 500_000, 64, "sha512", () => undefined);
+      setTimeout(() => {
+        logger.info("next to last");
+        logger.info("last");
+        process.exit(0);
+      }, 20);`;
+    const env = { UV_THREADPOOL_SIZE: "1" };
+    const running = start(process.execPath, ["--input-type=module", "--eval", busy], { env });
+    started.push(running);
+    expect(await running.exited, running.stderr()).toBe(0);
+    expect(logLines(running).map(({ message }) => message)).toEqual(["next to last", "last"]);
+  });
+});
+
 describe("the server", () => {
   async function startServer(overrides: Record<string, string> = {}) {
     const running = program("server.ts", [], { ...env, ...overrides });

@@ -31,13 +31,18 @@ function escapeOf(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
+/** Written at once: lines that are left to a thread can come after the process' last ones, or be cut off by its end. */
+function standardOutput(): DestinationStream {
+  return pino.destination({ dest: 1, sync: true });
+}
+
 /**
  * A logger of one JSON object per line. JSON escapes control characters, so that nothing a caller sends can begin a
  * line of its own. Take a child with `module` before use. Without a destination it writes to standard output.
  */
 export function createLogger(
   level: string,
-  destination: DestinationStream = pino.destination(1),
+  destination: DestinationStream = standardOutput(),
   { pretty = false } = {},
 ): Logger {
   return pino(
@@ -85,7 +90,7 @@ export function createLogger(
 
 /** The logger of a process: readable on a developer's terminal, JSON everywhere else. */
 export function createProcessLogger(env: NodeJS.ProcessEnv): Logger {
-  return createLogger("info", pino.destination(1), { pretty: isPretty(env) });
+  return createLogger("info", undefined, { pretty: isPretty(env) });
 }
 
 export function isPretty(env: NodeJS.ProcessEnv): boolean {
