@@ -30,7 +30,7 @@ test-cluster: ## against the running dev stack (`make up` first)
 	@$(GW) test-cluster
 bench: ## measures into docs/benchmarks.md, about 30 minutes with the dev stack up: PART=name for one part of that page
 	@$(GW) bench "$(PART)"
-chaos: ## faults under load into docs/reliability.md, against `make up HA=1`: FAULT=name (default all) TIMES=n (default 1)
+chaos: ## faults under load into docs/reliability.md, against `make up HA=1`: FAULT=name,… (default all) TIMES=n (default 1)
 	@$(GW) chaos
 scan: ## wapiti and sqlmap against the API through the running dev stack's edge, signed in and not; fails on a high finding
 	@$(GW) scan
@@ -43,7 +43,7 @@ migrate-down: ## takes back the last COUNT (default 1) migrations: shows them; C
 dr-drill: ## loses the dev stack's data tier and restores it: ROWS=n (default 20000); prints RPO and RTO
 	@$(GW) dr-drill "$(or $(ROWS),20000)"
 format: ## Prettier over everything
-	@$(GW) exec npx prettier --write .
+	@$(GW) exec npx oxfmt
 status: ## one look at the health of every workload
 	@$(GW) status
 logs: ## the latest log lines of every pod; APP=name for one workload

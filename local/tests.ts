@@ -77,8 +77,7 @@ async function lanesOf(suite: Suite): Promise<Step[][]> {
     // The app's tests wait for servers and processes, and so leave much of a processor to the others.
     return [
       [
-        { title: "lint", command: ["npm", "run", "--silent", "lint"] },
-        { title: "types", command: ["npm", "run", "--silent", "types"] },
+        { title: "lint and types", command: ["npm", "run", "--silent", "lint"] },
         { title: "unit tests", command: vitest("unit", "--project", "unit", "--coverage"), env },
       ],
       [{ title: "app tests", command: vitest("app", "--coverage"), directory: join(repository, "app"), env }],
@@ -100,16 +99,27 @@ async function lanesOf(suite: Suite): Promise<Step[][]> {
     EDGE_CA: caPath(),
     TLS_SCANNER_PYTHON: await pythonTool(tlsScanner),
   };
-  const left = suite === "cluster" ? await leftOut(cluster) : [];
-  return [[{ title: `${suite} tests`, command: vitest(suite, "--project", suite, ...left), env }]];
+  const left = suite === "cluster" ? await withoutLogs(cluster) : faultsLeftOut();
+  const command = vitest(suite, "--project", suite, ...left.map((file) => `--exclude=${file}`));
+  return [[{ title: `${suite} tests`, command, env }]];
 }
 
-/** Logs and traces are asked for where they are collected. A skipped test would count as one that did not pass. */
-async function leftOut(cluster: Cluster): Promise<string[]> {
+/** The tests of logs and traces, where there are none. A skipped test would count as one that did not pass. */
+async function withoutLogs(cluster: Cluster): Promise<string[]> {
   const query = ["get", "statefulset", "loki", "--namespace=monitoring", "--ignore-not-found"];
   if (process.env["LOGS"] === "1" || (await kubectl(cluster, query)) !== "") return [];
   say("cluster tests: without those of logs and traces, which `make up LOGS=1` brings");
-  return ["--exclude", "tests/cluster/logs.test.ts"];
+  return ["tests/cluster/logs.test.ts"];
+}
+
+/** Files of `tests/chaos` that make none of the faults in FAULT, which are all when it is empty. */
+function faultsLeftOut(): string[] {
+  const faults = (process.env["FAULT"] ?? "").split(",").filter((name) => name !== "");
+  const releases = faults.includes("bad-release");
+  return [
+    ...(faults.length > 0 && !releases ? ["tests/chaos/release.test.ts"] : []),
+    ...(releases && faults.length === 1 ? ["tests/chaos/faults.test.ts"] : []),
+  ];
 }
 
 /** With `TEST_REPORTS` set, also writes the counts there, for `.ci/run` to add up. */

@@ -15,7 +15,6 @@ import { recorded, type Counted } from "./report.ts";
 import { duringUse, type Served } from "./users.ts";
 import { makeVersions, removeVersions, type VersionName } from "./versions.ts";
 
-const wanted = process.env["FAULT"] ?? "";
 const times = Number(process.env["TIMES"] ?? "1");
 const rollbackLimitSeconds = 30;
 /** For five seconds (`keepalive_time`) the edge may go on with a connection that it had; one for the request's own way. */
@@ -31,7 +30,7 @@ const settings = {
   slowerThanStable: 10,
 };
 
-describe.skipIf(!["", "bad-release"].includes(wanted))("a release under load", () => {
+describe("a release under load", () => {
   let target: Target;
   let stable: string;
   let versions: Record<VersionName, string>;

@@ -65,7 +65,11 @@ export async function makeVersions(image: string): Promise<Record<VersionName, s
     await rm(join(directory, "repositories"), { force: true });
     const tar = `${directory}.tar`;
     await run("tar", ["--create", "--file", tar, "--directory", directory, ...(await readdir(directory))]);
-    await importImages([tar]).finally(() => rm(tar));
+    try {
+      await importImages([tar]);
+    } finally {
+      await rm(tar);
+    }
   } finally {
     await rm(directory, { recursive: true });
   }
