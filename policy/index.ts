@@ -31,11 +31,7 @@ function facts(args: { getConfig: () => object }): StackFacts {
 new PolicyPack("groundwork", {
   enforcementLevel: "mandatory",
   policies: rules.map(({ name, description, check, wholeStack }) => {
-    const complaints = (
-      resource: Resource,
-      stack: StackFacts,
-      all: readonly Resource[],
-    ): readonly string[] =>
+    const complaints = (resource: Resource, stack: StackFacts, all: readonly Resource[]): readonly string[] =>
       isExcepted(exceptions, name, resource.name)
         ? []
         : check(resource, stack, all).map((complaint) => `${resource.name}: ${complaint}`);

@@ -40,7 +40,7 @@ export async function writePart(part: string, section: Section): Promise<void> {
   for (const { file, svg } of section.plots ?? []) await writeFile(join(repository, "docs/plots", file), svg);
   const text = await readFile(reportFile, "utf8");
   await writeFile(reportFile, replaceBetween(text, part, sectionOf(part, section)));
-  await run("npx", ["prettier", "--write", reportFile], { cwd: repository });
+  await run("npx", ["oxfmt", reportFile], { cwd: repository });
 }
 
 /** @throws when the page has no markers of that name. */

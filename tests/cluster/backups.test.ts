@@ -57,9 +57,12 @@ test("a new stack has made its first base backup by itself", async () => {
 test("a backup is made, restored whole, and what is wrong with a damaged copy of it is noticed", async () => {
   const client = new Client();
   const document = await createDocument(client, tenants[0]);
-  const backup = await runJob("data", "cronjob/backup-hourly").finally(() =>
-    removeDocument(client, tenants[0], document),
-  );
+  let backup: Awaited<ReturnType<typeof runJob>>;
+  try {
+    backup = await runJob("data", "cronjob/backup-hourly");
+  } finally {
+    await removeDocument(client, tenants[0], document);
+  }
   expect(backup).toMatchObject({ succeeded: true, result: { ok: true } });
   expect(backup.result["rows"]).toBeGreaterThan(0);
   const made = String(backup.result["backup"]);

@@ -40,7 +40,7 @@ export class Conformance {
     this.operations = Object.entries(this.document.paths ?? {})
       .flatMap(([template, item]) =>
         methods.flatMap((method) => {
-          const responses = item[method]?.responses as Record<string, DocumentedResponse> | undefined;
+          const responses = item[method]?.responses;
           const pointer = `/paths/${escaped(template)}/${method}/responses`;
           return responses ? [{ template, pointer, method, pattern: patternOf(template), responses }] : [];
         }),

@@ -58,7 +58,7 @@ export const mayBeEmpty = "May be empty: ";
  */
 export function render({ name, title, panels }: Dashboard, asked: (query: string) => string): string {
   // The schema after this one is for Grafana 13; ours has to be read by 11, too.
-  // eslint-disable-next-line @typescript-eslint/no-deprecated
+  // oxlint-disable-next-line typescript/no-deprecated
   const builder = new DashboardBuilder(title)
     .uid(`groundwork-${name}`)
     .tags(["groundwork"])

@@ -3,7 +3,9 @@ import type { Client } from "../client.ts";
 
 /** Where an object stands: ready, on its way (with what is missing), or certain never to become ready. */
 export type Readiness =
-  { state: "ready" } | { state: "pending"; messages: string[] } | { state: "failed"; messages: string[] };
+  | { state: "ready" }
+  | { state: "pending"; messages: string[] }
+  | { state: "failed"; messages: string[] };
 
 export interface Awaiter {
   /** Seconds to wait when nothing else is asked for. */
