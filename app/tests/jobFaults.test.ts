@@ -87,6 +87,15 @@ describe("a lost Redis", () => {
   });
 });
 
+describe("connections to Redis that break while a worker starts", () => {
+  it("do not keep it from working ever after", async () => {
+    const breaking = bench.redis.cutOff(1500);
+    await bench.worker();
+    await breaking;
+    await Promise.all([1, 2, 3].map(async (n) => bench.until(await bench.prompt(`after ${n}`), "done")));
+  });
+});
+
 describe("a worker's process", () => {
   let server: FeedServer;
   let requests = 0;

@@ -37,7 +37,10 @@ function sentinelOptions(config: RedisConfig, trust: { ca?: string }) {
 }
 
 interface RedisClientOptions {
-  /** Commands may wait for work, and for Redis to be back: what BullMQ's workers need. */
+  /**
+   * Commands may wait for work, and for Redis to be back, and are sent again when their connection was lost: what BullMQ's
+   * workers need. They ask the server once what it is, and one that is not answered then never works.
+   */
   blocking?: boolean;
 }
 
@@ -57,13 +60,13 @@ export function createRedis(
     connectionName: `groundwork-app-${name}`,
     keepAlive: 10_000,
     connectTimeout: 1000,
-    autoResendUnfulfilledCommands: false,
     // A primary of before that has come back, or been cut off, takes connections and no writes: the Sentinels know better.
     reconnectOnError: (error) => /^(NOREPLICAS|READONLY) /.test(error.message),
     ...(blocking
       ? { maxRetriesPerRequest: null }
       : {
           maxRetriesPerRequest: 0,
+          autoResendUnfulfilledCommands: false,
           commandTimeout: 2000,
           enableOfflineQueue: false,
           // A server that is gone with its connections left open says nothing; this closes ours, and another is asked

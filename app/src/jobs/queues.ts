@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import type { JobsConfig } from "../config/jobVariables.ts";
@@ -6,6 +7,7 @@ import { type JobKind, jobKinds } from "./job.ts";
 /** Before every key of the queues, so that they can share a Redis with others. */
 export const prefix = "groundwork";
 export const batchQueue = "batches";
+const reopenAfterMs = 500;
 
 /** What Redis is told of a job. The rest stays in Postgres, behind row-level security. */
 export interface QueuedJob {
@@ -22,26 +24,38 @@ export interface OutboxRow {
 
 /** The queues as those see them who put jobs in. */
 export class Queues {
-  readonly #queues: Record<JobKind, Queue<QueuedJob>>;
-  readonly batches: Queue;
+  readonly #queues: Record<JobKind | typeof batchQueue, Queue<QueuedJob>>;
   readonly #connection: Redis;
   readonly #config: JobsConfig;
+  #closed = false;
 
   constructor(connection: Redis, config: JobsConfig) {
-    const create = (name: string) => {
-      const queue = new Queue<QueuedJob>(name, { connection, prefix });
-      // The client's own listener has logged it; unheard here it would end the process.
-      queue.on("error", () => undefined);
-      return queue;
-    };
-    this.#queues = {
-      collect: create("collect"),
-      summarize: create("summarize"),
-      generate: create("generate"),
-    };
-    this.batches = create(batchQueue);
     this.#connection = connection;
     this.#config = config;
+    this.#queues = {
+      collect: this.#open("collect"),
+      summarize: this.#open("summarize"),
+      generate: this.#open("generate"),
+      [batchQueue]: this.#open(batchQueue),
+    };
+  }
+
+  get batches(): Queue {
+    return this.#queues[batchQueue];
+  }
+
+  #open(name: JobKind | typeof batchQueue): Queue<QueuedJob> {
+    const queue = new Queue<QueuedJob>(name, { connection: this.#connection, prefix });
+    // The client's own listener has logged it; unheard here it would end the process.
+    queue.on("error", () => undefined);
+    // It asks the server once what it is. When the connection is lost just then, all that it is asked for fails for ever.
+    queue.waitUntilReady().catch(async () => {
+      await sleep(reopenAfterMs);
+      if (!this.#closed) {
+        this.#queues[name] = this.#open(name);
+      }
+    });
+    return queue;
   }
 
   /** The job's id is the row's: what the queue has already is not added again. */
@@ -100,6 +114,7 @@ export class Queues {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...Object.values(this.#queues), this.batches].map((queue) => queue.close()));
+    this.#closed = true;
+    await Promise.all(Object.values(this.#queues).map((queue) => queue.close()));
   }
 }

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { Redis as Client } from "ioredis";
 import type { RedisConfig } from "../../src/config/settings.ts";
@@ -76,9 +77,24 @@ export class Redis {
 
   /** Loses everything, as an instance without its disk does. */
   async flush(): Promise<void> {
+    await this.#ask((client) => client.flushall());
+  }
+
+  /** Breaks every connection again and again, for so long. */
+  async cutOff(milliseconds: number): Promise<void> {
+    await this.#ask(async (client) => {
+      const end = Date.now() + milliseconds;
+      while (Date.now() < end) {
+        await client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+        await sleep(2);
+      }
+    });
+  }
+
+  async #ask(command: (client: Client) => Promise<unknown>): Promise<void> {
     const client = new Client({ port: this.config.port, host: "127.0.0.1", password: this.#password });
     try {
-      await client.flushall();
+      await command(client);
     } finally {
       client.disconnect();
     }
