@@ -138,6 +138,7 @@ describe("waiting for Kubernetes objects", () => {
     await eventually(() => Promise.resolve(isEmptyGroup(group) || undefined));
     await setStatus(pod, readyStatus);
     // The killed run left its lock, and an operation whose end the engine does not know.
+    succeeded(await project.run(["cancel", "--yes"]));
     await project.recover();
     succeeded(await project.refresh());
     expect(operations(succeeded(await project.up()), "orphaned")).toEqual([]);
