@@ -42,7 +42,7 @@ migrate-down: ## takes back the last COUNT (default 1) migrations: shows them; C
 	@$(GW) migrate-down "$(STACK)" "$(COUNT)" "$(IMAGE)" "$(CONFIRM)"
 dr-drill: ## loses the dev stack's data tier and restores it: ROWS=n (default 20000); prints RPO and RTO
 	@$(GW) dr-drill "$(or $(ROWS),20000)"
-format: ## Prettier over everything
+format: ## one format over everything
 	@$(GW) exec npx oxfmt
 status: ## one look at the health of every workload
 	@$(GW) status
@@ -74,7 +74,7 @@ images-list: ## every image of STACK=dev|prod, for a private mirror
 	@$(GW) images-list $(STACK)
 open: ## forwards Grafana, Prometheus and Alertmanager to this machine
 	@$(GW) open
-lint: ## ESLint, what nothing uses (knip), and Prettier
+lint: ## rules and types (oxlint), what nothing uses (knip), and the format
 	@$(GW) exec npm run --silent lint
 check: ## the workflows, as GitHub would read them; what the stacks make, as kube-score sees it
 	@$(GW) check

@@ -34,7 +34,10 @@ interface ExportedState {
   };
 }
 
-/** Clears a dead run's lock, settles its pending operations and runs its unfinished Jobs again, so that the next `up` finishes the work. */
+/**
+ * Clears a dead run's lock, settles its pending operations and runs its unfinished Jobs again, so that the next `up` finishes
+ * the work.
+ */
 export async function recover(
   engine: Engine,
   stack: string,

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { badRelease, faultsAskedFor } from "../../local/tests.ts";
 import { edgeReloaded, evicted, killed, rolledOut } from "./pods.ts";
 import { primaryKilled, primaryPartitioned } from "./postgres.ts";
 import { queuePrimaryKilled } from "./redis.ts";
@@ -39,17 +40,15 @@ const faults: Readonly<Record<string, Fault>> = {
   "backup-store-away": { make: backupStoreAway, ...unseen },
 };
 
-/** Releases have a file of their own. */
-const releases = "bad-release";
-const wanted = (process.env["FAULT"] ?? "").split(",").filter((name) => name !== "");
-const names = wanted.length === 0 ? Object.keys(faults) : wanted.filter((name) => name !== releases);
+const wanted = faultsAskedFor();
+const names = wanted.length === 0 ? Object.keys(faults) : wanted.filter((name) => name !== badRelease);
 const times = Number(process.env["TIMES"] ?? "1");
 
 test.each(names)("%s: writes go on, and none is lost", async (name) => {
   const fault = faults[name];
   if (!fault)
     throw new Error(
-      `FAULT has "${name}" and may have, separated by commas, ${Object.keys(faults).join(", ")}, ${releases}; none is all`,
+      `FAULT has "${name}" and may have, separated by commas, ${Object.keys(faults).join(", ")}, ${badRelease}; none is all`,
     );
   const broken: string[] = [];
   await recorded(name, async (note) => {

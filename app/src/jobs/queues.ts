@@ -50,6 +50,7 @@ export class Queues {
     queue.on("error", () => undefined);
     // It asks the server once what it is. When the connection is lost just then, all that it is asked for fails for ever.
     queue.waitUntilReady().catch(async () => {
+      await queue.close();
       await sleep(reopenAfterMs);
       if (!this.#closed) {
         this.#queues[name] = this.#open(name);

@@ -31,7 +31,7 @@ function escapeOf(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
-/** Written at once: lines that are left to a thread can come after the process' last ones, or be cut off by its end. */
+/** Written at once: lines that are left to a thread can come after the process' last ones. */
 function standardOutput(): DestinationStream {
   return pino.destination({ dest: 1, sync: true });
 }
