@@ -35,7 +35,7 @@ chaos: ## faults under load into docs/reliability.md, against `make up HA=1`: FA
 scan: ## wapiti and sqlmap against the API through the running dev stack's edge, signed in and not; fails on a high finding
 	@$(GW) scan
 docs: ## writes the generated parts of docs/ (configuration, network flows) from the code
-	@$(GW) exec npx tsx docs/generate/main.ts
+	@$(GW) exec node docs/generate/main.ts
 restore: ## FROM=latest|<kind>/<timestamp>, or the data of TO_TIME=<ISO time>, into service: shows the plan; CONFIRM=yes does it
 	@$(GW) restore "$(STACK)" "$(FROM)" "$(CONFIRM)" "$(TO_TIME)"
 migrate-down: ## takes back the last COUNT (default 1) migrations: shows them; CONFIRM=yes does it; IMAGE=ref if another version brought them

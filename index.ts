@@ -1,25 +1,26 @@
 // The whole stack on one screen: configuration in, components wired in the order they depend on each other, outputs out.
-import { keepSettings } from "./components/appSettings";
-import { AzurePlatform } from "./components/azure/platform";
-import { Azurite } from "./components/azurite";
-import { Backups } from "./components/backups";
-import { stackImage } from "./components/builtImages";
-import { keepCertificates } from "./components/certificates";
-import { loadConfig } from "./components/config";
-import { dataTier } from "./components/data";
-import { destroyGuard } from "./components/destroyGuard";
-import { makeEdge } from "./components/edge";
-import { foundation } from "./components/foundation";
-import { withAnnotations } from "./components/ingress";
-import { keyFile } from "./components/keyFile";
-import { Logging } from "./components/logging/logging";
-import { Monitoring } from "./components/monitoring/monitoring";
-import { metricsSource, monitoringSettings } from "./components/monitoring/settings";
-import { proberSettings } from "./components/monitoring/prober";
-import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore";
-import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore";
-import { WebApp } from "./components/webApp";
-import { Workers } from "./components/workers";
+import { keepSettings } from "./components/appSettings.ts";
+import { AzurePlatform } from "./components/azure/platform.ts";
+import { Azurite } from "./components/azurite.ts";
+import { Backups } from "./components/backups.ts";
+import { stackImage } from "./components/builtImages.ts";
+import { keepCertificates } from "./components/certificates.ts";
+import { loadConfig } from "./components/config.ts";
+import { dataTier } from "./components/data.ts";
+import { destroyGuard } from "./components/destroyGuard.ts";
+import { makeEdge } from "./components/edge.ts";
+import { foundation } from "./components/foundation.ts";
+import { withAnnotations } from "./components/ingress.ts";
+import { keyFile } from "./components/keyFile.ts";
+import { Logging } from "./components/logging/logging.ts";
+import { Monitoring } from "./components/monitoring/monitoring.ts";
+import { metricsSource, monitoringSettings } from "./components/monitoring/settings.ts";
+import { proberSettings } from "./components/monitoring/prober.ts";
+import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore.ts";
+import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore.ts";
+import "./components/stackTraces.ts";
+import { WebApp } from "./components/webApp.ts";
+import { Workers } from "./components/workers.ts";
 
 const config = loadConfig();
 const retainData = config.environment === "production";
@@ -54,12 +55,17 @@ const settings = keepSettings(secrets, appSettings.variables, config.appFiles);
 const common = { ...stores, secrets, namespace: namespaces.app, image: image("app"), environment };
 const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48, retainData));
 const fieldKeys = secrets.keep("field-keys", keyFile("field-key", 32, retainData));
-const keyed = { ...common, settings, fieldKeys, tracesUrl: logging?.tracesUrl };
+const keyed = {
+  ...common,
+  settings,
+  fieldKeys,
+  logLevel: appSettings.logLevel,
+  tracesUrl: logging?.tracesUrl,
+};
 const prober = proberSettings(config, secrets, image("postgres"));
 const serving = { signingKeys, certificate: certificates.app, probePassword: prober?.password };
 const app = new WebApp("app", { ...appSettings, ...keyed, ...serving }, guarded);
-const watched = { logLevel: appSettings.logLevel, figures: metricsSource(config, namespaces) };
-const jobs = { ...config.workers, ...keyed, ...watched };
+const jobs = { ...config.workers, ...keyed, figures: metricsSource(config, namespaces) };
 const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { ...guarded, dependsOn: [app] })] : [];
 
 // The edge.

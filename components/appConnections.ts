@@ -1,13 +1,13 @@
 import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { AppSettings } from "./appSettings";
-import type { ServerCertificate } from "./certificates";
-import { secretsPath } from "./podDefaults";
-import { passwordFiles, type Password } from "./passwords";
-import type { DatabaseUser } from "./databaseUsers";
-import type { SecretStore, StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, Resources } from "./types";
+import type { AppSettings } from "./appSettings.ts";
+import type { ServerCertificate } from "./certificates.ts";
+import { secretsPath } from "./podDefaults.ts";
+import { passwordFiles, type Password } from "./passwords.ts";
+import type { DatabaseUser } from "./databaseUsers.ts";
+import type { SecretStore, StoredSecret } from "./secrets/secretStore.ts";
+import type { Endpoint, Resources } from "./types.ts";
 
 /** The database as the app and its migrations see it. */
 export interface DatabaseBinding {

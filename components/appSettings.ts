@@ -1,8 +1,8 @@
 import type * as pulumi from "@pulumi/pulumi";
 
-import type { Flow } from "./networkPolicies";
-import { secretsPath } from "./podDefaults";
-import type { SecretStore, StoredSecret } from "./secrets/secretStore";
+import type { Flow } from "./networkPolicies.ts";
+import { secretsPath } from "./podDefaults.ts";
+import type { SecretStore, StoredSecret } from "./secrets/secretStore.ts";
 
 /** What a stack's owner sets of the app beyond what the stack itself does (`docs/environment.md`). */
 export interface AppSettings {

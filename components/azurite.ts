@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { BlobStore } from "./blobStore";
-import { checksumAnnotation, manifestFiles } from "./manifests";
+import type { BlobStore } from "./blobStore.ts";
+import { checksumAnnotation, manifestFiles } from "./manifests.ts";
 import {
   labels,
   resources,
@@ -12,9 +12,9 @@ import {
   secretsPath,
   selector,
   serviceHost,
-} from "./podDefaults";
-import { secretsVolume, type SecretStore } from "./secrets/secretStore";
-import type { Resources } from "./types";
+} from "./podDefaults.ts";
+import { secretsVolume, type SecretStore } from "./secrets/secretStore.ts";
+import type { Resources } from "./types.ts";
 
 export interface AzuriteArgs {
   /** Namespace to run in. */

@@ -1,9 +1,9 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { programPods, type Program, type ProgramHost } from "./backupPods";
-import { labels, selector, serviceHost } from "./podDefaults";
-import type { MetricsTarget } from "./types";
+import { programPods, type Program, type ProgramHost } from "./backupPods.ts";
+import { labels, selector, serviceHost } from "./podDefaults.ts";
+import type { MetricsTarget } from "./types.ts";
 
 const name = "backup-exporter";
 const port = 9469;

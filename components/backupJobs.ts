@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import type { ProgramPods } from "./backupPods";
-import { labels } from "./podDefaults";
+import type { ProgramPods } from "./backupPods.ts";
+import { labels } from "./podDefaults.ts";
 
 /** Where the jobs of the backups run, and by which clock. */
 export interface JobHost {

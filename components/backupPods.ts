@@ -1,10 +1,17 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { blobClient, type BlobStore } from "./blobStore";
-import { labels, resources, restrictedContainer, restrictedPod, scratch, secretsPath } from "./podDefaults";
-import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
-import type { Resources } from "./types";
+import { blobClient, type BlobStore } from "./blobStore.ts";
+import {
+  labels,
+  resources,
+  restrictedContainer,
+  restrictedPod,
+  scratch,
+  secretsPath,
+} from "./podDefaults.ts";
+import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore.ts";
+import type { Resources } from "./types.ts";
 
 type Environment = Readonly<Record<string, pulumi.Input<string>>>;
 

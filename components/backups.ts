@@ -1,15 +1,15 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { backupExporter } from "./backupExporter";
-import { daily, firstJob, scheduledJob, type JobHost } from "./backupJobs";
-import { programPods, type ProgramHost, type ProgramPods } from "./backupPods";
-import type { BlobStore } from "./blobStore";
-import { checksumAnnotation, manifestFiles } from "./manifests";
-import { labels, secretsPath } from "./podDefaults";
-import type { DatabaseUser } from "./databaseUsers";
-import type { SecretStore, StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, MetricsTarget, Resources } from "./types";
+import { backupExporter } from "./backupExporter.ts";
+import { daily, firstJob, scheduledJob, type JobHost } from "./backupJobs.ts";
+import { programPods, type ProgramHost, type ProgramPods } from "./backupPods.ts";
+import type { BlobStore } from "./blobStore.ts";
+import { checksumAnnotation, manifestFiles } from "./manifests.ts";
+import { labels, secretsPath } from "./podDefaults.ts";
+import type { DatabaseUser } from "./databaseUsers.ts";
+import type { SecretStore, StoredSecret } from "./secrets/secretStore.ts";
+import type { Endpoint, MetricsTarget, Resources } from "./types.ts";
 
 /** The database that is dumped. */
 export interface DumpedDatabase {
@@ -79,12 +79,11 @@ export class Backups extends pulumi.ComponentResource {
   /** Age and size of the newest backups, and how the last verification ended. */
   readonly metrics: MetricsTarget;
 
-  constructor(
-    resourceName: string,
-    private readonly args: BackupsArgs,
-    opts?: pulumi.ComponentResourceOptions,
-  ) {
+  readonly #args: BackupsArgs;
+
+  constructor(resourceName: string, args: BackupsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:data:Backups", resourceName, {}, opts);
+    this.#args = args;
     const { database, scratchMiB } = args;
     const data = manifestFiles("backup");
     const scripts = new k8s.core.v1.ConfigMap(
@@ -202,11 +201,11 @@ export class Backups extends pulumi.ComponentResource {
     verification: ProgramPods,
     reach: Readonly<Record<string, pulumi.Input<string>>>,
   ): void {
-    const { database, ageRecipient, base, recovery } = this.args;
+    const { database, ageRecipient, base, recovery } = this.#args;
     const copy = programPods(this, host, {
       name: "backup-base",
       script: "base.py",
-      resources: this.args.backupResources ?? { cpuMillis: 100, memoryMiB: 128 },
+      resources: this.#args.backupResources ?? { cpuMillis: 100, memoryMiB: 128 },
       scratchMiB: 8,
       files: { "replication-password": replicator.password, "database-ca.crt": database.ca },
       env: { ...reach, PGUSER: replicator.role, AGE_RECIPIENT: ageRecipient },

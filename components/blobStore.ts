@@ -1,6 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
 
-import type { StoredSecret } from "./secrets/secretStore";
+import type { StoredSecret } from "./secrets/secretStore.ts";
 
 /** How pods prove to a blob store who they are. */
 export type BlobAccess =

@@ -1,8 +1,8 @@
-import { Image } from "@pulumi/docker/image";
+import { Image } from "@pulumi/docker/image.js";
 import * as pulumi from "@pulumi/pulumi";
 import { join } from "node:path";
 
-import { ownImages, requireImage, type ImageMap, type ImageName } from "./images";
+import { ownImages, requireImage, type ImageMap, type ImageName } from "./images.ts";
 
 export interface BuildSettings {
   /** Where the images are pushed: a registry and a path in it, such as `example.azurecr.io/groundwork`. */
@@ -27,7 +27,7 @@ export function stackImage({
   return requireImage(images, registry, build ? buildImages(build, images) : {});
 }
 
-const repositoryRoot = join(__dirname, "..");
+const repositoryRoot = join(import.meta.dirname, "..");
 
 /**
  * Builds the images of this repository that `given` does not name, and pushes them as whoever Docker is logged in as. Each

@@ -1,6 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
 
-import type { SecretStore, StoredSecret } from "./secrets/secretStore";
+import type { SecretStore, StoredSecret } from "./secrets/secretStore.ts";
 
 /** What a server inside the cluster proves its name with. */
 export interface ServerCertificate {

@@ -1,10 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
-import type { GivenCertificates } from "./certificates";
-import { crossChecks, updateProblems } from "./configChecks";
-import { secretSchema, stackSchema, type SecretValues, type StackValues } from "./configSchema";
-import type { MonitoringCredentials } from "./monitoring/settings";
+import type { GivenCertificates } from "./certificates.ts";
+import { crossChecks, updateProblems } from "./configChecks.ts";
+import { secretSchema, stackSchema, type SecretValues, type StackValues } from "./configSchema.ts";
+import type { MonitoringCredentials } from "./monitoring/settings.ts";
 
 /** The whole configuration of a stack, validated. */
 export type StackConfig = StackValues & {

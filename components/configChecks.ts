@@ -1,9 +1,9 @@
-import { azureProblems } from "./azure/checks";
-import { managedProblems } from "./azure/managedChecks";
-import type { SecretValues, StackValues } from "./configSchema";
-import { hasDigest, imageNames, imageReference, ownImages, type ImageName } from "./images";
-import { monitoringProblems } from "./monitoring/checks";
-import { workerConnections } from "./workers";
+import { azureProblems } from "./azure/checks.ts";
+import { managedProblems } from "./azure/managedChecks.ts";
+import type { SecretValues, StackValues } from "./configSchema.ts";
+import { hasDigest, imageNames, imageReference, ownImages, type ImageName } from "./images.ts";
+import { monitoringProblems } from "./monitoring/checks.ts";
+import { workerConnections } from "./workers.ts";
 
 /** Connections of each app pod that only its probes use, so that a busy pool does not look like a dead database. */
 const probeConnections = 2;

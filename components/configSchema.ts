@@ -1,17 +1,17 @@
 import { z } from "zod";
 
-import { containerSchema } from "./appContainer";
-import { azureSchema } from "./azure/schema";
-import { postgresSchema, redisSchema } from "./dataSchema";
-import { edgeSchema } from "./edgeSchema";
-import { imageNames } from "./images";
-import { loggingSchema } from "./logging/schema";
-import { monitoringSchema } from "./monitoring/schema";
-import { releaseSchema } from "./releaseTraffic";
-import { loadScalingSchema, queueScalingFields } from "./scaling";
-import { cidr, kubernetesName, resources } from "./schemaParts";
-import { secretSchema, settable } from "./secretSchema";
-import { namespaceNames } from "./types";
+import { containerSchema } from "./appContainer.ts";
+import { azureSchema } from "./azure/schema.ts";
+import { postgresSchema, redisSchema } from "./dataSchema.ts";
+import { edgeSchema } from "./edgeSchema.ts";
+import { imageNames } from "./images.ts";
+import { loggingSchema } from "./logging/schema.ts";
+import { monitoringSchema } from "./monitoring/schema.ts";
+import { releaseSchema } from "./releaseTraffic.ts";
+import { loadScalingSchema, queueScalingFields } from "./scaling.ts";
+import { cidr, kubernetesName, resources } from "./schemaParts.ts";
+import { secretSchema, settable } from "./secretSchema.ts";
+import { namespaceNames } from "./types.ts";
 
 export { secretSchema };
 

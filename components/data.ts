@@ -1,19 +1,19 @@
 import type * as pulumi from "@pulumi/pulumi";
 
-import type { DatabaseBinding, RedisBinding, RedisBindings } from "./appConnections";
-import type { DumpedDatabase } from "./backups";
-import type { BlobStore } from "./blobStore";
-import type { ServerCertificate } from "./certificates";
-import type { StackConfig } from "./config";
-import { azureAuthorities, type ManagedHost } from "./azure/managed";
-import { ManagedPostgres } from "./azure/managedPostgres";
-import { ManagedRedis } from "./azure/managedRedis";
-import { ExistingPostgres } from "./existingPostgres";
-import type { ImageName } from "./images";
-import { Postgres } from "./postgres";
-import { Redis } from "./redis";
-import type { SecretStore } from "./secrets/secretStore";
-import type { MetricsTarget } from "./types";
+import type { DatabaseBinding, RedisBinding, RedisBindings } from "./appConnections.ts";
+import type { DumpedDatabase } from "./backups.ts";
+import type { BlobStore } from "./blobStore.ts";
+import type { ServerCertificate } from "./certificates.ts";
+import type { StackConfig } from "./config.ts";
+import { azureAuthorities, type ManagedHost } from "./azure/managed.ts";
+import { ManagedPostgres } from "./azure/managedPostgres.ts";
+import { ManagedRedis } from "./azure/managedRedis.ts";
+import { ExistingPostgres } from "./existingPostgres.ts";
+import type { ImageName } from "./images.ts";
+import { Postgres } from "./postgres.ts";
+import { Redis } from "./redis.ts";
+import type { SecretStore } from "./secrets/secretStore.ts";
+import type { MetricsTarget } from "./types.ts";
 
 export interface DataTierArgs {
   /** Namespace to run in. */

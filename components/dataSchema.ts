@@ -1,7 +1,7 @@
 import { z } from "zod";
 
-import { passwordGenerations } from "./passwords";
-import { resources } from "./schemaParts";
+import { passwordGenerations } from "./passwords.ts";
+import { resources } from "./schemaParts.ts";
 
 const kinds = "cluster: servers of our own; managed: Azure's service, which azure is needed for";
 const kind = z.enum(["cluster", "managed"]).default("cluster").describe(kinds);

@@ -1,5 +1,5 @@
-import { passwordFiles, rotatedPassword, type Password } from "./passwords";
-import type { SecretStore, StoredSecret } from "./secrets/secretStore";
+import { passwordFiles, rotatedPassword, type Password } from "./passwords.ts";
+import type { SecretStore, StoredSecret } from "./secrets/secretStore.ts";
 
 /** Signs in to the database as one of its roles. */
 export interface DatabaseUser {

@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { selector } from "./podDefaults";
+import { selector } from "./podDefaults.ts";
 
 /** Lets a node's drain evict one pod of a workload at a time; `metadata` is the workload's own. */
 export function allowOneEviction(

@@ -1,9 +1,9 @@
 import type * as pulumi from "@pulumi/pulumi";
 
-import { NginxIngress, type NginxIngressArgs } from "./ingress";
-import { ControllerIngress, type ControllerIngressArgs } from "./ingressController";
-import type { ProbedEdge } from "./monitoring/blackbox";
-import type { Endpoint, MetricsTarget, Share } from "./types";
+import { NginxIngress, type NginxIngressArgs } from "./ingress.ts";
+import { ControllerIngress, type ControllerIngressArgs } from "./ingressController.ts";
+import type { ProbedEdge } from "./monitoring/blackbox.ts";
+import type { Endpoint, MetricsTarget, Share } from "./types.ts";
 
 export interface EdgeArgs extends NginxIngressArgs, Omit<ControllerIngressArgs, "upstreams" | "encrypted"> {
   /** An nginx of our own, or Ingress objects for the controller that the cluster has (docs/edge.md). */

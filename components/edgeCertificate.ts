@@ -1,9 +1,9 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { labels, secretsPath } from "./podDefaults";
-import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
-import type { CheckedServer } from "./types";
+import { labels, secretsPath } from "./podDefaults.ts";
+import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore.ts";
+import type { CheckedServer } from "./types.ts";
 
 /** Who makes the edge's certificate and renews it. */
 export type CertificateSource =

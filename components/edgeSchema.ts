@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { cidr, kubernetesName, resources } from "./schemaParts";
+import { cidr, kubernetesName, resources } from "./schemaParts.ts";
 
 /** `groundwork:edge`. */
 export const edgeSchema = z

@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import type { DatabaseUser } from "./databaseUsers";
-import { databaseName, onRemoteServer, type RemotePostgresArgs } from "./remotePostgres";
-import type { StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, MetricsTarget } from "./types";
+import type { DatabaseUser } from "./databaseUsers.ts";
+import { databaseName, onRemoteServer, type RemotePostgresArgs } from "./remotePostgres.ts";
+import type { StoredSecret } from "./secrets/secretStore.ts";
+import type { Endpoint, MetricsTarget } from "./types.ts";
 
 /** A PostgreSQL that somebody else runs: the stack makes its database and roles there, and looks after nothing else of it. */
 export class ExistingPostgres extends pulumi.ComponentResource {

@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { labels, restrictedPod, selector, serviceAccount, serviceHost } from "./podDefaults";
-import type { MetricsTarget } from "./types";
+import { labels, restrictedPod, selector, serviceAccount, serviceHost } from "./podDefaults.ts";
+import type { MetricsTarget } from "./types.ts";
 
 export interface ExporterPods {
   /** Name of the workload and of its service account. */

@@ -1,8 +1,8 @@
 import type * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { resources, restrictedContainer, secretsPath } from "./podDefaults";
-import { secretsVolume } from "./secrets/secretStore";
+import { resources, restrictedContainer, secretsPath } from "./podDefaults.ts";
+import { secretsVolume } from "./secrets/secretStore.ts";
 
 export const postgresExporterPort = 9187;
 export const redisExporterPort = 9121;

@@ -1,8 +1,8 @@
-import { ownContainer, type AppContainer } from "./appContainer";
-import { settingsFlows } from "./appSettings";
-import type { StackValues } from "./configSchema";
-import { notificationPorts, remoteWritePorts } from "./monitoring/settings";
-import type { Flow, Workload } from "./networkPolicies";
+import { ownContainer, type AppContainer } from "./appContainer.ts";
+import { settingsFlows } from "./appSettings.ts";
+import type { StackValues } from "./configSchema.ts";
+import { notificationPorts, remoteWritePorts } from "./monitoring/settings.ts";
+import type { Flow, Workload } from "./networkPolicies.ts";
 
 /** Every workload of the stack that a network policy names, and its namespace. */
 export const workloads = {

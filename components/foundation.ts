@@ -1,14 +1,14 @@
 import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { clusterProvider, type ClusterAccess } from "./cluster";
-import type { StackConfig } from "./config";
-import { flowsOf, stackFlows, watchedBy } from "./flows";
-import { StackNamespaces } from "./namespaces";
-import { NetworkPolicies } from "./networkPolicies";
-import { PullSecrets } from "./pullSecrets";
-import { ClusterShares } from "./shares";
-import type { Namespaces } from "./types";
+import { clusterProvider, type ClusterAccess } from "./cluster.ts";
+import type { StackConfig } from "./config.ts";
+import { flowsOf, stackFlows, watchedBy } from "./flows.ts";
+import { StackNamespaces } from "./namespaces.ts";
+import { NetworkPolicies } from "./networkPolicies.ts";
+import { PullSecrets } from "./pullSecrets.ts";
+import { ClusterShares } from "./shares.ts";
+import type { Namespaces } from "./types.ts";
 
 /** What everything else of the stack stands on. */
 export interface Foundation {

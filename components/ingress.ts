@@ -1,12 +1,12 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { certificatesOf } from "./certificates";
-import { allowOneEviction } from "./disruption";
-import { edgeCertificate, type EdgeCertificateArgs } from "./edgeCertificate";
-import type { ProbedEdge } from "./monitoring/blackbox";
-import { edgeFiles, type EdgeLimits, type Upstreams } from "./ingressFiles";
-import { checksumAnnotation } from "./manifests";
+import { certificatesOf } from "./certificates.ts";
+import { allowOneEviction } from "./disruption.ts";
+import { edgeCertificate, type EdgeCertificateArgs } from "./edgeCertificate.ts";
+import type { ProbedEdge } from "./monitoring/blackbox.ts";
+import { edgeFiles, type EdgeLimits, type Upstreams } from "./ingressFiles.ts";
+import { checksumAnnotation } from "./manifests.ts";
 import {
   labels,
   resources,
@@ -17,8 +17,8 @@ import {
   serviceHost,
   serviceAccount,
   spread,
-} from "./podDefaults";
-import type { MetricsTarget, Resources } from "./types";
+} from "./podDefaults.ts";
+import type { MetricsTarget, Resources } from "./types.ts";
 
 /** How clients outside the cluster reach the edge. */
 export type EdgeService =

@@ -1,13 +1,13 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { certificatesOf, privateKeyOf } from "./certificates";
-import type { CertificateSource } from "./edgeCertificate";
-import type { EdgeLimits } from "./ingressFiles";
-import type { ProbedEdge } from "./monitoring/blackbox";
-import { labels, serviceOf } from "./podDefaults";
-import type { StoredSecret } from "./secrets/secretStore";
-import type { Endpoint } from "./types";
+import { certificatesOf, privateKeyOf } from "./certificates.ts";
+import type { CertificateSource } from "./edgeCertificate.ts";
+import type { EdgeLimits } from "./ingressFiles.ts";
+import type { ProbedEdge } from "./monitoring/blackbox.ts";
+import { labels, serviceOf } from "./podDefaults.ts";
+import type { StoredSecret } from "./secrets/secretStore.ts";
+import type { Endpoint } from "./types.ts";
 
 /** What the cluster's own F5 NGINX Ingress Controller needs to be told. */
 export interface ControllerSettings {

@@ -2,8 +2,8 @@ import { isIPv4, isIPv6 } from "node:net";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import { manifestFiles } from "./manifests";
-import type { Share } from "./types";
+import { manifestFiles } from "./manifests.ts";
+import type { Share } from "./types.ts";
 
 /** What one client address may do at each pod of the edge before it gets 429. */
 export interface EdgeLimits {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-const root = join(__dirname, "..", "k8s-manifests");
+const root = join(import.meta.dirname, "..", "k8s-manifests");
 
 /** The files of one folder of `k8s-manifests/`, name → content, ready to be a ConfigMap's data. */
 export function manifestFiles(folder: string): Record<string, string> {

@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { labels } from "./podDefaults";
-import type { NamespaceName, Namespaces } from "./types";
+import { labels } from "./podDefaults.ts";
+import type { NamespaceName, Namespaces } from "./types.ts";
 
 export interface StackNamespacesArgs {
   /** Whether anything must see its node, which the standard does not allow: it gets a namespace of its own. */

@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { labels, selector } from "./podDefaults";
-import type { NamespaceName, Namespaces } from "./types";
+import { labels, selector } from "./podDefaults.ts";
+import type { NamespaceName, Namespaces } from "./types.ts";
 
 type Peer = k8s.types.input.networking.v1.NetworkPolicyPeer;
 type Rules = Pick<k8s.types.input.networking.v1.NetworkPolicySpec, "ingress" | "egress">;

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import type { StoredSecret } from "./secrets/secretStore";
+import type { StoredSecret } from "./secrets/secretStore.ts";
 
 /** What a client signs in by, as it is mounted. */
 export interface Password extends StoredSecret {

@@ -3,10 +3,10 @@ import * as pulumi from "@pulumi/pulumi";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 
-import { manifestFiles } from "./manifests";
-import { labels, selector } from "./podDefaults";
-import { memorySettings } from "./postgresSettings";
-import type { Resources } from "./types";
+import { manifestFiles } from "./manifests.ts";
+import { labels, selector } from "./podDefaults.ts";
+import { memorySettings } from "./postgresSettings.ts";
+import type { Resources } from "./types.ts";
 
 /** Name of the members, and of Patroni's scope: its Endpoints are called so. */
 export const postgresName = "postgres";

@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { Resources } from "./types";
+import type { Resources } from "./types.ts";
 
 type Labels = Record<string, string>;
 

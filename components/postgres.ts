@@ -1,12 +1,12 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { blobClient, type BlobStore } from "./blobStore";
-import type { ServerCertificate } from "./certificates";
-import { allowOneEviction } from "./disruption";
-import { postgresExporter, postgresExporterPort } from "./exporters";
-import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni";
-import { checksumAnnotation, manifestFiles } from "./manifests";
+import { blobClient, type BlobStore } from "./blobStore.ts";
+import type { ServerCertificate } from "./certificates.ts";
+import { allowOneEviction } from "./disruption.ts";
+import { postgresExporter, postgresExporterPort } from "./exporters.ts";
+import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni.ts";
+import { checksumAnnotation, manifestFiles } from "./manifests.ts";
 import {
   apart,
   resources,
@@ -17,10 +17,10 @@ import {
   selector,
   serviceHost,
   spread,
-} from "./podDefaults";
-import { databaseUsers, loginFiles, type DatabaseUser } from "./databaseUsers";
-import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, MetricsTarget, Resources } from "./types";
+} from "./podDefaults.ts";
+import { databaseUsers, loginFiles, type DatabaseUser } from "./databaseUsers.ts";
+import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore.ts";
+import type { Endpoint, MetricsTarget, Resources } from "./types.ts";
 
 export interface PostgresArgs {
   /** Namespace to run in. */

@@ -1,10 +1,10 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { ServerCertificate } from "./certificates";
-import { allowOneEviction } from "./disruption";
-import { redisExporter, redisExporterPort } from "./exporters";
-import { checksumAnnotation, manifestFiles } from "./manifests";
+import type { ServerCertificate } from "./certificates.ts";
+import { allowOneEviction } from "./disruption.ts";
+import { redisExporter, redisExporterPort } from "./exporters.ts";
+import { checksumAnnotation, manifestFiles } from "./manifests.ts";
 import {
   apart,
   labels,
@@ -16,11 +16,11 @@ import {
   selector,
   serviceAccount,
   serviceHost,
-} from "./podDefaults";
-import { passwordFiles, rotatedPassword, type Password } from "./passwords";
-import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
-import { sentinel, sentinelPort } from "./sentinel";
-import type { Endpoint, MetricsTarget, Resources } from "./types";
+} from "./podDefaults.ts";
+import { passwordFiles, rotatedPassword, type Password } from "./passwords.ts";
+import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore.ts";
+import { sentinel, sentinelPort } from "./sentinel.ts";
+import type { Endpoint, MetricsTarget, Resources } from "./types.ts";
 
 export interface RedisArgs {
   /** Namespace to run in. */

@@ -2,9 +2,9 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
-import { allowOneEviction } from "./disruption";
-import { labels, selector, serviceHost } from "./podDefaults";
-import type { MetricsTarget, Share } from "./types";
+import { allowOneEviction } from "./disruption.ts";
+import { labels, selector, serviceHost } from "./podDefaults.ts";
+import type { MetricsTarget, Share } from "./types.ts";
 
 /** What `make release` asks of a new version before it gets more users. */
 export const releaseSchema = z

@@ -1,10 +1,10 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { databaseUsers, loginFiles, type DatabaseUser } from "./databaseUsers";
-import { exporterDeployment } from "./exporterDeployment";
-import { postgresExporter } from "./exporters";
-import { manifestFiles, shortHash } from "./manifests";
+import { databaseUsers, loginFiles, type DatabaseUser } from "./databaseUsers.ts";
+import { exporterDeployment } from "./exporterDeployment.ts";
+import { postgresExporter } from "./exporters.ts";
+import { manifestFiles, shortHash } from "./manifests.ts";
 import {
   labels,
   resources,
@@ -13,9 +13,9 @@ import {
   scratch,
   secretsPath,
   serviceAccount,
-} from "./podDefaults";
-import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore";
-import type { Endpoint, MetricsTarget } from "./types";
+} from "./podDefaults.ts";
+import { secretsVolume, type SecretStore, type StoredSecret } from "./secrets/secretStore.ts";
+import type { Endpoint, MetricsTarget } from "./types.ts";
 
 export interface RemotePostgresArgs {
   /** Namespace of the pods that make the roles and read the figures. */

@@ -2,7 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
-import type { MetricsSource } from "./monitoring/settings";
+import type { MetricsSource } from "./monitoring/settings.ts";
 
 /** Pods by load: between the workload's `replicas` and `maxReplicas`. */
 export const loadScalingSchema = z.strictObject({

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
-import { reservedVariables } from "./appSettings";
-import { monitoringSecrets } from "./monitoring/schema";
+import { reservedVariables } from "./appSettings.ts";
+import { monitoringSecrets } from "./monitoring/schema.ts";
 
 /** A variable that is the owner's to set. */
 export const settable = z

@@ -1,7 +1,7 @@
 import type * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { resources, restrictedContainer } from "./podDefaults";
+import { resources, restrictedContainer } from "./podDefaults.ts";
 
 export const sentinelPort = 26379;
 

@@ -1,9 +1,9 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { labels } from "./podDefaults";
-import { inEveryPod } from "./podFields";
-import { namespaceNames, type NamespaceName, type Namespaces } from "./types";
+import { labels } from "./podDefaults.ts";
+import { inEveryPod } from "./podFields.ts";
+import { namespaceNames, type NamespaceName, type Namespaces } from "./types.ts";
 
 export interface ClusterSharesArgs {
   readonly namespaces: Namespaces;

@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { labels } from "./podDefaults";
+import { labels } from "./podDefaults.ts";
 
 const path = "/etc/groundwork/switches";
 const volume = "switches";

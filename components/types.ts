@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import type { StoredSecret } from "./secrets/secretStore";
+import type { StoredSecret } from "./secrets/secretStore.ts";
 
 /** Where a service answers inside the cluster. */
 export interface Endpoint {

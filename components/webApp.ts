@@ -12,12 +12,12 @@ import {
   redisFiles,
   tracesEnvironment,
   type AppBindings,
-} from "./appConnections";
-import { settingsEnvironment, settingsFiles } from "./appSettings";
-import { served, type AppContainer } from "./appContainer";
-import type { ServerCertificate } from "./certificates";
-import { allowOneEviction } from "./disruption";
-import { shortHash } from "./manifests";
+} from "./appConnections.ts";
+import { settingsEnvironment, settingsFiles } from "./appSettings.ts";
+import { served, type AppContainer } from "./appContainer.ts";
+import type { ServerCertificate } from "./certificates.ts";
+import { allowOneEviction } from "./disruption.ts";
+import { shortHash } from "./manifests.ts";
 import {
   labels,
   resources,
@@ -29,12 +29,12 @@ import {
   serviceAccount,
   serviceHost,
   spread,
-} from "./podDefaults";
-import { ReleaseTraffic, type ReleaseSettings } from "./releaseTraffic";
-import { scaledFields, scaleOnLoad, type LoadScaling } from "./scaling";
-import { secretsVolume, type StoredSecret } from "./secrets/secretStore";
-import { emergencySwitches } from "./switches";
-import type { CheckedServer, MetricsTarget, Resources, Share } from "./types";
+} from "./podDefaults.ts";
+import { ReleaseTraffic, type ReleaseSettings } from "./releaseTraffic.ts";
+import { scaledFields, scaleOnLoad, type LoadScaling } from "./scaling.ts";
+import { secretsVolume, type StoredSecret } from "./secrets/secretStore.ts";
+import { emergencySwitches } from "./switches.ts";
+import type { CheckedServer, MetricsTarget, Resources, Share } from "./types.ts";
 
 export interface WebAppArgs extends AppBindings {
   /** Namespace to run in. */

@@ -11,9 +11,9 @@ import {
   redisFiles,
   tracesEnvironment,
   type AppBindings,
-} from "./appConnections";
-import { settingsEnvironment, settingsFiles } from "./appSettings";
-import { allowOneEviction } from "./disruption";
+} from "./appConnections.ts";
+import { settingsEnvironment, settingsFiles } from "./appSettings.ts";
+import { allowOneEviction } from "./disruption.ts";
 import {
   labels,
   resources,
@@ -25,11 +25,11 @@ import {
   serviceAccount,
   serviceHost,
   spread,
-} from "./podDefaults";
-import type { MetricsSource } from "./monitoring/settings";
-import { scaledFields, scaleOnQueue } from "./scaling";
-import { secretsVolume } from "./secrets/secretStore";
-import type { MetricsTarget, Resources } from "./types";
+} from "./podDefaults.ts";
+import type { MetricsSource } from "./monitoring/settings.ts";
+import { scaledFields, scaleOnQueue } from "./scaling.ts";
+import { secretsVolume } from "./secrets/secretStore.ts";
+import type { MetricsTarget, Resources } from "./types.ts";
 
 export interface WorkersArgs extends AppBindings {
   /** Namespace to run in. */

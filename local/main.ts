@@ -1,6 +1,4 @@
 /** The commands behind the Makefile. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { bootstrapOf, bootstrapScript } from "./bootstrapAzure.ts";
 import { currentCluster } from "./cluster.ts";
 import { deliveryCommands } from "./delivery/commands.ts";
@@ -10,14 +8,14 @@ import { migrateDown } from "./migrateDown.ts";
 import { restore } from "./restore.ts";
 import { rotate } from "./rotate.ts";
 import { showStatus } from "./status.ts";
-import { message, run, say, UserError } from "./system.ts";
+import { message, say, UserError } from "./system.ts";
 import { forward, showLogs } from "./observe.ts";
 import { start, stop } from "./pause.ts";
 import { scan } from "./scan/main.ts";
 import { runTests } from "./tests.ts";
 import { developmentToken } from "./token.ts";
 import { baseUrl, clean, dev, down, exportState, knownEngine, preview, up } from "./up.ts";
-import { repository, requireStack, wrapperDirectory } from "./stack.ts";
+import { requireStack, wrapperDirectory } from "./stack.ts";
 
 /** Gives the exit status; nothing is success. */
 type Command = (...args: string[]) => Promise<unknown>;
@@ -56,8 +54,19 @@ const commands: Readonly<Record<string, Command>> = {
   open: forward,
   env: printEnvironment,
   token: printToken,
-  render: (stack) => printFrom("local/render.ts", stack),
-  "check-config": (stack = "dev") => checkConfiguration(stack),
+  // What follows imports the program's SDK only when it is asked for: it takes a second.
+  render: async (stack = "dev", directory) => {
+    await requireStack(stack);
+    await (await import("./render.ts")).render(stack, directory);
+  },
+  "check-config": async (stack = "dev") => {
+    await requireStack(stack);
+    return (await import("./check/main.ts")).checkConfiguration(stack);
+  },
+  "images-list": async (stack = "dev") => {
+    await requireStack(stack);
+    print(await (await import("./imagesList.ts")).imagesList(stack));
+  },
   "bootstrap-azure": async (stack = "prod", github = "") => {
     print(bootstrapScript(await bootstrapOf(stack, github)));
   },
@@ -68,7 +77,6 @@ const commands: Readonly<Record<string, Command>> = {
     migrateDown({ stack, count, image, confirmed: confirm === "yes" }),
   rotate: (secret = "") => rotate(secret),
   "dr-drill": (rows = "") => drDrill(rows),
-  "images-list": (stack) => printFrom("local/imagesList.ts", stack),
   test: () => runTests("test"),
   "test-engine": () => runTests("engine"),
   // Only it needs the app's packages.
@@ -78,20 +86,6 @@ const commands: Readonly<Record<string, Command>> = {
   scan,
   ...deliveryCommands,
 };
-
-/** Runs a program that imports the stack's own, which is CommonJS. */
-async function printFrom(program: string, stack = "dev"): Promise<void> {
-  await requireStack(stack);
-  print(await run("npx", ["tsx", program, stack], { cwd: repository }));
-}
-
-/** Prints what is wrong; its exit status is the answer. */
-async function checkConfiguration(stack: string): Promise<number> {
-  await requireStack(stack);
-  const child = spawn("npx", ["tsx", "local/check/main.ts", stack], { cwd: repository, stdio: "inherit" });
-  const [code] = (await once(child, "close")) as [number | null];
-  return code ?? 1;
-}
 
 async function printEnvironment(): Promise<void> {
   const cluster = await currentCluster();

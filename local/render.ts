@@ -12,7 +12,7 @@ import { stackSettings } from "./stackValues.ts";
 
 type Values = Record<string, unknown>;
 
-async function main(stack: string, directoryName: string): Promise<void> {
+export async function render(stack: string, directoryName = join(".render", stack)): Promise<void> {
   const { config, secretKeys } = await stackSettings(stack, true);
   pulumi.runtime.setAllConfig(config);
   process.env["PULUMI_CONFIG_SECRET_KEYS"] = JSON.stringify(secretKeys);
@@ -29,8 +29,7 @@ async function main(stack: string, directoryName: string): Promise<void> {
     "groundwork",
     stack,
   );
-  // A name that the compiler does not follow: the program is CommonJS, with settings of its own.
-  await import(`${repository}/index.ts`);
+  await import("../index.ts");
   await pulumi.runtime.disconnect();
 
   const target = join(repository, directoryName);
@@ -74,6 +73,3 @@ function redact(value: unknown, path: string): unknown {
     Object.entries(value).map(([key, entry]) => [key, redact(entry, `${path}.${key}`)]),
   );
 }
-
-const [, , stack = "dev", directoryName = join(".render", stack)] = process.argv;
-await main(stack, directoryName);

@@ -88,16 +88,6 @@ export async function passphraseFile(): Promise<string> {
 export async function writeProject(directory: string): Promise<void> {
   const project = parse(await readFile(join(repository, "Pulumi.yaml"), "utf8")) as Settings;
   await writeFile(join(directory, "Pulumi.yaml"), stringify({ ...project, main: repository }));
-  // Pulumi looks for the compiler settings beside Pulumi.yaml, and reads `noCheck` from that very file only.
-  const name = "tsconfig.run.json";
-  const { compilerOptions } = JSON.parse(await readFile(join(repository, name), "utf8")) as {
-    compilerOptions: Settings;
-  };
-  const settings = {
-    extends: join(repository, name),
-    compilerOptions: { ...compilerOptions, typeRoots: [join(repository, "node_modules", "@types")] },
-  };
-  await writeFile(join(directory, name), JSON.stringify(settings));
 }
 
 /** Makes the local project and the stack in it, with `settings` over the committed ones. */

@@ -59,39 +59,3 @@ export async function stackSettings(stack: string, fill: boolean): Promise<Stack
   const used = fill && production ? config.filter(([key]) => !secretKeys.includes(key)) : config;
   return { config: Object.fromEntries(used), secretKeys };
 }
-
-/** What the local tools use of the stack's program. */
-export interface Program {
-  readonly readConfig: (
-    all: Readonly<Record<string, string>>,
-    secretKeys: ReadonlySet<string>,
-  ) => { readonly values?: StackValues; readonly problems: readonly string[] };
-  readonly stackImages: (
-    values: StackValues,
-  ) => readonly { readonly name: string; readonly reference?: string }[];
-}
-
-/** The parts of a valid configuration that the local tools look at. */
-export interface StackValues {
-  readonly environment: "development" | "production";
-  readonly cluster: { readonly context?: string };
-  readonly edge: { readonly hosts: readonly string[] };
-  readonly secrets: { readonly store: "kubernetes" | "keyVault" };
-  readonly azure?: {
-    readonly subscriptionId: string;
-    readonly tenantId: string;
-    readonly location: string;
-    readonly prefix: string;
-    readonly cluster: "create" | "existing";
-    readonly existing?: { readonly oidcIssuerUrl: string };
-  };
-}
-
-/** Loads the program's own reading of its configuration; only under tsx, as the program is CommonJS. */
-export async function program(): Promise<Program> {
-  // Names that the compiler does not follow: the program has compiler settings of its own.
-  const load = (file: string) => import(`${repository}/components/${file}.ts`) as Promise<Partial<Program>>;
-  const [{ readConfig }, { stackImages }] = await Promise.all([load("config"), load("configChecks")]);
-  if (!readConfig || !stackImages) throw new Error("components/ no longer has what local/ reads of it");
-  return { readConfig, stackImages };
-}

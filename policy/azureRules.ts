@@ -1,5 +1,5 @@
-import { at, isAzure, textAt } from "./resource";
-import type { Rule } from "./rules";
+import { at, isAzure, textAt } from "./resource.ts";
+import type { Rule } from "./rules.ts";
 
 function unless(fine: boolean, text: string): readonly string[] {
   return fine ? [] : [text];

@@ -2,9 +2,9 @@
 // held to what production demands, unless `--policy-pack-config policy/development.json` says that it is not production.
 import { PolicyPack } from "@pulumi/policy";
 
-import { exceptions, isExcepted } from "./exceptions";
-import type { Resource } from "./resource";
-import { rules, type StackFacts } from "./rules";
+import { exceptions, isExcepted } from "./exceptions.ts";
+import type { Resource } from "./resource.ts";
+import { rules, type StackFacts } from "./rules.ts";
 
 interface Analyzed {
   readonly type: string;

@@ -1,4 +1,4 @@
-import { azureRules } from "./azureRules";
+import { azureRules } from "./azureRules.ts";
 import {
   at,
   containersOf,
@@ -9,8 +9,8 @@ import {
   podOf,
   selects,
   textAt,
-} from "./resource";
-import type { Resource } from "./resource";
+} from "./resource.ts";
+import type { Resource } from "./resource.ts";
 
 /** What the rules know of the stack that they look at. */
 export interface StackFacts {

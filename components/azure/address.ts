@@ -1,8 +1,8 @@
-import * as dns from "@pulumi/azure-native/dns";
-import * as network from "@pulumi/azure-native/network";
+import dns from "@pulumi/azure-native/dns/index.js";
+import network from "@pulumi/azure-native/network/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { AzureScope } from "./scope";
+import type { AzureScope } from "./scope.ts";
 
 export interface PublicAddressArgs extends AzureScope {
   /** Host names that lead to the address. */

@@ -1,11 +1,11 @@
-import * as managedidentity from "@pulumi/azure-native/managedidentity";
-import * as storage from "@pulumi/azure-native/storage";
+import managedidentity from "@pulumi/azure-native/managedidentity/index.js";
+import storage from "@pulumi/azure-native/storage/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { AzureNetwork } from "./network";
-import { grant } from "./roles";
-import { withoutHostLength, type AzureAccess, type AzureScope } from "./scope";
-import type { Vault } from "./vault";
+import type { AzureNetwork } from "./network.ts";
+import { grant } from "./roles.ts";
+import { withoutHostLength, type AzureAccess, type AzureScope } from "./scope.ts";
+import type { Vault } from "./vault.ts";
 
 export interface BackupStorageArgs extends AzureScope, AzureAccess {
   /** Globally unique, 3 to 24 lower-case letters and digits. */

@@ -1,5 +1,5 @@
-import { cidrRange, contains, overlap, type Range } from "./cidr";
-import type { AzureValues } from "./schema";
+import { cidrRange, contains, overlap, type Range } from "./cidr.ts";
+import type { AzureValues } from "./schema.ts";
 
 /** What Azure would refuse, or what contradicts another value; each names its key and what it may be. */
 export function azureProblems(azure: AzureValues, hosts: readonly string[], context?: string): string[] {

@@ -1,10 +1,10 @@
-import * as containerservice from "@pulumi/azure-native/containerservice";
-import * as managedidentity from "@pulumi/azure-native/managedidentity";
+import containerservice from "@pulumi/azure-native/containerservice/index.js";
+import managedidentity from "@pulumi/azure-native/managedidentity/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
-import { addressInside } from "./cidr";
-import { grant } from "./roles";
-import type { AzureAccess, AzureScope } from "./scope";
+import { addressInside } from "./cidr.ts";
+import { grant } from "./roles.ts";
+import type { AzureAccess, AzureScope } from "./scope.ts";
 
 /** One pool of nodes. */
 export interface NodePool {

@@ -1,8 +1,8 @@
-import * as managedidentity from "@pulumi/azure-native/managedidentity";
+import managedidentity from "@pulumi/azure-native/managedidentity/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
-import { grant, type RoleName } from "./roles";
-import type { AzureScope } from "./scope";
+import { grant, type RoleName } from "./roles.ts";
+import type { AzureScope } from "./scope.ts";
 
 export interface WorkloadIdentitiesArgs extends AzureScope {
   /** OIDC issuer of the cluster, which vouches for its service accounts. */

@@ -1,12 +1,12 @@
 import { X509Certificate } from "node:crypto";
 import { rootCertificates } from "node:tls";
 
-import type { Provider } from "@pulumi/azure-native/provider";
+import type { Provider } from "@pulumi/azure-native/provider.js";
 import type * as pulumi from "@pulumi/pulumi";
 
-import type { AzureNetwork } from "./network";
-import type { AzureObservability } from "./observability";
-import type { AzureScope } from "./scope";
+import type { AzureNetwork } from "./network.ts";
+import type { AzureObservability } from "./observability.ts";
+import type { AzureScope } from "./scope.ts";
 
 /** What a managed service of Azure needs of the platform around it. */
 export interface ManagedHost extends AzureScope {

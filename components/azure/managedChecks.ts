@@ -1,5 +1,5 @@
-import type { PostgresValues, RedisValues } from "../dataSchema";
-import type { AzureValues } from "./schema";
+import type { PostgresValues, RedisValues } from "../dataSchema.ts";
+import type { AzureValues } from "./schema.ts";
 
 /** Sizes, GiB, that Azure offers for the storage of a flexible server. */
 const storageSizes = [32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384];

@@ -1,11 +1,11 @@
-import * as postgresql from "@pulumi/azure-native/dbforpostgresql";
+import postgresql from "@pulumi/azure-native/dbforpostgresql/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { DatabaseUser } from "../databaseUsers";
-import { databaseName, onRemoteServer, type RemotePostgresArgs } from "../remotePostgres";
-import type { StoredSecret } from "../secrets/secretStore";
-import type { Endpoint, MetricsTarget } from "../types";
-import type { ManagedHost } from "./managed";
+import type { DatabaseUser } from "../databaseUsers.ts";
+import { databaseName, onRemoteServer, type RemotePostgresArgs } from "../remotePostgres.ts";
+import type { StoredSecret } from "../secrets/secretStore.ts";
+import type { Endpoint, MetricsTarget } from "../types.ts";
+import type { ManagedHost } from "./managed.ts";
 
 export interface ManagedPostgresArgs extends Omit<RemotePostgresArgs, "host" | "port" | "admin"> {
   /** Compute size, such as `Standard_D2ds_v5`. */

@@ -1,15 +1,15 @@
-import * as redisenterprise from "@pulumi/azure-native/redisenterprise";
+import redisenterprise from "@pulumi/azure-native/redisenterprise/index.js";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { exporterDeployment } from "../exporterDeployment";
-import { redisExporter } from "../exporters";
-import { manifestFiles } from "../manifests";
-import { rotatedPassword, type Password } from "../passwords";
-import { labels, scratch } from "../podDefaults";
-import type { SecretStore, StoredSecret } from "../secrets/secretStore";
-import type { Endpoint, MetricsTarget } from "../types";
-import type { ManagedHost } from "./managed";
+import { exporterDeployment } from "../exporterDeployment.ts";
+import { redisExporter } from "../exporters.ts";
+import { manifestFiles } from "../manifests.ts";
+import { rotatedPassword, type Password } from "../passwords.ts";
+import { labels, scratch } from "../podDefaults.ts";
+import type { SecretStore, StoredSecret } from "../secrets/secretStore.ts";
+import type { Endpoint, MetricsTarget } from "../types.ts";
+import type { ManagedHost } from "./managed.ts";
 
 export interface ManagedRedisArgs {
   /** Namespace of the pod that reads its figures. */

@@ -1,8 +1,8 @@
-import * as network from "@pulumi/azure-native/network";
-import * as privatedns from "@pulumi/azure-native/privatedns";
+import network from "@pulumi/azure-native/network/index.js";
+import privatedns from "@pulumi/azure-native/privatedns/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { AzureScope } from "./scope";
+import type { AzureScope } from "./scope.ts";
 
 /** Where each kind of service answers privately: its DNS zone, and its name in a private endpoint. */
 const privateServices = {

@@ -1,9 +1,9 @@
-import * as consumption from "@pulumi/azure-native/consumption";
-import * as monitor from "@pulumi/azure-native/monitor";
-import * as operationalinsights from "@pulumi/azure-native/operationalinsights";
+import consumption from "@pulumi/azure-native/consumption/index.js";
+import monitor from "@pulumi/azure-native/monitor/index.js";
+import operationalinsights from "@pulumi/azure-native/operationalinsights/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { AzureScope } from "./scope";
+import type { AzureScope } from "./scope.ts";
 
 export interface AzureObservabilityArgs extends AzureScope {
   /** Resource group that the budget watches. */

@@ -1,21 +1,21 @@
-import { Provider } from "@pulumi/azure-native/provider";
-import * as resources from "@pulumi/azure-native/resources";
+import { Provider } from "@pulumi/azure-native/provider.js";
+import resources from "@pulumi/azure-native/resources/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-import type { BlobStore } from "../blobStore";
-import type { ClusterAccess } from "../cluster";
-import { PublicAddress, type PublicAddressArgs } from "./address";
-import { BackupStorage, type BackupStorageArgs } from "./backupStorage";
-import { AksCluster, type AksSettings } from "./cluster";
-import { WorkloadIdentities } from "./identities";
-import type { ManagedHost } from "./managed";
-import { AzureNetwork } from "./network";
-import { AzureObservability, type AzureObservabilityArgs } from "./observability";
-import { Registry } from "./registry";
-import { blobRoles, grant } from "./roles";
-import type { AzureAccess } from "./scope";
-import { Vault } from "./vault";
+import type { BlobStore } from "../blobStore.ts";
+import type { ClusterAccess } from "../cluster.ts";
+import { PublicAddress, type PublicAddressArgs } from "./address.ts";
+import { BackupStorage, type BackupStorageArgs } from "./backupStorage.ts";
+import { AksCluster, type AksSettings } from "./cluster.ts";
+import { WorkloadIdentities } from "./identities.ts";
+import type { ManagedHost } from "./managed.ts";
+import { AzureNetwork } from "./network.ts";
+import { AzureObservability, type AzureObservabilityArgs } from "./observability.ts";
+import { Registry } from "./registry.ts";
+import { blobRoles, grant } from "./roles.ts";
+import type { AzureAccess } from "./scope.ts";
+import { Vault } from "./vault.ts";
 
 /** Networks that are created, in CIDR notation. */
 export interface AzureRanges {

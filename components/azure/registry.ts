@@ -1,8 +1,8 @@
-import * as containerregistry from "@pulumi/azure-native/containerregistry";
+import containerregistry from "@pulumi/azure-native/containerregistry/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { AzureNetwork } from "./network";
-import { withoutHostLength, type AzureAccess, type AzureScope } from "./scope";
+import type { AzureNetwork } from "./network.ts";
+import { withoutHostLength, type AzureAccess, type AzureScope } from "./scope.ts";
 
 export interface RegistryArgs extends AzureScope, AzureAccess {
   /** Globally unique, 5 to 50 letters and digits. */

@@ -1,4 +1,4 @@
-import * as authorization from "@pulumi/azure-native/authorization";
+import authorization from "@pulumi/azure-native/authorization/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import { createHash } from "node:crypto";
 

@@ -1,8 +1,8 @@
-import * as keyvault from "@pulumi/azure-native/keyvault";
+import keyvault from "@pulumi/azure-native/keyvault/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { AzureNetwork } from "./network";
-import type { AzureAccess, AzureScope } from "./scope";
+import type { AzureNetwork } from "./network.ts";
+import type { AzureAccess, AzureScope } from "./scope.ts";
 
 export interface VaultArgs extends AzureScope, AzureAccess {
   /** Entra tenant whose roles rule the vault. */

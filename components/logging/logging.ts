@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import type { ImageName } from "../images";
-import type { Endpoint, MetricsTarget, Namespaces } from "../types";
-import { LogAgent, TraceGateway } from "./collector";
-import { jaegerProgram, lokiProgram, TelemetryStore } from "./store";
+import type { ImageName } from "../images.ts";
+import type { Endpoint, MetricsTarget, Namespaces } from "../types.ts";
+import { LogAgent, TraceGateway } from "./collector.ts";
+import { jaegerProgram, lokiProgram, TelemetryStore } from "./store.ts";
 
 export interface LoggingArgs {
   /** The stores and the gateway run in `monitoring`, the agents in `node-agents`, which must be there. */

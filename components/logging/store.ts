@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { checksumAnnotation, manifestFiles } from "../manifests";
+import { checksumAnnotation, manifestFiles } from "../manifests.ts";
 import {
   labels,
   resources,
@@ -10,8 +10,8 @@ import {
   scratch,
   selector,
   serviceHost,
-} from "../podDefaults";
-import type { Endpoint, MetricsTarget, Resources } from "../types";
+} from "../podDefaults.ts";
+import type { Endpoint, MetricsTarget, Resources } from "../types.ts";
 
 /** How one of the programs that keep logs or traces is run. */
 export interface StoreProgram {

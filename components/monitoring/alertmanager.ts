@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { allowOneEviction } from "../disruption";
-import { checksumAnnotation } from "../manifests";
+import { allowOneEviction } from "../disruption.ts";
+import { checksumAnnotation } from "../manifests.ts";
 import {
   apart,
   labels,
@@ -14,10 +14,10 @@ import {
   selector,
   serviceAccount,
   serviceHost,
-} from "../podDefaults";
-import { secretsVolume, type SecretStore } from "../secrets/secretStore";
-import type { Endpoint, MetricsTarget, Resources } from "../types";
-import { alertmanagerFiles, secretFiles, type AlertNotifications } from "./notifications";
+} from "../podDefaults.ts";
+import { secretsVolume, type SecretStore } from "../secrets/secretStore.ts";
+import type { Endpoint, MetricsTarget, Resources } from "../types.ts";
+import { alertmanagerFiles, secretFiles, type AlertNotifications } from "./notifications.ts";
 
 export interface AlertmanagerArgs {
   /** Namespace to run in. */

@@ -2,8 +2,8 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 
-import { allowOneEviction } from "../disruption";
-import { checksumAnnotation } from "../manifests";
+import { allowOneEviction } from "../disruption.ts";
+import { checksumAnnotation } from "../manifests.ts";
 import {
   labels,
   resources,
@@ -12,8 +12,8 @@ import {
   selector,
   serviceHost,
   spread,
-} from "../podDefaults";
-import type { Endpoint, Resources } from "../types";
+} from "../podDefaults.ts";
+import type { Endpoint, Resources } from "../types.ts";
 
 /** How users reach the edge, as a client inside the cluster can do it too. */
 export interface ProbedEdge {

@@ -1,4 +1,4 @@
-import type { StackValues } from "../configSchema";
+import type { StackValues } from "../configSchema.ts";
 
 /**
  * Mistakes that no single key of `groundwork:monitoring` shows: a secret without what uses it, or the other way round, and

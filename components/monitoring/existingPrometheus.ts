@@ -1,11 +1,11 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { labels, serviceHost } from "../podDefaults";
-import type { Endpoint, MetricsTarget } from "../types";
-import { scoped, stackLabel } from "./promql";
-import { ruleGroups, type RuleGroup } from "./rules";
-import type { Scrapes } from "./scrapes";
+import { labels, serviceHost } from "../podDefaults.ts";
+import type { Endpoint, MetricsTarget } from "../types.ts";
+import { scoped, stackLabel } from "./promql.ts";
+import { ruleGroups, type RuleGroup } from "./rules.ts";
+import type { Scrapes } from "./scrapes.ts";
 
 /** A Prometheus that somebody else runs in the cluster, by the Prometheus Operator. */
 export interface ExistingPrometheusSettings {

@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import type { LoggingStores } from "../logging/logging";
-import { checksumAnnotation, manifestFiles } from "../manifests";
+import type { LoggingStores } from "../logging/logging.ts";
+import { checksumAnnotation, manifestFiles } from "../manifests.ts";
 import {
   labels,
   resources,
@@ -13,10 +13,10 @@ import {
   selector,
   serviceAccount,
   serviceHost,
-} from "../podDefaults";
-import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore";
-import type { Endpoint, Resources } from "../types";
-import { dashboardFiles } from "./dashboards";
+} from "../podDefaults.ts";
+import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore.ts";
+import type { Endpoint, Resources } from "../types.ts";
+import { dashboardFiles } from "./dashboards/index.ts";
 
 export interface GrafanaArgs {
   /** Namespace to run in. */

@@ -1,17 +1,17 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import type { LoggingStores } from "../logging/logging";
-import type { SecretStore, StoredSecret } from "../secrets/secretStore";
-import type { Endpoint, MetricsTarget, Resources } from "../types";
-import { Alertmanager } from "./alertmanager";
-import { Blackbox, type ProbedEdge } from "./blackbox";
-import { Grafana } from "./grafana";
-import { NodeExporter } from "./nodeExporter";
-import { ExistingPrometheus, ofThisStack, type ExistingPrometheusSettings } from "./existingPrometheus";
-import type { AlertNotifications } from "./notifications";
-import { Prober, type ProberSettings } from "./prober";
-import { Prometheus } from "./prometheus";
-import type { RemoteWrite } from "./scrapes";
+import type { LoggingStores } from "../logging/logging.ts";
+import type { SecretStore, StoredSecret } from "../secrets/secretStore.ts";
+import type { Endpoint, MetricsTarget, Resources } from "../types.ts";
+import { Alertmanager } from "./alertmanager.ts";
+import { Blackbox, type ProbedEdge } from "./blackbox.ts";
+import { Grafana } from "./grafana.ts";
+import { NodeExporter } from "./nodeExporter.ts";
+import { ExistingPrometheus, ofThisStack, type ExistingPrometheusSettings } from "./existingPrometheus.ts";
+import type { AlertNotifications } from "./notifications.ts";
+import { Prober, type ProberSettings } from "./prober.ts";
+import { Prometheus } from "./prometheus.ts";
+import type { RemoteWrite } from "./scrapes.ts";
 
 export interface MonitoringArgs {
   /** Namespace to run in. */

@@ -9,8 +9,8 @@ import {
   selector,
   serviceAccount,
   serviceHost,
-} from "../podDefaults";
-import type { MetricsTarget, Resources } from "../types";
+} from "../podDefaults.ts";
+import type { MetricsTarget, Resources } from "../types.ts";
 
 export interface NodeExporterArgs {
   /** Namespace to run in. */

@@ -1,8 +1,8 @@
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 
-import { manifestFiles } from "../manifests";
-import type { StoredSecret } from "../secrets/secretStore";
+import { manifestFiles } from "../manifests.ts";
+import type { StoredSecret } from "../secrets/secretStore.ts";
 
 /** Where alerts are sent. Each channel gets warnings and critical alerts alike; none is needed. */
 export interface AlertNotifications {

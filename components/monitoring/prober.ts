@@ -1,10 +1,10 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { ownContainer } from "../appContainer";
-import type { StackValues } from "../configSchema";
-import { allowOneEviction } from "../disruption";
-import { checksumAnnotation, manifestFiles } from "../manifests";
+import { ownContainer } from "../appContainer.ts";
+import type { StackValues } from "../configSchema.ts";
+import { allowOneEviction } from "../disruption.ts";
+import { checksumAnnotation, manifestFiles } from "../manifests.ts";
 import {
   labels,
   resources,
@@ -15,10 +15,10 @@ import {
   serviceAccount,
   serviceHost,
   spread,
-} from "../podDefaults";
-import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore";
-import type { MetricsTarget, Resources } from "../types";
-import type { ProbedEdge } from "./blackbox";
+} from "../podDefaults.ts";
+import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore.ts";
+import type { MetricsTarget, Resources } from "../types.ts";
+import type { ProbedEdge } from "./blackbox.ts";
 
 export interface ProberSettings {
   /** Image with Python 3.11 or newer on its PATH as `python3`. */

@@ -1,8 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { allowOneEviction } from "../disruption";
-import { checksumAnnotation } from "../manifests";
+import { allowOneEviction } from "../disruption.ts";
+import { checksumAnnotation } from "../manifests.ts";
 import {
   apart,
   labels,
@@ -12,11 +12,11 @@ import {
   secretsPath,
   selector,
   serviceHost,
-} from "../podDefaults";
-import { secretsVolume, type SecretStore } from "../secrets/secretStore";
-import type { Endpoint, Resources } from "../types";
-import { ruleFiles } from "./rules";
-import { prometheusFiles, remoteWriteFile, type RemoteWrite, type Scrapes } from "./scrapes";
+} from "../podDefaults.ts";
+import { secretsVolume, type SecretStore } from "../secrets/secretStore.ts";
+import type { Endpoint, Resources } from "../types.ts";
+import { ruleFiles } from "./rules.ts";
+import { prometheusFiles, remoteWriteFile, type RemoteWrite, type Scrapes } from "./scrapes.ts";
 
 export interface PrometheusArgs {
   /** Namespace to run in. */

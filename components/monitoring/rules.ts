@@ -1,8 +1,8 @@
 import { parse } from "yaml";
 import { z } from "zod";
 
-import { manifestFiles } from "../manifests";
-import { checkPromql } from "./promql";
+import { manifestFiles } from "../manifests.ts";
+import { checkPromql } from "./promql.ts";
 
 const duration = z.string().regex(/^(\d+(ms|[smhdwy]))+$/, "must be a duration such as 5m or 1h30m");
 const texts = z.record(z.string(), z.string());

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
-import { kubernetesName } from "../schemaParts";
-import { slackChannelPattern, smarthostPattern } from "./notifications";
+import { kubernetesName } from "../schemaParts.ts";
+import { slackChannelPattern, smarthostPattern } from "./notifications.ts";
 
 const webhook = z
   .url({ protocol: /^https?$/ })

@@ -1,11 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import { parse, stringify } from "yaml";
 
-import { manifestFiles } from "../manifests";
-import { secretsPath } from "../podDefaults";
-import type { StoredSecret } from "../secrets/secretStore";
-import type { Endpoint, MetricsTarget } from "../types";
-import type { Probe } from "./blackbox";
+import { manifestFiles } from "../manifests.ts";
+import { secretsPath } from "../podDefaults.ts";
+import type { StoredSecret } from "../secrets/secretStore.ts";
+import type { Endpoint, MetricsTarget } from "../types.ts";
+import type { Probe } from "./blackbox.ts";
 
 /** What the other components declare. */
 export interface Scrapes {

@@ -1,13 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import type { StackValues } from "../configSchema";
-import { serviceHost } from "../podDefaults";
-import type { SecretStore } from "../secrets/secretStore";
-import type { Namespaces } from "../types";
-import { ofThisStack } from "./existingPrometheus";
-import type { AlertNotifications } from "./notifications";
-import type { MonitoringValues } from "./schema";
-import type { RemoteWrite } from "./scrapes";
+import type { StackValues } from "../configSchema.ts";
+import { serviceHost } from "../podDefaults.ts";
+import type { SecretStore } from "../secrets/secretStore.ts";
+import type { Namespaces } from "../types.ts";
+import { ofThisStack } from "./existingPrometheus.ts";
+import type { AlertNotifications } from "./notifications.ts";
+import type { MonitoringValues } from "./schema.ts";
+import type { RemoteWrite } from "./scrapes.ts";
 
 type Notifications = MonitoringValues["notifications"];
 

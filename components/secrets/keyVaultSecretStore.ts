@@ -1,11 +1,11 @@
-import * as keyvault from "@pulumi/azure-native/keyvault";
+import keyvault from "@pulumi/azure-native/keyvault/index.js";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-import type { WorkloadIdentities } from "../azure/identities";
-import { labels } from "../podDefaults";
-import { secretsVolume, type SecretMountArgs, type SecretStore, type StoredSecret } from "./secretStore";
+import type { WorkloadIdentities } from "../azure/identities.ts";
+import { labels } from "../podDefaults.ts";
+import { secretsVolume, type SecretMountArgs, type SecretStore, type StoredSecret } from "./secretStore.ts";
 
 export interface KeyVaultSecretStoreArgs {
   /** Resource group of the vault. */
@@ -25,14 +25,12 @@ export interface KeyVaultSecretStoreArgs {
  * workload reads as its own identity, which may read the secrets that it mounts and no other.
  */
 export class KeyVaultSecretStore extends pulumi.ComponentResource implements SecretStore {
+  readonly #args: KeyVaultSecretStoreArgs;
   readonly #kept = new Map<string, keyvault.Secret>();
 
-  constructor(
-    name: string,
-    private readonly args: KeyVaultSecretStoreArgs,
-    opts?: pulumi.ComponentResourceOptions,
-  ) {
+  constructor(name: string, args: KeyVaultSecretStoreArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:secrets:KeyVaultSecretStore", name, {}, opts);
+    this.#args = args;
     this.registerOutputs();
   }
 
@@ -43,7 +41,7 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
 
   keep(name: string, value?: pulumi.Input<string>): StoredSecret {
     if (value === undefined) return { name };
-    const { resourceGroupName, vaultName } = this.args;
+    const { resourceGroupName, vaultName } = this.#args;
     const secretValue = pulumi.secret(value);
     const secret = new keyvault.Secret(
       name,
@@ -55,7 +53,7 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
   }
 
   mount(name: string, { namespace, files }: SecretMountArgs): k8s.types.input.core.v1.Volume {
-    const { vaultId, vaultName, tenantId, identities } = this.args;
+    const { vaultId, vaultName, tenantId, identities } = this.#args;
     const clientId = identities.clientId(name, namespace);
     for (const secretName of new Set(Object.values(files).map((secret) => secret.name))) {
       const kept = this.#kept.get(secretName);

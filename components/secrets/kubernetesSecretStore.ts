@@ -2,8 +2,8 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-import { labels } from "../podDefaults";
-import { secretsVolume, type SecretMountArgs, type SecretStore, type StoredSecret } from "./secretStore";
+import { labels } from "../podDefaults.ts";
+import { secretsVolume, type SecretMountArgs, type SecretStore, type StoredSecret } from "./secretStore.ts";
 
 /** Keeps secrets as Kubernetes Secrets, one per workload, so that a pod can read no other workload's. */
 export class KubernetesSecretStore extends pulumi.ComponentResource implements SecretStore {

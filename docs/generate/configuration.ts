@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { secretSchema, stackSchema } from "../../components/configSchema";
+import { secretSchema, stackSchema } from "../../components/configSchema.ts";
 
 /** The parts of JSON Schema that the configuration's schemas come to. */
 export interface Schema {

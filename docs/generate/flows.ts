@@ -1,4 +1,4 @@
-import type { Flow } from "../../components/networkPolicies";
+import type { Flow } from "../../components/networkPolicies.ts";
 
 type AnyFlow = Flow<string>;
 

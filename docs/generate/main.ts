@@ -2,11 +2,11 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { flows, workloads } from "../../components/flows";
-import { configurationPage } from "./configuration";
-import { flowDiagrams, withFlowDiagrams } from "./flows";
+import { flows, workloads } from "../../components/flows.ts";
+import { configurationPage } from "./configuration.ts";
+import { flowDiagrams, withFlowDiagrams } from "./flows.ts";
 
-const docs = join(__dirname, "..");
+const docs = join(import.meta.dirname, "..");
 const architecture = join(docs, "architecture.md");
 
 writeFileSync(join(docs, "configuration.md"), configurationPage());

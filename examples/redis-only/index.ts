@@ -2,10 +2,10 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { clusterProvider } from "../../components/cluster";
-import { requireImage } from "../../components/images";
-import { Redis } from "../../components/redis";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
+import { clusterProvider } from "../../components/cluster.ts";
+import { requireImage } from "../../components/images.ts";
+import { Redis } from "../../components/redis.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
 
 const config = new pulumi.Config("redis-only");
 const image = requireImage({ exporters: config.require("exporterImage") });

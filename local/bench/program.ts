@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { globSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { runProgram } from "../plugins/language-nodejs/run.ts";
 import { repository, writeProject } from "../stack.ts";
 import { stackSettings, type StackSettings } from "../stackValues.ts";
@@ -71,12 +72,12 @@ const oneResource = `const k8s = require(${JSON.stringify(join(repository, "node
 
 function once(directory: string, settings: StackSettings, scale: number): Promise<Once> {
   if (scale === 1) return runOnce(directory, settings);
-  const index = JSON.stringify(join(repository, "index.ts"));
+  const index = pathToFileURL(join(repository, "index.ts")).href;
   // Its modules are loaded once; its body, where all resources are made, runs each time.
   return runOnce(
     directory,
     settings,
-    `const index = require.resolve(${index});\nfor (let n = 0; n < ${scale}; n++) {\n  delete require.cache[index];\n  require(index);\n}\n`,
+    `module.exports = async () => {\n  for (let n = 0; n < ${scale}; n++) await import(\`${index}?\${n}\`);\n};\n`,
   );
 }
 
@@ -105,7 +106,7 @@ async function runOnce(
       parallel: 16,
       config,
       configSecretKeys: [...secretKeys],
-      options: { typescript: true, tsconfig: "tsconfig.run.json" },
+      options: { typescript: false },
     });
     if (error !== "" || bail) throw new Error(`the program for prod failed: ${error}`);
     const ended = performance.now();

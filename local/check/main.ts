@@ -1,13 +1,16 @@
 /**
  * `make check-config STACK=…`: everything that an `up` of the stack needs, asked for before it is started. Prints what is
- * wrong and how to mend it; exits with 1 when anything is. Run by tsx, since the program that it reads is CommonJS.
+ * wrong and how to mend it.
  */
 import { lookup } from "node:dns/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { KubeConfig } from "@kubernetes/client-node";
+import { readConfig } from "../../components/config.ts";
+import type { StackValues } from "../../components/configSchema.ts";
+import { stackImages } from "../../components/configChecks.ts";
 import { kubeconfigOf } from "../cluster.ts";
-import { program, stackSettings, type StackValues } from "../stackValues.ts";
+import { stackSettings } from "../stackValues.ts";
 import { readIfPresent, run } from "../system.ts";
 import { checkSubscription, checkVault, type Azure } from "./azure.ts";
 import { checkCluster, checkConnections, findContext, mountedVault } from "./cluster.ts";
@@ -35,7 +38,6 @@ const azureCli: Azure = {
 };
 
 async function check(stack: string): Promise<Finding[]> {
-  const { readConfig, stackImages } = await program();
   const { config, secretKeys } = await stackSettings(stack, false);
   const { values, problems } = readConfig(config, new Set(secretKeys));
   const mistakes = problems.map((problem) =>
@@ -102,8 +104,11 @@ async function dockerConfig(): Promise<DockerConfig> {
   return text === undefined ? {} : (JSON.parse(text) as DockerConfig);
 }
 
-const findings = await check(process.argv[2] ?? "dev");
-process.stdout.write(table(findings));
-const wrong = findings.filter(({ state }) => state === "failed").length;
-process.stdout.write(wrong === 0 ? "\nNothing is wrong.\n" : `\n${wrong} thing(s) to mend.\n`);
-process.exit(wrong === 0 ? 0 : 1);
+/** Prints what was found; gives the exit status, 1 when anything is wrong. */
+export async function checkConfiguration(stack: string): Promise<number> {
+  const findings = await check(stack);
+  process.stdout.write(table(findings));
+  const wrong = findings.filter(({ state }) => state === "failed").length;
+  process.stdout.write(wrong === 0 ? "\nNothing is wrong.\n" : `\n${wrong} thing(s) to mend.\n`);
+  return wrong === 0 ? 0 : 1;
+}

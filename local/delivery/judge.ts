@@ -1,6 +1,6 @@
 /** Whether a new version may have more users: what Prometheus and the cluster saw of it, held against the limits. */
 import { z } from "zod";
-import { repository } from "../stack.ts";
+import { scoped } from "../../components/monitoring/promql.ts";
 import type { Target } from "./target.ts";
 
 /** As `groundwork:app.release` of the stack's configuration; the stack puts it into the cluster. */
@@ -90,10 +90,6 @@ async function sourceOf({ kubectl }: Target): Promise<Source> {
   if (text === "")
     return { service: "monitoring/services/prometheus:http", asked: (expression) => expression };
   const { namespace, service, port, stack } = existingShape.parse(JSON.parse(text));
-  // By a name that the compiler does not follow: the program has compiler settings of its own.
-  const { scoped } = (await import(`${repository}/components/monitoring/promql.ts`)) as {
-    scoped: (expression: string, stack: string) => string;
-  };
   return {
     service: `${namespace}/services/${service}:${port}`,
     asked: (expression) => scoped(expression, stack),

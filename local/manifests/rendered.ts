@@ -30,7 +30,7 @@ export interface Rendered {
 export async function rendered(stack: StackName): Promise<Rendered> {
   const directory = join(".render", "check", stack);
   const env = { ...process.env, GROUNDWORK_CACHE: join(repository, ".render", "no-machine") };
-  await run("npx", ["tsx", "local/render.ts", stack, directory], { cwd: repository, env });
+  await run(process.execPath, ["local/main.ts", "render", stack, directory], { cwd: repository, env });
   const root = join(repository, directory);
   const files = (await readdir(root, { recursive: true })).filter((file) => file.endsWith(".yaml")).sort();
   const texts = await Promise.all(files.map((file) => readFile(join(root, file), "utf8")));

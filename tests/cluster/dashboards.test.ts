@@ -1,6 +1,7 @@
 /** What Grafana would show: every panel's queries, asked of the running Prometheus. */
 import { beforeAll, expect, test } from "vitest";
 import { z } from "zod";
+import { dashboardFiles } from "../../components/monitoring/dashboards/index.ts";
 import { ask, Client, createDocument, removeDocument, tenants, token, waitFor } from "./support.ts";
 
 const panelShape = z.object({
@@ -11,10 +12,6 @@ const panelShape = z.object({
 const dashboardShape = z.object({ title: z.string(), panels: z.array(panelShape) });
 type Panel = z.infer<typeof panelShape>;
 
-// A name that the compiler does not follow: the program is CommonJS, with settings of its own.
-const { dashboardFiles } = (await import(
-  String(new URL("../../components/monitoring/dashboards/index.ts", import.meta.url))
-)) as { dashboardFiles: () => Record<string, string> };
 const dashboards = Object.values(dashboardFiles()).map((file) => dashboardShape.parse(JSON.parse(file)));
 
 const answerShape = z.object({

@@ -5,15 +5,15 @@ import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 
-import { relativeName } from "../../components/azure/address";
-import { builtInRoles, fixedGuid } from "../../components/azure/roles";
-import { at, ofType, register, type Registered } from "./mocks";
+import { relativeName } from "../../components/azure/address.ts";
+import { builtInRoles, fixedGuid } from "../../components/azure/roles.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 type Values = Record<string, unknown>;
 
 /** The whole program with the committed production stack and other Azure settings. */
 async function prod(change: Values, without: readonly string[] = []): Promise<Registered[]> {
-  const { config } = parse(readFileSync(join(__dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
+  const { config } = parse(readFileSync(join(import.meta.dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
     config: Values;
   };
   const azure = { ...(config["groundwork:azure"] as Values), ...change };
@@ -26,7 +26,7 @@ async function prod(change: Values, without: readonly string[] = []): Promise<Re
   vi.resetModules();
   return register(() => {
     pulumi.runtime.setAllConfig(Object.fromEntries(settings));
-    return import("../../index");
+    return import("../../index.ts");
   });
 }
 

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { azureProblems } from "../../components/azure/checks";
-import { addressInside, cidrRange, overlap } from "../../components/azure/cidr";
-import { azureSchema } from "../../components/azure/schema";
+import { azureProblems } from "../../components/azure/checks.ts";
+import { addressInside, cidrRange, overlap } from "../../components/azure/cidr.ts";
+import { azureSchema } from "../../components/azure/schema.ts";
 
 const guid = "00000000-0000-0000-0000-000000000000";
 const base = { subscriptionId: guid, tenantId: guid, location: "japaneast", cluster: "create" };

@@ -1,11 +1,11 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 
-import { Azurite } from "../../components/azurite";
-import type { BlobStore } from "../../components/blobStore";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import type { SecretStore } from "../../components/secrets/secretStore";
-import { at, ofType, register, type Registered } from "./mocks";
+import { Azurite } from "../../components/azurite.ts";
+import type { BlobStore } from "../../components/blobStore.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import type { SecretStore } from "../../components/secrets/secretStore.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const key = "generated-azurite-account-key";
 

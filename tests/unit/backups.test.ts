@@ -1,10 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 
-import { Backups, type BackupsArgs } from "../../components/backups";
-import type { BlobStore } from "../../components/blobStore";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, ofType, register, type Registered } from "./mocks";
+import { Backups, type BackupsArgs } from "../../components/backups.ts";
+import type { BlobStore } from "../../components/blobStore.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const emulator: BlobStore = {
   endpoint: "http://azurite:10000/groundwork",

@@ -4,10 +4,10 @@ import { existsSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 
-import { stackImage } from "../../components/builtImages";
-import { readConfig } from "../../components/config";
-import type { ImageMap, ImageName } from "../../components/images";
-import { at, ofType, register } from "./mocks";
+import { stackImage } from "../../components/builtImages.ts";
+import { readConfig } from "../../components/config.ts";
+import type { ImageMap, ImageName } from "../../components/images.ts";
+import { at, ofType, register } from "./mocks.ts";
 
 const digest = `@sha256:${"1".repeat(64)}`;
 const build = { repository: "example.azurecr.io/groundwork", platform: "linux/arm64" };

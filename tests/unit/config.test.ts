@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { readConfig } from "../../components/config";
-import { updateProblems } from "../../components/configChecks";
+import { readConfig } from "../../components/config.ts";
+import { updateProblems } from "../../components/configChecks.ts";
 
 const digest = `registry.example.com/x@sha256:${"a".repeat(64)}`;
 const tls =

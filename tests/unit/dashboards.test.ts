@@ -6,11 +6,11 @@ import { afterAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { z } from "zod";
 
-import { dashboardFiles } from "../../components/monitoring/dashboards";
-import { render, stat } from "../../components/monitoring/dashboards/panels";
-import { checkPromql } from "../../components/monitoring/promql";
-import { checkRules, ruleFiles } from "../../components/monitoring/rules";
-import { runTool } from "./tools";
+import { dashboardFiles } from "../../components/monitoring/dashboards/index.ts";
+import { render, stat } from "../../components/monitoring/dashboards/panels.ts";
+import { checkPromql } from "../../components/monitoring/promql.ts";
+import { checkRules, ruleFiles } from "../../components/monitoring/rules.ts";
+import { runTool } from "./tools.ts";
 
 const panelShape = z.object({
   title: z.string().min(1),
@@ -24,7 +24,7 @@ const dashboards = Object.entries(dashboardFiles()).map(([file, json]) => ({
   file,
   ...dashboardShape.parse(JSON.parse(json)),
 }));
-const manifests = join(__dirname, "..", "..", "k8s-manifests");
+const manifests = join(import.meta.dirname, "..", "..", "k8s-manifests");
 const folder = mkdtempSync(join(tmpdir(), "groundwork-dashboards-"));
 afterAll(() => {
   rmSync(folder, { recursive: true });

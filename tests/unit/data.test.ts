@@ -3,14 +3,14 @@ import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 
-import type { BlobStore } from "../../components/blobStore";
-import { manifestFiles } from "../../components/manifests";
-import { patroniSettings } from "../../components/patroni";
-import { Postgres } from "../../components/postgres";
-import { memorySettings } from "../../components/postgresSettings";
-import { Redis } from "../../components/redis";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, ofType, register, type Registered } from "./mocks";
+import type { BlobStore } from "../../components/blobStore.ts";
+import { manifestFiles } from "../../components/manifests.ts";
+import { patroniSettings } from "../../components/patroni.ts";
+import { Postgres } from "../../components/postgres.ts";
+import { memorySettings } from "../../components/postgresSettings.ts";
+import { Redis } from "../../components/redis.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const namespace = pulumi.output("data");
 const resources = { cpuMillis: 100, memoryMiB: 1024 };

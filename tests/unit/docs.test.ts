@@ -4,11 +4,16 @@ import { dirname, join, normalize } from "node:path";
 
 import { describe, expect, test } from "vitest";
 
-import { flows, workloads } from "../../components/flows";
-import { configurationKeys, configurationPage, formOf, secretKeys } from "../../docs/generate/configuration";
-import { flowDiagrams, withFlowDiagrams } from "../../docs/generate/flows";
+import { flows, workloads } from "../../components/flows.ts";
+import {
+  configurationKeys,
+  configurationPage,
+  formOf,
+  secretKeys,
+} from "../../docs/generate/configuration.ts";
+import { flowDiagrams, withFlowDiagrams } from "../../docs/generate/flows.ts";
 
-const root = join(__dirname, "../..");
+const root = join(import.meta.dirname, "../..");
 const read = (file: string): string => readFileSync(join(root, file), "utf8");
 /** Every page of the repository; one that is not committed yet counts, one that git ignores does not. */
 const pages = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.md"], {

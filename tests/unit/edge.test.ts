@@ -18,7 +18,7 @@ import {
   startEdge,
   tearDown,
   type Edge,
-} from "./edgeSupport";
+} from "./edgeSupport.ts";
 
 beforeAll(setUp);
 afterAll(tearDown);

@@ -2,15 +2,15 @@ import { Certificate } from "@kubernetes-models/cert-manager/cert-manager.io/v1/
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 
-import { crossChecks } from "../../components/configChecks";
-import { stackSchema } from "../../components/configSchema";
+import { crossChecks } from "../../components/configChecks.ts";
+import { stackSchema } from "../../components/configSchema.ts";
 import {
   edgeCertificate,
   type CertificateSource,
   type EdgeCertificate,
-} from "../../components/edgeCertificate";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, conform, ofType, register, type Registered } from "./mocks";
+} from "../../components/edgeCertificate.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { at, conform, ofType, register, type Registered } from "./mocks.ts";
 
 const pem = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----";
 

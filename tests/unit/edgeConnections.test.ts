@@ -8,7 +8,15 @@ import { connect, type TLSSocket } from "node:tls";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { certificate, folder, makeCertificate, setUp, startEdge, tearDown, type Edge } from "./edgeSupport";
+import {
+  certificate,
+  folder,
+  makeCertificate,
+  setUp,
+  startEdge,
+  tearDown,
+  type Edge,
+} from "./edgeSupport.ts";
 
 beforeAll(setUp);
 afterAll(tearDown);
@@ -82,7 +90,10 @@ test("a client that sends its body slowly is given up before the app hears of it
 });
 
 test("chat may be silent for longer than any other answer", async () => {
-  const files = readFileSync(join(__dirname, "..", "..", "k8s-manifests", "nginx", "nginx.conf"), "utf8");
+  const files = readFileSync(
+    join(import.meta.dirname, "..", "..", "k8s-manifests", "nginx", "nginx.conf"),
+    "utf8",
+  );
   expect(files.match(/proxy_read_timeout 15m;\n\s+proxy_send_timeout 15m;/)).not.toBeNull();
   const edge = await startEdge({}, (content) =>
     content.replace("proxy_read_timeout 30s", "proxy_read_timeout 1s"),
@@ -109,7 +120,7 @@ test.each([
   ["2.0.1", true],
 ])("nginx %s is told to wait for what comes on kept connections: %s", (version, told) => {
   const home = mkdtempSync(join(folder, "start-"));
-  const script = readFileSync(join(__dirname, "../../k8s-manifests/nginx/start.sh"), "utf8");
+  const script = readFileSync(join(import.meta.dirname, "../../k8s-manifests/nginx/start.sh"), "utf8");
   writeFileSync(
     join(home, "start.sh"),
     script.replace(">/tmp/", `>${home}/`).replace("sleep 10", "sleep 0.1"),

@@ -6,8 +6,8 @@ import type { AddressInfo } from "node:net";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { upstreamConf } from "../../components/ingressFiles";
-import { generous, setUp, startEdge, tearDown, type Edge } from "./edgeSupport";
+import { upstreamConf } from "../../components/ingressFiles.ts";
+import { generous, setUp, startEdge, tearDown, type Edge } from "./edgeSupport.ts";
 
 const versions = ["stable", "candidate"].map((name) =>
   http.createServer((_, response) => response.end(name)),

@@ -9,9 +9,9 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { freePort } from "../../app/tests/support/processes";
-import { edgeFiles, type EdgeSettings } from "../../components/ingressFiles";
-import { tool } from "./tools";
+import { freePort } from "../../app/tests/support/processes.ts";
+import { edgeFiles, type EdgeSettings } from "../../components/ingressFiles.ts";
+import { tool } from "./tools.ts";
 
 export interface Answer {
   readonly status: number;

@@ -17,7 +17,7 @@ import {
   tearDown,
   tlsAppPort,
   type Edge,
-} from "./edgeSupport";
+} from "./edgeSupport.ts";
 
 beforeAll(setUp);
 beforeEach(() => {

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { at, ofType, register, type Registered } from "./mocks";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 describe("a program that takes one component", () => {
   let resources: Registered[];
@@ -12,7 +12,7 @@ describe("a program that takes one component", () => {
       "redis-only:tls": "pem of the server",
       "redis-only:ca": "pem of the authority",
     });
-    resources = await register(() => import("../../examples/redis-only/index"));
+    resources = await register(() => import("../../examples/redis-only/index.ts"));
   });
 
   test("has that component's resources and none of the rest of the stack's", () => {
@@ -35,7 +35,7 @@ describe("a program that takes one component", () => {
   });
 
   test("tells its clients where it answers", async () => {
-    const { url } = await import("../../examples/redis-only/index");
+    const { url } = await import("../../examples/redis-only/index.ts");
     const shown = await new Promise((resolve) => url.apply(resolve));
     expect(shown).toBe("rediss://app@redis-cache.cache.svc.cluster.local:6379");
   });

@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { readConfig } from "../../components/config";
-import { flows, stackFlows } from "../../components/flows";
-import { at, ofType, type Registered } from "./mocks";
-import { pods, prod } from "./prodStack";
+import { readConfig } from "../../components/config.ts";
+import { flows, stackFlows } from "../../components/flows.ts";
+import { at, ofType, type Registered } from "./mocks.ts";
+import { pods, prod } from "./prodStack.ts";
 
 const existing = { host: "postgres.example.com", port: 6432, admin: "platform" };
 

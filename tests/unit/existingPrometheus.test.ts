@@ -8,13 +8,13 @@ import * as pulumi from "@pulumi/pulumi";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 
-import { readConfig } from "../../components/config";
-import { stackFlows, watchedBy } from "../../components/flows";
-import { Monitoring } from "../../components/monitoring/monitoring";
-import { scoped } from "../../components/monitoring/promql";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, conform, ofType, register, type Registered } from "./mocks";
-import { runTool } from "./tools";
+import { readConfig } from "../../components/config.ts";
+import { stackFlows, watchedBy } from "../../components/flows.ts";
+import { Monitoring } from "../../components/monitoring/monitoring.ts";
+import { scoped } from "../../components/monitoring/promql.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { at, conform, ofType, register, type Registered } from "./mocks.ts";
+import { runTool } from "./tools.ts";
 
 const existing = {
   namespace: "observability",
@@ -133,7 +133,7 @@ interface RuleTests {
     readonly alert_rule_test?: { alertname: string; exp_alerts: { exp_labels: { volume?: string } }[] }[];
   }[];
 }
-const rulesFolder = join(__dirname, "..", "..", "k8s-manifests", "prometheus");
+const rulesFolder = join(import.meta.dirname, "..", "..", "k8s-manifests", "prometheus");
 const ownAlerts = [
   ...readFileSync(join(rulesFolder, "rules", "own.yaml"), "utf8").matchAll(/alert: (\w+)/g),
 ].map(([, alert]) => alert);

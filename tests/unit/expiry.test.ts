@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { afterAll, describe, expect, test } from "vitest";
 
-import { runTool } from "./tools";
+import { runTool } from "./tools.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "groundwork-expiry-"));
 afterAll(() => {
@@ -46,7 +46,7 @@ function deleted(given: Case): string[] {
     "taken = {name: moment(text) for name, text in given['taken']}",
     "print(json.dumps(expired(taken, given['complete'], given['verified'], limit)))",
   ];
-  const programs = join(__dirname, "..", "..", "k8s-manifests", "backup");
+  const programs = join(import.meta.dirname, "..", "..", "k8s-manifests", "backup");
   const { output } = runTool("python3", ["-B", "-c", program.join("\n"), programs, input]);
   return JSON.parse(output) as string[];
 }

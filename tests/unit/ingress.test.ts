@@ -2,16 +2,16 @@ import * as pulumi from "@pulumi/pulumi";
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { NginxIngress, type NginxIngressArgs } from "../../components/ingress";
+import { NginxIngress, type NginxIngressArgs } from "../../components/ingress.ts";
 import {
   limitsConf,
   realIpConf,
   serverNameConf,
   siteConf,
   upstreamConf,
-} from "../../components/ingressFiles";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, ofType, register, type Registered } from "./mocks";
+} from "../../components/ingressFiles.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const app = { host: "app.app.svc.cluster.local", port: 80 };
 const limits = { requestsPerSecond: 20, burst: 40, signInPerMinute: 5, connectionsPerAddress: 50 };

@@ -1,13 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { readConfig } from "../../components/config";
-import type { CertificateSource } from "../../components/edgeCertificate";
-import { flowsOf, workloads } from "../../components/flows";
-import { ControllerIngress } from "../../components/ingressController";
-import { rulesOf } from "../../components/networkPolicies";
-import { serviceParts } from "../../components/podDefaults";
-import { at, ofType, register, type Registered } from "./mocks";
+import { readConfig } from "../../components/config.ts";
+import type { CertificateSource } from "../../components/edgeCertificate.ts";
+import { flowsOf, workloads } from "../../components/flows.ts";
+import { ControllerIngress } from "../../components/ingressController.ts";
+import { rulesOf } from "../../components/networkPolicies.ts";
+import { serviceParts } from "../../components/podDefaults.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const pem =
   "-----BEGIN CERTIFICATE-----\na\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nb\n-----END CERTIFICATE-----\n" +

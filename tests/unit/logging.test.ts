@@ -3,14 +3,14 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 
-import { flows } from "../../components/flows";
-import { Logging } from "../../components/logging/logging";
-import { loggingSchema } from "../../components/logging/schema";
-import { manifestFiles } from "../../components/manifests";
-import { Grafana } from "../../components/monitoring/grafana";
-import { StackNamespaces } from "../../components/namespaces";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, ofType, register, type Registered } from "./mocks";
+import { flows } from "../../components/flows.ts";
+import { Logging } from "../../components/logging/logging.ts";
+import { loggingSchema } from "../../components/logging/schema.ts";
+import { manifestFiles } from "../../components/manifests.ts";
+import { Grafana } from "../../components/monitoring/grafana.ts";
+import { StackNamespaces } from "../../components/namespaces.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const namespaces = {
   edge: pulumi.output("edge"),

@@ -6,20 +6,20 @@ import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 
-import { azureAuthorities } from "../../components/azure/managed";
-import { acceptedConnections, managedProblems } from "../../components/azure/managedChecks";
-import { azureSchema } from "../../components/azure/schema";
-import { postgresSchema, redisSchema } from "../../components/dataSchema";
-import { flows, stackFlows, workloads } from "../../components/flows";
-import { manifestFiles } from "../../components/manifests";
-import { rulesOf } from "../../components/networkPolicies";
-import { at, ofType, register, type Registered } from "./mocks";
+import { azureAuthorities } from "../../components/azure/managed.ts";
+import { acceptedConnections, managedProblems } from "../../components/azure/managedChecks.ts";
+import { azureSchema } from "../../components/azure/schema.ts";
+import { postgresSchema, redisSchema } from "../../components/dataSchema.ts";
+import { flows, stackFlows, workloads } from "../../components/flows.ts";
+import { manifestFiles } from "../../components/manifests.ts";
+import { rulesOf } from "../../components/networkPolicies.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 type Values = Record<string, unknown>;
 
 /** The production stack with Postgres and Redis as services of Azure. */
 async function prod(): Promise<Registered[]> {
-  const { config } = parse(readFileSync(join(__dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
+  const { config } = parse(readFileSync(join(import.meta.dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
     config: Values;
   };
   const managed = {
@@ -33,7 +33,7 @@ async function prod(): Promise<Registered[]> {
   vi.resetModules();
   return register(() => {
     pulumi.runtime.setAllConfig(Object.fromEntries(settings));
-    return import("../../index");
+    return import("../../index.ts");
   });
 }
 
@@ -77,7 +77,7 @@ describe("production with managed data", () => {
   });
 
   test("allows the extensions that the migrations make", () => {
-    const sql = readFileSync(join(__dirname, "../../app/migrations/006_search.sql"), "utf8");
+    const sql = readFileSync(join(import.meta.dirname, "../../app/migrations/006_search.sql"), "utf8");
     const wanted = [...sql.matchAll(/create extension (?:if not exists )?(\w+)/gi)].map(([, name]) =>
       name?.toUpperCase(),
     );

@@ -15,13 +15,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 
-import { Monitoring, type MonitoringArgs } from "../../components/monitoring/monitoring";
-import { alertmanagerFiles, type AlertNotifications } from "../../components/monitoring/notifications";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, ofType, register, type Registered } from "./mocks";
-import { runTool } from "./tools";
+import { Monitoring, type MonitoringArgs } from "../../components/monitoring/monitoring.ts";
+import { alertmanagerFiles, type AlertNotifications } from "../../components/monitoring/notifications.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
+import { runTool } from "./tools.ts";
 
-const root = join(__dirname, "..", "..");
+const root = join(import.meta.dirname, "..", "..");
 const manifests = join(root, "k8s-manifests");
 const folder = mkdtempSync(join(tmpdir(), "groundwork-monitoring-"));
 afterAll(() => {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 
-import { readConfig } from "../../components/config";
-import { flowsOf } from "../../components/flows";
-import { monitoringSchema } from "../../components/monitoring/schema";
+import { readConfig } from "../../components/config.ts";
+import { flowsOf } from "../../components/flows.ts";
+import { monitoringSchema } from "../../components/monitoring/schema.ts";
 
 const monitoringProblems = (
   monitoring: unknown,

@@ -1,9 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { flows, workloads } from "../../components/flows";
-import { NetworkPolicies, rulesOf } from "../../components/networkPolicies";
-import { at, register, type Registered } from "./mocks";
+import { flows, workloads } from "../../components/flows.ts";
+import { NetworkPolicies, rulesOf } from "../../components/networkPolicies.ts";
+import { at, register, type Registered } from "./mocks.ts";
 
 const apiServerCidrs = ["192.0.2.1/32"];
 

@@ -6,15 +6,15 @@ import {
   databaseFiles,
   redisEnvironment,
   redisFiles,
-} from "../../components/appConnections";
-import type { BlobStore } from "../../components/blobStore";
-import { databaseUsers } from "../../components/databaseUsers";
-import { postgresSchema } from "../../components/dataSchema";
-import { passwordFiles, rotatedPassword } from "../../components/passwords";
-import { Postgres } from "../../components/postgres";
-import { Redis } from "../../components/redis";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, ofType, register, type Registered } from "./mocks";
+} from "../../components/appConnections.ts";
+import type { BlobStore } from "../../components/blobStore.ts";
+import { databaseUsers } from "../../components/databaseUsers.ts";
+import { postgresSchema } from "../../components/dataSchema.ts";
+import { passwordFiles, rotatedPassword } from "../../components/passwords.ts";
+import { Postgres } from "../../components/postgres.ts";
+import { Redis } from "../../components/redis.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const made = (name: string) => ({ name });
 const namespace = pulumi.output("data");

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 
-import { exceptions, isExcepted } from "../../policy/exceptions";
-import type { Resource } from "../../policy/resource";
-import { rules, type StackFacts } from "../../policy/rules";
+import { exceptions, isExcepted } from "../../policy/exceptions.ts";
+import type { Resource } from "../../policy/resource.ts";
+import { rules, type StackFacts } from "../../policy/rules.ts";
 
 const digest = `registry.example.com/app@sha256:${"0".repeat(64)}`;
 const labels = { "app.kubernetes.io/name": "app" };

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 
-import { imageNames, imageReference } from "../../components/images";
-import { at, ofType } from "./mocks";
-import { pods, prod } from "./prodStack";
+import { imageNames, imageReference } from "../../components/images.ts";
+import { at, ofType } from "./mocks.ts";
+import { pods, prod } from "./prodStack.ts";
 
 describe("a mirror", () => {
   test("takes the place of every upstream registry and keeps path and digest", () => {

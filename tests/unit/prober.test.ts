@@ -10,11 +10,11 @@ import { json } from "node:stream/consumers";
 
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 
-import { freePort } from "../../app/tests/support/processes";
-import { proberSettings } from "../../components/monitoring/prober";
-import { stackSchema } from "../../components/configSchema";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { register } from "./mocks";
+import { freePort } from "../../app/tests/support/processes.ts";
+import { proberSettings } from "../../components/monitoring/prober.ts";
+import { stackSchema } from "../../components/configSchema.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { register } from "./mocks.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "groundwork-prober-"));
 const file = (name: string): string => join(folder, name);
@@ -62,7 +62,7 @@ beforeAll(async () => {
   await once(edge.listen(0, "127.0.0.1"), "listening");
   metricsPort = await freePort();
   statuses = well;
-  const program = join(__dirname, "../../k8s-manifests/prober/prober.py");
+  const program = join(import.meta.dirname, "../../k8s-manifests/prober/prober.py");
   prober = spawn("python3", [program], {
     env: {
       ...process.env,

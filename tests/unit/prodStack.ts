@@ -5,11 +5,11 @@ import * as pulumi from "@pulumi/pulumi";
 import { vi } from "vitest";
 import { parse } from "yaml";
 
-import { at, register, type Registered } from "./mocks";
+import { at, register, type Registered } from "./mocks.ts";
 
 /** The whole program with the committed production stack and more settings. */
 export async function prod(more: Record<string, unknown>): Promise<Registered[]> {
-  const { config } = parse(readFileSync(join(__dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
+  const { config } = parse(readFileSync(join(import.meta.dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
     config: Record<string, unknown>;
   };
   const settings = Object.entries({ ...config, ...more }).map(([key, value]): [string, string] => [
@@ -20,7 +20,7 @@ export async function prod(more: Record<string, unknown>): Promise<Registered[]>
   vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", '["groundwork:registryCredentials"]');
   return register(() => {
     pulumi.runtime.setAllConfig(Object.fromEntries(settings));
-    return import("../../index");
+    return import("../../index.ts");
   });
 }
 

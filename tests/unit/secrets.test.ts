@@ -1,10 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 
-import { WorkloadIdentities } from "../../components/azure/identities";
-import { KeyVaultSecretStore } from "../../components/secrets/keyVaultSecretStore";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { at, ofType, register } from "./mocks";
+import { WorkloadIdentities } from "../../components/azure/identities.ts";
+import { KeyVaultSecretStore } from "../../components/secrets/keyVaultSecretStore.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { at, ofType, register } from "./mocks.ts";
 
 describe("the secret stores", () => {
   test("Kubernetes: one Secret for each workload, with just its files", async () => {

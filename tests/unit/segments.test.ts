@@ -2,7 +2,7 @@ import { join } from "node:path";
 
 import { describe, expect, test } from "vitest";
 
-import { runTool } from "./tools";
+import { runTool } from "./tools.ts";
 
 /** Evaluates an expression of Python with the rule's names, and `given`; gives its value. */
 function rule(expression: string, given: unknown): unknown {
@@ -14,7 +14,7 @@ function rule(expression: string, given: unknown): unknown {
     "given = json.loads(sys.argv[2])",
     `print(json.dumps(${expression}))`,
   ];
-  const programs = join(__dirname, "..", "..", "k8s-manifests", "backup");
+  const programs = join(import.meta.dirname, "..", "..", "k8s-manifests", "backup");
   const { output } = runTool("python3", ["-B", "-c", program.join("\n"), programs, JSON.stringify(given)]);
   return JSON.parse(output) as unknown;
 }

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 
-import { readConfig } from "../../components/config";
-import { at, ofType } from "./mocks";
-import { pods, prod } from "./prodStack";
+import { readConfig } from "../../components/config.ts";
+import { at, ofType } from "./mocks.ts";
+import { pods, prod } from "./prodStack.ts";
 
 test("pods are of their namespace's PriorityClass, and it may take what its quota says", async () => {
   const resources = await prod({

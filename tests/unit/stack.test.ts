@@ -5,8 +5,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 
-import { workloads } from "../../components/flows";
-import { at, ofType, register, type Registered } from "./mocks";
+import { workloads } from "../../components/flows.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 interface PodSpec {
   readonly containers: readonly Record<string, unknown>[];
@@ -36,7 +36,7 @@ async function stack(
   more: Record<string, unknown> = {},
   late?: (type: string, name: string) => boolean,
 ): Promise<Registered[]> {
-  const file = parse(readFileSync(join(__dirname, `../../Pulumi.${name}.yaml`), "utf8")) as {
+  const file = parse(readFileSync(join(import.meta.dirname, `../../Pulumi.${name}.yaml`), "utf8")) as {
     config: Record<string, unknown>;
   };
   const settings = Object.entries({ ...file.config, ...more }).map(([key, value]): [string, string] => [
@@ -47,7 +47,7 @@ async function stack(
   vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", JSON.stringify(secretKeys));
   return register(() => {
     pulumi.runtime.setAllConfig(Object.fromEntries(settings));
-    return import("../../index");
+    return import("../../index.ts");
   }, late);
 }
 

@@ -1,14 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { keepSettings, reservedVariables } from "../../components/appSettings";
-import { ownContainer, type AppContainer } from "../../components/appContainer";
-import { flows, flowsFor } from "../../components/flows";
-import { releaseSchema } from "../../components/releaseTraffic";
-import { loadScalingSchema, type LoadScaling } from "../../components/scaling";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { WebApp } from "../../components/webApp";
-import { at, ofType, register, type Registered } from "./mocks";
+import { keepSettings, reservedVariables } from "../../components/appSettings.ts";
+import { ownContainer, type AppContainer } from "../../components/appContainer.ts";
+import { flows, flowsFor } from "../../components/flows.ts";
+import { releaseSchema } from "../../components/releaseTraffic.ts";
+import { loadScalingSchema, type LoadScaling } from "../../components/scaling.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { WebApp } from "../../components/webApp.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
 const app = (

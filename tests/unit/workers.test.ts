@@ -2,12 +2,12 @@ import { ScaledObject } from "@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObj
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { keepSettings, reservedVariables } from "../../components/appSettings";
-import { monitoringSchema } from "../../components/monitoring/schema";
-import { metricsSource } from "../../components/monitoring/settings";
-import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore";
-import { Workers } from "../../components/workers";
-import { at, conform, ofType, register, type Registered } from "./mocks";
+import { keepSettings, reservedVariables } from "../../components/appSettings.ts";
+import { monitoringSchema } from "../../components/monitoring/schema.ts";
+import { metricsSource } from "../../components/monitoring/settings.ts";
+import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
+import { Workers } from "../../components/workers.ts";
+import { at, conform, ofType, register, type Registered } from "./mocks.ts";
 
 const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
 const feeds = { acme: ["https://example.com/feed.xml"] };

@@ -1,4 +1,4 @@
-import { graph, stat, type Dashboard } from "./panels";
+import { graph, stat, type Dashboard } from "./panels.ts";
 
 const noRequests = "there were no requests within the last five minutes";
 const noErrors = "nothing failed since the app's pods started";

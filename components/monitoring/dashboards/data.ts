@@ -1,4 +1,4 @@
-import { graph, stat, type Dashboard } from "./panels";
+import { graph, stat, type Dashboard } from "./panels.ts";
 
 const app = 'datname="app"';
 

@@ -1,8 +1,8 @@
-import { applicationOverview, business } from "./application";
-import { database, redisAndQueue } from "./data";
-import { render } from "./panels";
-import { edge, systemResources } from "./platform";
-import { backups, objectives } from "./promises";
+import { applicationOverview, business } from "./application.ts";
+import { database, redisAndQueue } from "./data.ts";
+import { render } from "./panels.ts";
+import { edge, systemResources } from "./platform.ts";
+import { backups, objectives } from "./promises.ts";
 
 const dashboards = [
   applicationOverview,

@@ -8,7 +8,7 @@ import { DataqueryBuilder } from "@grafana/grafana-foundation-sdk/prometheus";
 import { PanelBuilder as StatBuilder } from "@grafana/grafana-foundation-sdk/stat";
 import { PanelBuilder as TimeseriesBuilder } from "@grafana/grafana-foundation-sdk/timeseries";
 
-import { checkPromql } from "../promql";
+import { checkPromql } from "../promql.ts";
 
 /** Grafana's names of units. */
 export type Unit = "short" | "reqps" | "ops" | "s" | "percentunit" | "bytes" | "Bps" | "cps";

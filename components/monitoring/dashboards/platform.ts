@@ -1,4 +1,4 @@
-import { graph, stat, type Dashboard } from "./panels";
+import { graph, stat, type Dashboard } from "./panels.ts";
 
 const unnamed = "the kubelet does not know its runtime's containers by name, as on this project's own node";
 

@@ -1,4 +1,4 @@
-import { graph, stat, type Dashboard } from "./panels";
+import { graph, stat, type Dashboard } from "./panels.ts";
 
 /** Whether what is lost could be brought back. */
 export const backups: Dashboard = {
