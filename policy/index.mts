@@ -1,5 +1,6 @@
 // The policy pack: `pulumi preview --policy-pack policy` refuses a stack that breaks a rule of rules.ts. Every stack is
 // held to what production demands, unless `--policy-pack-config policy/development.json` says that it is not production.
+// Its name ends in `.mts` since the SDK's runner of packs would compile a `.ts` itself; Node runs this as it stands.
 import { PolicyPack } from "@pulumi/policy";
 
 import { exceptions, isExcepted } from "./exceptions.ts";
