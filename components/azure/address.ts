@@ -1,5 +1,5 @@
-import dns from "@pulumi/azure-native/dns/index.js";
-import network from "@pulumi/azure-native/network/index.js";
+import { RecordSet } from "@pulumi/azure-native/dns/recordSet.js";
+import { PublicIPAddress } from "@pulumi/azure-native/network/publicIPAddress.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { AzureScope } from "./scope.ts";
@@ -20,7 +20,7 @@ export class PublicAddress extends pulumi.ComponentResource {
   constructor(name: string, args: PublicAddressArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:PublicAddress", name, {}, opts);
     const { resourceGroupName, location, dnsZone } = args;
-    const address = new network.PublicIPAddress(
+    const address = new PublicIPAddress(
       name,
       {
         resourceGroupName,
@@ -34,7 +34,7 @@ export class PublicAddress extends pulumi.ComponentResource {
     );
     if (dnsZone) {
       for (const host of args.hosts) {
-        new dns.RecordSet(
+        new RecordSet(
           `record-${host}`,
           {
             resourceGroupName: dnsZone.resourceGroup,

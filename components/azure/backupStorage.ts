@@ -1,5 +1,10 @@
-import managedidentity from "@pulumi/azure-native/managedidentity/index.js";
-import storage from "@pulumi/azure-native/storage/index.js";
+import { UserAssignedIdentity } from "@pulumi/azure-native/managedidentity/userAssignedIdentity.js";
+import { BlobContainer } from "@pulumi/azure-native/storage/blobContainer.js";
+import { BlobServiceProperties } from "@pulumi/azure-native/storage/blobServiceProperties.js";
+import { EncryptionScope } from "@pulumi/azure-native/storage/encryptionScope.js";
+import { ManagementPolicy } from "@pulumi/azure-native/storage/managementPolicy.js";
+import { StorageAccount } from "@pulumi/azure-native/storage/storageAccount.js";
+import { DefaultAction } from "@pulumi/azure-native/types/enums/storage/index.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { AzureNetwork } from "./network.ts";
@@ -27,7 +32,7 @@ export class BackupStorage extends pulumi.ComponentResource {
   readonly accountId: pulumi.Output<string>;
   /** URL of the blob service. */
   readonly endpoint: pulumi.Output<string>;
-  readonly container: storage.BlobContainer;
+  readonly container: BlobContainer;
 
   constructor(name: string, args: BackupStorageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:BackupStorage", name, {}, opts);
@@ -36,11 +41,7 @@ export class BackupStorage extends pulumi.ComponentResource {
     const kept = { ...child, protect: true, retainOnDelete: true };
 
     // The account is created encrypted, so who it is must exist and hold the role on the key before it does.
-    const identity = new managedidentity.UserAssignedIdentity(
-      "backup-storage",
-      { resourceGroupName, location },
-      kept,
-    );
+    const identity = new UserAssignedIdentity("backup-storage", { resourceGroupName, location }, kept);
     const mayUseKey = grant(
       "backup-storage-key",
       {
@@ -51,7 +52,7 @@ export class BackupStorage extends pulumi.ComponentResource {
       },
       { ...kept, dependsOn: [vault.backupKey] },
     );
-    const account = new storage.StorageAccount(
+    const account = new StorageAccount(
       name,
       {
         accountName: args.accountName,
@@ -66,7 +67,7 @@ export class BackupStorage extends pulumi.ComponentResource {
         minimumTlsVersion: "TLS1_2",
         publicNetworkAccess: args.access === "private" ? "Disabled" : "Enabled",
         networkRuleSet: {
-          defaultAction: storage.DefaultAction.Deny,
+          defaultAction: DefaultAction.Deny,
           bypass: "None",
           ipRules:
             args.access === "private"
@@ -93,7 +94,7 @@ export class BackupStorage extends pulumi.ComponentResource {
       { ...kept, dependsOn: [mayUseKey] },
     );
     const ofAccount = { accountName: account.name, resourceGroupName };
-    const service = new storage.BlobServiceProperties(
+    const service = new BlobServiceProperties(
       "backup-blobs",
       {
         ...ofAccount,
@@ -104,7 +105,7 @@ export class BackupStorage extends pulumi.ComponentResource {
       },
       kept,
     );
-    const scope = new storage.EncryptionScope(
+    const scope = new EncryptionScope(
       "backup-scope",
       {
         ...ofAccount,
@@ -116,7 +117,7 @@ export class BackupStorage extends pulumi.ComponentResource {
       },
       kept,
     );
-    this.container = new storage.BlobContainer(
+    this.container = new BlobContainer(
       "dumps",
       {
         ...ofAccount,
@@ -129,7 +130,7 @@ export class BackupStorage extends pulumi.ComponentResource {
     );
     // Only what the backups' own retention has deleted: it alone knows the newest verified one, which must stay.
     const after = args.retentionDays;
-    new storage.ManagementPolicy(
+    new ManagementPolicy(
       "backup-lifecycle",
       {
         ...ofAccount,

@@ -1,5 +1,8 @@
-import containerservice from "@pulumi/azure-native/containerservice/index.js";
-import managedidentity from "@pulumi/azure-native/managedidentity/index.js";
+import { AgentPool } from "@pulumi/azure-native/containerservice/agentPool.js";
+import { listManagedClusterUserCredentialsOutput } from "@pulumi/azure-native/containerservice/listManagedClusterUserCredentials.js";
+import { MaintenanceConfiguration } from "@pulumi/azure-native/containerservice/maintenanceConfiguration.js";
+import { ManagedCluster } from "@pulumi/azure-native/containerservice/managedCluster.js";
+import { UserAssignedIdentity } from "@pulumi/azure-native/managedidentity/userAssignedIdentity.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import { addressInside } from "./cidr.ts";
@@ -57,17 +60,13 @@ export class AksCluster extends pulumi.ComponentResource {
     super("groundwork:azure:AksCluster", name, {}, opts);
     const { resourceGroupName, location, subscriptionId } = args;
     const child = { parent: this };
-    const identity = new managedidentity.UserAssignedIdentity(
-      "cluster",
-      { resourceGroupName, location },
-      child,
-    );
+    const identity = new UserAssignedIdentity("cluster", { resourceGroupName, location }, child);
     const mayUseNetwork = grant(
       "cluster-network",
       { principalId: identity.principalId, role: "networkContributor", scope: args.vnetId, subscriptionId },
       child,
     );
-    const cluster = new containerservice.ManagedCluster(
+    const cluster = new ManagedCluster(
       name,
       {
         resourceGroupName,
@@ -129,13 +128,13 @@ export class AksCluster extends pulumi.ComponentResource {
       },
     );
     const ofCluster = { resourceGroupName, resourceName: cluster.name };
-    new containerservice.AgentPool(
+    new AgentPool(
       "user",
       { ...ofCluster, agentPoolName: "user", mode: "User", ...pool(args, args.userPool) },
       { ...child, ignoreChanges: ownedByAzure },
     );
     for (const configName of ["aksManagedAutoUpgradeSchedule", "aksManagedNodeOSUpgradeSchedule"]) {
-      new containerservice.MaintenanceConfiguration(
+      new MaintenanceConfiguration(
         configName,
         {
           ...ofCluster,
@@ -158,10 +157,7 @@ export class AksCluster extends pulumi.ComponentResource {
     this.kubeletPrincipalId = cluster.identityProfile.apply((profile) =>
       given(profile?.["kubeletidentity"]?.objectId, "the kubelet's identity"),
     );
-    const { kubeconfigs } = containerservice.listManagedClusterUserCredentialsOutput(
-      { ...ofCluster, format: "exec" },
-      child,
-    );
+    const { kubeconfigs } = listManagedClusterUserCredentialsOutput({ ...ofCluster, format: "exec" }, child);
     this.kubeconfig = pulumi.secret(
       kubeconfigs.apply(([first]) => Buffer.from(given(first?.value, "a kubeconfig"), "base64").toString()),
     );

@@ -1,4 +1,5 @@
-import managedidentity from "@pulumi/azure-native/managedidentity/index.js";
+import { FederatedIdentityCredential } from "@pulumi/azure-native/managedidentity/federatedIdentityCredential.js";
+import { UserAssignedIdentity } from "@pulumi/azure-native/managedidentity/userAssignedIdentity.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import { grant, type RoleName } from "./roles.ts";
@@ -12,7 +13,7 @@ export interface WorkloadIdentitiesArgs extends AzureScope {
 /** One managed identity per workload, which only the pods under the service account of the same name can use. */
 export class WorkloadIdentities extends pulumi.ComponentResource {
   readonly #args: WorkloadIdentitiesArgs;
-  readonly #made = new Map<string, managedidentity.UserAssignedIdentity>();
+  readonly #made = new Map<string, UserAssignedIdentity>();
 
   constructor(name: string, args: WorkloadIdentitiesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:WorkloadIdentities", name, {}, opts);
@@ -42,17 +43,17 @@ export class WorkloadIdentities extends pulumi.ComponentResource {
     );
   }
 
-  #identity(workload: string, namespace: pulumi.Input<string>): managedidentity.UserAssignedIdentity {
+  #identity(workload: string, namespace: pulumi.Input<string>): UserAssignedIdentity {
     const known = this.#made.get(workload);
     if (known) return known;
     const { resourceGroupName, location, oidcIssuerUrl } = this.#args;
-    const identity = new managedidentity.UserAssignedIdentity(
+    const identity = new UserAssignedIdentity(
       `workload-${workload}`,
       { resourceGroupName, location },
       { parent: this },
     );
     // Azure refuses concurrent writes to the credentials of one identity; each has just one.
-    new managedidentity.FederatedIdentityCredential(
+    new FederatedIdentityCredential(
       `workload-${workload}`,
       {
         resourceGroupName,

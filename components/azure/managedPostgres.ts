@@ -1,4 +1,5 @@
-import postgresql from "@pulumi/azure-native/dbforpostgresql/index.js";
+import { Configuration } from "@pulumi/azure-native/dbforpostgresql/configuration.js";
+import { Server } from "@pulumi/azure-native/dbforpostgresql/server.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { DatabaseUser } from "../databaseUsers.ts";
@@ -64,7 +65,7 @@ export class ManagedPostgres extends pulumi.ComponentResource {
   private server(args: ManagedPostgresArgs, admin: StoredSecret) {
     const { resourceGroupName, location, network, uniqueName } = args.host;
     const child = { parent: this };
-    const server = new postgresql.Server(
+    const server = new Server(
       name,
       {
         resourceGroupName,
@@ -91,7 +92,7 @@ export class ManagedPostgres extends pulumi.ComponentResource {
       { ...child, protect: true },
     );
     const setting = (configurationName: string, value: string, after: pulumi.Resource) =>
-      new postgresql.Configuration(
+      new Configuration(
         `${name}-${configurationName.replaceAll(/[._]/g, "-")}`,
         { resourceGroupName, serverName: server.name, configurationName, value, source: "user-override" },
         { ...child, dependsOn: [after] },

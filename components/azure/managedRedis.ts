@@ -1,4 +1,6 @@
-import redisenterprise from "@pulumi/azure-native/redisenterprise/index.js";
+import { Database } from "@pulumi/azure-native/redisenterprise/database.js";
+import { listDatabaseKeysOutput } from "@pulumi/azure-native/redisenterprise/listDatabaseKeys.js";
+import { RedisEnterprise } from "@pulumi/azure-native/redisenterprise/redisEnterprise.js";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
@@ -54,7 +56,7 @@ export class ManagedRedis extends pulumi.ComponentResource {
     const child = { parent: this };
     this.ca = args.ca;
 
-    const cluster = new redisenterprise.RedisEnterprise(
+    const cluster = new RedisEnterprise(
       name,
       {
         resourceGroupName,
@@ -67,7 +69,7 @@ export class ManagedRedis extends pulumi.ComponentResource {
       },
       { ...child, protect: purpose === "queue" },
     );
-    const database = new redisenterprise.Database(
+    const database = new Database(
       name,
       {
         resourceGroupName,
@@ -82,7 +84,7 @@ export class ManagedRedis extends pulumi.ComponentResource {
       },
       { ...child, protect: purpose === "queue" },
     );
-    const keys = redisenterprise.listDatabaseKeysOutput(
+    const keys = listDatabaseKeysOutput(
       { resourceGroupName, clusterName: cluster.name, databaseName: database.name },
       child,
     );

@@ -1,5 +1,9 @@
-import network from "@pulumi/azure-native/network/index.js";
-import privatedns from "@pulumi/azure-native/privatedns/index.js";
+import { PrivateDnsZoneGroup } from "@pulumi/azure-native/network/privateDnsZoneGroup.js";
+import { PrivateEndpoint } from "@pulumi/azure-native/network/privateEndpoint.js";
+import { Subnet } from "@pulumi/azure-native/network/subnet.js";
+import { VirtualNetwork } from "@pulumi/azure-native/network/virtualNetwork.js";
+import { PrivateZone } from "@pulumi/azure-native/privatedns/privateZone.js";
+import { VirtualNetworkLink } from "@pulumi/azure-native/privatedns/virtualNetworkLink.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { AzureScope } from "./scope.ts";
@@ -29,7 +33,7 @@ export class AzureNetwork extends pulumi.ComponentResource {
   /** The created network. */
   readonly vnetId?: pulumi.Output<string>;
   readonly #args: AzureNetworkArgs;
-  readonly #zones = new Map<PrivateService, privatedns.PrivateZone>();
+  readonly #zones = new Map<PrivateService, PrivateZone>();
   readonly #endpoints?: { readonly subnetId: pulumi.Input<string>; readonly vnetId: pulumi.Input<string> };
 
   constructor(name: string, args: AzureNetworkArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -37,14 +41,14 @@ export class AzureNetwork extends pulumi.ComponentResource {
     this.#args = args;
     const { resourceGroupName, location, ranges, endpointSubnetId } = args;
     if (ranges) {
-      const vnet = new network.VirtualNetwork(
+      const vnet = new VirtualNetwork(
         "vnet",
         { resourceGroupName, location, addressSpace: { addressPrefixes: [ranges.vnet] } },
         // The subnets are resources of their own; as part of the network, too, each would undo the other.
         { parent: this, ignoreChanges: ["subnets"] },
       );
       const subnet = (subnetName: string, addressPrefix: string, after: pulumi.Resource[]) =>
-        new network.Subnet(
+        new Subnet(
           subnetName,
           {
             resourceGroupName,
@@ -76,14 +80,14 @@ export class AzureNetwork extends pulumi.ComponentResource {
     service: PrivateService,
     resourceId: pulumi.Input<string>,
     name: string = service,
-  ): network.PrivateDnsZoneGroup | undefined {
+  ): PrivateDnsZoneGroup | undefined {
     if (!this.#endpoints) return undefined;
     const { resourceGroupName, location } = this.#args;
     const { groupId } = privateServices[service];
     const { subnetId, vnetId } = this.#endpoints;
     const child = { parent: this };
     const zone = this.#zone(service, vnetId);
-    const endpoint = new network.PrivateEndpoint(
+    const endpoint = new PrivateEndpoint(
       `${name}-endpoint`,
       {
         resourceGroupName,
@@ -93,7 +97,7 @@ export class AzureNetwork extends pulumi.ComponentResource {
       },
       child,
     );
-    return new network.PrivateDnsZoneGroup(
+    return new PrivateDnsZoneGroup(
       `${name}-endpoint-names`,
       {
         resourceGroupName,
@@ -106,18 +110,18 @@ export class AzureNetwork extends pulumi.ComponentResource {
   }
 
   /** The zone of a service, made at the first call. */
-  #zone(service: PrivateService, vnetId: pulumi.Input<string>): privatedns.PrivateZone {
+  #zone(service: PrivateService, vnetId: pulumi.Input<string>): PrivateZone {
     const known = this.#zones.get(service);
     if (known) return known;
     const { resourceGroupName } = this.#args;
     const { zone: privateZoneName } = privateServices[service];
     const child = { parent: this };
-    const zone = new privatedns.PrivateZone(
+    const zone = new PrivateZone(
       `${service}-zone`,
       { resourceGroupName, privateZoneName, location: "global" },
       child,
     );
-    new privatedns.VirtualNetworkLink(
+    new VirtualNetworkLink(
       `${service}-zone-link`,
       {
         resourceGroupName,

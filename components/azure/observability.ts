@@ -1,6 +1,6 @@
-import consumption from "@pulumi/azure-native/consumption/index.js";
-import monitor from "@pulumi/azure-native/monitor/index.js";
-import operationalinsights from "@pulumi/azure-native/operationalinsights/index.js";
+import { Budget } from "@pulumi/azure-native/consumption/budget.js";
+import { DiagnosticSetting } from "@pulumi/azure-native/monitor/diagnosticSetting.js";
+import { Workspace } from "@pulumi/azure-native/operationalinsights/workspace.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { AzureScope } from "./scope.ts";
@@ -29,7 +29,7 @@ export class AzureObservability extends pulumi.ComponentResource {
   constructor(name: string, args: AzureObservabilityArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:AzureObservability", name, {}, opts);
     const { resourceGroupName, location, budget } = args;
-    const workspace = new operationalinsights.Workspace(
+    const workspace = new Workspace(
       "logs",
       {
         resourceGroupName,
@@ -49,7 +49,7 @@ export class AzureObservability extends pulumi.ComponentResource {
         thresholdType,
         contactEmails: [...budget.emails],
       });
-      new consumption.Budget(
+      new Budget(
         "budget",
         {
           scope: args.resourceGroupId,
@@ -74,7 +74,7 @@ export class AzureObservability extends pulumi.ComponentResource {
     resourceUri: pulumi.Input<string>,
     what: { readonly groups?: readonly string[]; readonly categories?: readonly string[] },
   ): void {
-    new monitor.DiagnosticSetting(
+    new DiagnosticSetting(
       `${name}-logs`,
       {
         name: "groundwork",

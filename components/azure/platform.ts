@@ -1,5 +1,5 @@
 import { Provider } from "@pulumi/azure-native/provider.js";
-import resources from "@pulumi/azure-native/resources/index.js";
+import { ResourceGroup } from "@pulumi/azure-native/resources/resourceGroup.js";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
@@ -80,11 +80,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
     this.provider = new Provider("azure", { subscriptionId, tenantId, location }, { parent: this });
     const child = { parent: this, provider: this.provider };
 
-    const group = new resources.ResourceGroup(
-      name,
-      { location },
-      { ...child, protect: true, retainOnDelete: true },
-    );
+    const group = new ResourceGroup(name, { location }, { ...child, protect: true, retainOnDelete: true });
     const resourceGroupName = group.name;
     const scope = { resourceGroupName, location, subscriptionId };
     // A deleted vault keeps its name for its retention period, so the name must be new each time.

@@ -1,4 +1,4 @@
-import containerregistry from "@pulumi/azure-native/containerregistry/index.js";
+import { Registry as ContainerRegistry } from "@pulumi/azure-native/containerregistry/registry.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { AzureNetwork } from "./network.ts";
@@ -20,7 +20,7 @@ export class Registry extends pulumi.ComponentResource {
   constructor(name: string, args: RegistryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:Registry", name, {}, opts);
     const { resourceGroupName, location, access, allowlist } = args;
-    const registry = new containerregistry.Registry(
+    const registry = new ContainerRegistry(
       name,
       {
         registryName: args.registryName,

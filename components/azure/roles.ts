@@ -1,4 +1,4 @@
-import authorization from "@pulumi/azure-native/authorization/index.js";
+import { RoleAssignment } from "@pulumi/azure-native/authorization/roleAssignment.js";
 import * as pulumi from "@pulumi/pulumi";
 import { createHash } from "node:crypto";
 
@@ -43,8 +43,8 @@ export function grant(
   name: string,
   { principalId, role, scope, subscriptionId }: Grant,
   opts: pulumi.CustomResourceOptions,
-): authorization.RoleAssignment {
-  return new authorization.RoleAssignment(
+): RoleAssignment {
+  return new RoleAssignment(
     name,
     {
       // Always the same, so that an interrupted `up` finds its own assignment instead of a conflict.

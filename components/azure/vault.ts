@@ -1,4 +1,5 @@
-import keyvault from "@pulumi/azure-native/keyvault/index.js";
+import { Key } from "@pulumi/azure-native/keyvault/key.js";
+import { Vault as KeyVault } from "@pulumi/azure-native/keyvault/vault.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { AzureNetwork } from "./network.ts";
@@ -18,13 +19,13 @@ export class Vault extends pulumi.ComponentResource {
   readonly name: pulumi.Output<string>;
   readonly uri: pulumi.Output<string>;
   /** Key that encrypts the backup storage; versions follow its rotation policy. */
-  readonly backupKey: keyvault.Key;
+  readonly backupKey: Key;
 
   constructor(name: string, args: VaultArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:Vault", name, {}, opts);
     const { resourceGroupName, location, tenantId, access, allowlist } = args;
     const kept = { parent: this, protect: true, retainOnDelete: true };
-    const vault = new keyvault.Vault(
+    const vault = new KeyVault(
       name,
       {
         vaultName: args.vaultName,
@@ -48,7 +49,7 @@ export class Vault extends pulumi.ComponentResource {
       },
       kept,
     );
-    this.backupKey = new keyvault.Key(
+    this.backupKey = new Key(
       "backup-key",
       {
         resourceGroupName,

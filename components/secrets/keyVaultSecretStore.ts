@@ -1,4 +1,4 @@
-import keyvault from "@pulumi/azure-native/keyvault/index.js";
+import { Secret } from "@pulumi/azure-native/keyvault/secret.js";
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
@@ -26,7 +26,7 @@ export interface KeyVaultSecretStoreArgs {
  */
 export class KeyVaultSecretStore extends pulumi.ComponentResource implements SecretStore {
   readonly #args: KeyVaultSecretStoreArgs;
-  readonly #kept = new Map<string, keyvault.Secret>();
+  readonly #kept = new Map<string, Secret>();
 
   constructor(name: string, args: KeyVaultSecretStoreArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:secrets:KeyVaultSecretStore", name, {}, opts);
@@ -43,7 +43,7 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
     if (value === undefined) return { name };
     const { resourceGroupName, vaultName } = this.#args;
     const secretValue = pulumi.secret(value);
-    const secret = new keyvault.Secret(
+    const secret = new Secret(
       name,
       { resourceGroupName, vaultName, secretName: name, properties: { value: secretValue } },
       { parent: this },
