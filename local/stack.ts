@@ -84,10 +84,10 @@ export async function passphraseFile(): Promise<string> {
   return path;
 }
 
-/** Makes a directory a Pulumi project whose program is the repository's. */
-export async function writeProject(directory: string): Promise<void> {
-  const project = parse(await readFile(join(repository, "Pulumi.yaml"), "utf8")) as Settings;
-  await writeFile(join(directory, "Pulumi.yaml"), stringify({ ...project, main: repository }));
+/** Makes a directory a Pulumi project whose program is the repository's, or that of another directory. */
+export async function writeProject(directory: string, program = repository): Promise<void> {
+  const project = parse(await readFile(join(program, "Pulumi.yaml"), "utf8")) as Settings;
+  await writeFile(join(directory, "Pulumi.yaml"), stringify({ ...project, main: program }));
 }
 
 /** Makes the local project and the stack in it, with `settings` over the committed ones. */

@@ -103,6 +103,15 @@ export class TestProject {
     return project;
   }
 
+  /** The program of another directory, with a stack `test`. */
+  static async ofProgram(program: string, config: Record<string, unknown>): Promise<TestProject> {
+    const { project, directory } = await TestProject.#empty("test");
+    await writeProject(directory, program);
+    await writeFile(join(directory, "Pulumi.test.yaml"), stringify({ config }));
+    await project.#init("test");
+    return project;
+  }
+
   static async #empty(stack: string, given?: Engine): Promise<{ project: TestProject; directory: string }> {
     const engine = given ?? (await testEngine());
     const directory = await mkdtemp(join(tmpdir(), "groundwork-engine-"));
