@@ -38,12 +38,19 @@ postgresql:
       sslrootcert: $secrets/ca.crt
 EOF
 
-# A running cluster keeps what it was bootstrapped with; whichever member starts after a change brings it along.
+# A running cluster keeps what it was bootstrapped with; whichever member starts after a change brings it along. What is
+# new to this member comes first: some of it is read only when the server starts, and all of it holds from then on.
+cluster=/etc/groundwork/patroni-settings/cluster.yml
+brought=/var/lib/postgresql/data/cluster-settings
+bring() {
+  timeout 10 patronictl -c "$config" edit-config --quiet --force --apply "$cluster" postgres >/dev/null 2>&1 &&
+    cp --force "$cluster" "$brought"
+}
+cmp --silent "$cluster" "$brought" || bring || true
 (
   for _ in $(seq 150); do
     sleep 2
-    patronictl -c "$config" edit-config --quiet --force --apply /etc/groundwork/patroni-settings/cluster.yml postgres \
-      >/dev/null 2>&1 && exit
+    bring && exit
   done
   echo "the cluster's settings could not be brought up to date" >&2
 ) &

@@ -1,4 +1,4 @@
-import type { V1Deployment, V1Pod } from "@kubernetes/client-node";
+import type { V1ConfigMap, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
@@ -9,6 +9,7 @@ import {
   idsOf,
   killPods,
   kubectl,
+  kubectlWith,
   postgresPrimary,
   readyPods,
   removeDocument,
@@ -93,6 +94,37 @@ describe("a killed pod comes back:", () => {
     await waitFor("the document", 30, async () => {
       expect(documentOf(await client.get(path, { token: editor }))).toEqual(document);
     });
+  });
+
+  test("Postgres's, and what changed in its settings holds at once, also what is read at the start only", async () => {
+    const connections = async (): Promise<number> => {
+      const args = ["--host=/run/patroni", "--username=postgres", "-XAtc", "show max_connections"];
+      const exec = ["exec", "--namespace=data", await postgresPrimary(), "--container=patroni", "--"];
+      return Number(await kubectl(...exec, "psql", ...args));
+    };
+    const source = ["--namespace=data", "configmap", "postgres-settings"];
+    const { metadata, data } = (await get("--show-managed-fields", ...source)) as V1ConfigMap;
+    const { name, namespace, labels, managedFields } = metadata ?? {};
+    const settings = data?.["cluster.yml"] ?? "";
+    const restartedWith = async (changed: string): Promise<void> => {
+      const content = { metadata: { name, namespace, labels }, data: { ...data, "cluster.yml": changed } };
+      // In the name of the stack, which would be refused a field that somebody else has set since.
+      const manager = `--field-manager=${managedFields?.[0]?.manager ?? ""}`;
+      const object = JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", ...content });
+      await kubectlWith(object, "apply", "--server-side", manager, "--filename=-");
+      const before = await readyPods("postgres");
+      await killPods("data", "postgres");
+      await replaced("postgres", before, 60);
+    };
+    const wanted = (await connections()) + 1;
+    try {
+      await restartedWith(settings.replace(/max_connections: \d+/, `max_connections: ${wanted}`));
+      await waitFor("as many connections", 20, async () => {
+        expect(await connections()).toBe(wanted);
+      });
+    } finally {
+      await restartedWith(settings);
+    }
   });
 
   test("the cache's, and no reader notices", async () => {
