@@ -1,5 +1,6 @@
 /** The commands behind the Makefile. */
 import { bootstrapOf, bootstrapScript } from "./bootstrapAzure.ts";
+import { resumeChoices } from "./choices.ts";
 import { currentCluster } from "./cluster.ts";
 import { deliveryCommands } from "./delivery/commands.ts";
 import { drDrill } from "./drDrill.ts";
@@ -27,11 +28,11 @@ const print = (text: string): void => {
 const commands: Readonly<Record<string, Command>> = {
   up,
   down,
-  dev,
+  dev: () => resumeChoices().then(dev),
   clean,
   stop,
   start,
-  preview: (stack = "dev") => preview(stack),
+  preview: (stack = "dev") => resumeChoices().then(() => preview(stack)),
   url: async () => {
     await currentCluster();
     print(baseUrl);
@@ -75,7 +76,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
   "migrate-down": (stack = "dev", count = "", image = "", confirm = "") =>
     migrateDown({ stack, count, image, confirmed: confirm === "yes" }),
-  rotate: (secret = "") => rotate(secret),
+  rotate: (secret = "") => resumeChoices().then(() => rotate(secret)),
   "dr-drill": (rows = "") => drDrill(rows),
   test: () => runTests("test"),
   "test-engine": () => runTests("engine"),

@@ -1,6 +1,7 @@
 /** `make up`, `make down` and what else changes the stack on this machine. */
 import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { keepChoices } from "./choices.ts";
 import { currentCluster, ensureCluster, loadImages, removeCluster, type Cluster } from "./cluster.ts";
 import { preparedEngine, prepareEngine } from "./engine.ts";
 import { buildGoTool } from "./gotools.ts";
@@ -87,7 +88,7 @@ function highAvailability(): Record<string, object> {
 
 /** `make up LOGS=1`: logs and traces are collected, too. */
 function collection({ kind }: Cluster): Record<string, object> {
-  if (!collectsLogs) return {};
+  if (!collectsLogs()) return {};
   // Only a node of our own keeps them elsewhere than all others do.
   return {
     "groundwork:logging": { enabled: true, ...(kind === "node" && { podLogs: inCluster("pod-logs") }) },
@@ -122,6 +123,7 @@ export function up(): Promise<void> {
     const started = Date.now();
     const world = withKubeconfig(await prepare());
     await configure(world);
+    await keepChoices();
     await recover(world.engine, stack, world.cluster.kubeconfig, world.cluster.context);
     await pulumiUp(world.engine);
     say(`\nThe dev stack is up, after ${Math.round((Date.now() - started) / 1000)} s:\n`);

@@ -79,7 +79,7 @@ const logging: readonly ImageSource[] = [
 ];
 
 /** Whether this run is `make up LOGS=1`. */
-export const collectsLogs = process.env["LOGS"] === "1";
+export const collectsLogs = (): boolean => process.env["LOGS"] === "1";
 
 /** How images come about: with a Docker that can pull from registries, or from packages alone. */
 export type World = "docker" | "packages";
@@ -88,7 +88,7 @@ export type World = "docker" | "packages";
 const buildTime = new Set(["node"]);
 
 export function sources(world: World): readonly ImageSource[] {
-  if (world === "packages") return [...products, ...standIns, ...(collectsLogs ? logging : [])];
+  if (world === "packages") return [...products, ...standIns, ...(collectsLogs() ? logging : [])];
   // Dockerfiles name the upstream image to build upon; nothing of ours is put in its place.
   return products.map((source) => ({ ...source, parents: {} }));
 }
