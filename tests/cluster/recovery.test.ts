@@ -108,10 +108,11 @@ describe("a killed pod comes back:", () => {
     const settings = data?.["cluster.yml"] ?? "";
     const restartedWith = async (changed: string): Promise<void> => {
       const content = { metadata: { name, namespace, labels }, data: { ...data, "cluster.yml": changed } };
-      // In the name of the stack, which would be refused a field that somebody else has set since.
+      // In the name of the stack, which would be refused a field that somebody else has set since; what it made and never
+      // changed is not yet its own by this way of applying.
       const manager = `--field-manager=${managedFields?.[0]?.manager ?? ""}`;
       const object = JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", ...content });
-      await kubectlWith(object, "apply", "--server-side", manager, "--filename=-");
+      await kubectlWith(object, "apply", "--server-side", "--force-conflicts", manager, "--filename=-");
       const before = await readyPods("postgres");
       await killPods("data", "postgres");
       await replaced("postgres", before, 60);
