@@ -38,19 +38,20 @@ postgresql:
       sslrootcert: $secrets/ca.crt
 EOF
 
-# A running cluster keeps what it was bootstrapped with; whichever member starts after a change brings it along. What is
-# new to this member comes first: some of it is read only when the server starts, and all of it holds from then on.
+# A running cluster keeps what it was bootstrapped with; whichever member starts after a change brings it along.
 cluster=/etc/groundwork/patroni-settings/cluster.yml
-brought=/var/lib/postgresql/data/cluster-settings
-bring() {
-  timeout 10 patronictl -c "$config" edit-config --quiet --force --apply "$cluster" postgres >/dev/null 2>&1 &&
-    cp --force "$cluster" "$brought"
-}
-cmp --silent "$cluster" "$brought" || bring || true
+# The server reads this one only when it starts, so that it has to be there before. Nothing else may be: how many members
+# a write waits for changes under a primary that runs.
+connections=$(sed -n 's/^ *max_connections: *//p' "$cluster")
+brought=/var/lib/postgresql/data/max_connections
+if [ "$(cat "$brought" 2>/dev/null)" != "$connections" ]; then
+  timeout 10 patronictl -c "$config" edit-config --quiet --force --pg "max_connections=$connections" postgres \
+    >/dev/null 2>&1 && echo "$connections" >"$brought"
+fi
 (
   for _ in $(seq 150); do
     sleep 2
-    bring && exit
+    patronictl -c "$config" edit-config --quiet --force --apply "$cluster" postgres >/dev/null 2>&1 && exit
   done
   echo "the cluster's settings could not be brought up to date" >&2
 ) &
