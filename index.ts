@@ -55,17 +55,12 @@ const settings = keepSettings(secrets, appSettings.variables, config.appFiles);
 const common = { ...stores, secrets, namespace: namespaces.app, image: image("app"), environment };
 const signingKeys = secrets.keep("jwt-keys", keyFile("jwt-signing-key", 48, retainData));
 const fieldKeys = secrets.keep("field-keys", keyFile("field-key", 32, retainData));
-const keyed = {
-  ...common,
-  settings,
-  fieldKeys,
-  logLevel: appSettings.logLevel,
-  tracesUrl: logging?.tracesUrl,
-};
+const keyed = { ...common, settings, fieldKeys, tracesUrl: logging?.tracesUrl };
 const prober = proberSettings(config, secrets, image("postgres"));
 const serving = { signingKeys, certificate: certificates.app, probePassword: prober?.password };
 const app = new WebApp("app", { ...appSettings, ...keyed, ...serving }, guarded);
-const jobs = { ...config.workers, ...keyed, figures: metricsSource(config, namespaces) };
+const watched = { logLevel: appSettings.logLevel, figures: metricsSource(config, namespaces) };
+const jobs = { ...config.workers, ...keyed, ...watched };
 const workers = jobs.replicas > 0 ? [new Workers("workers", jobs, { ...guarded, dependsOn: [app] })] : [];
 
 // The edge.
@@ -85,7 +80,6 @@ const edge = makeEdge(
   guarded,
 );
 
-// Backups.
 const backups = new Backups(
   "backups",
   {
