@@ -71,6 +71,8 @@ export function patroniAccess(
           verbs: ["create", "get", "list", "patch", "update", "watch", "delete"],
         },
         { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "patch", "update", "watch"] },
+        // A member that stops looks whether it is still wanted (leave.py).
+        { apiGroups: ["apps"], resources: ["statefulsets"], resourceNames: [postgresName], verbs: ["get"] },
       ],
     },
     { parent },

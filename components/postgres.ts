@@ -115,7 +115,8 @@ export class Postgres extends pulumi.ComponentResource {
       patroni: configMap("patroni", config),
       "patroni-settings": configMap("settings", settings),
     };
-    const annotations = checksumAnnotation({ ...config, ...settings });
+    // How many members there are changes while they run.
+    const annotations = checksumAnnotation({ ...config, ...patroniSettings({ ...args, members: 1 }) });
     const services = patroniServices(this, namespace);
     const access = patroniAccess(this, namespace, archive.annotations);
     const runtime = scratch("run", "/run/patroni");
@@ -151,6 +152,9 @@ export class Postgres extends pulumi.ComponentResource {
                   name: "patroni",
                   image: args.image,
                   command: ["/bin/sh", "/etc/groundwork/patroni/start.sh"],
+                  lifecycle: {
+                    preStop: { exec: { command: ["python3", "/etc/groundwork/patroni/leave.py"] } },
+                  },
                   env: [
                     { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
                     { name: "POD_NAMESPACE", valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },

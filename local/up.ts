@@ -79,8 +79,7 @@ function highAvailability(): Record<string, object> {
   if (process.env["HA"] !== "1") return {};
   return {
     "groundwork:app": { replicas: 2 },
-    // One node has no more processors for three of them: what they reserve must leave room for rollouts and jobs.
-    "groundwork:postgres": { members: 3, resources: { cpuMillis: 100 } },
+    "groundwork:postgres": { members: 3 },
     "groundwork:redis": { queue: { members: 3 } },
     "groundwork:monitoring": { replicas: 2 },
   };

@@ -40,18 +40,21 @@ EOF
 
 # A running cluster keeps what it was bootstrapped with; whichever member starts after a change brings it along.
 cluster=/etc/groundwork/patroni-settings/cluster.yml
+bring() { timeout 10 patronictl -c "$config" edit-config --quiet --force "$@" postgres >/dev/null 2>&1; }
+as_superuser() { PGOPTIONS='-c statement_timeout=5s' psql -XAtq -h /run/patroni -U postgres -d postgres -c "$1" 2>/dev/null; }
+
 # The server reads this one only when it starts, so that it has to be there before. Nothing else may be: how many members
-# a write waits for changes under a primary that runs.
+# a write waits for says who may lead, until somebody does.
 connections=$(sed -n 's/^ *max_connections: *//p' "$cluster")
 brought=/var/lib/postgresql/data/max_connections
 if [ "$(cat "$brought" 2>/dev/null)" != "$connections" ]; then
-  timeout 10 patronictl -c "$config" edit-config --quiet --force --pg "max_connections=$connections" postgres \
-    >/dev/null 2>&1 && echo "$connections" >"$brought"
+  bring --pg "max_connections=$connections" && echo "$connections" >"$brought"
 fi
 (
+  leads_or_follows="select not pg_is_in_recovery() or exists (select from pg_stat_wal_receiver where status = 'streaming')"
   for _ in $(seq 150); do
     sleep 2
-    patronictl -c "$config" edit-config --quiet --force --apply "$cluster" postgres >/dev/null 2>&1 && exit
+    [ "$(as_superuser "$leads_or_follows")" = t ] && bring --apply "$cluster" && exit
   done
   echo "the cluster's settings could not be brought up to date" >&2
 ) &
@@ -60,13 +63,9 @@ fi
 
 # A commit every few seconds, so that the archive goes on in a quiet hour: its age tells whether archiving works, and any
 # moment that it has passed can be recovered to.
-(
-  export PGOPTIONS="-c statement_timeout=5s"
-  while sleep 15; do
-    psql -XAtq -h /run/patroni -U postgres -d postgres >/dev/null 2>&1 \
-      -c "select pg_logical_emit_message(true, 'groundwork', 'heartbeat') where not pg_is_in_recovery()" || true
-  done
-) &
+while sleep 15; do
+  as_superuser "select pg_logical_emit_message(true, 'groundwork', 'heartbeat') where not pg_is_in_recovery()" >/dev/null || true
+done &
 
 # The name of a member that has just moved may still lead to its old address, where nobody refuses: libpq would wait there
 # for two minutes, and with it every write.

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { kubectl, postgresPrimary } from "./support.ts";
+import { kubectl, kubectlWith, postgresPrimary } from "./support.ts";
 
 const secrets = "/run/secrets/groundwork";
 
@@ -51,6 +51,14 @@ describe("Postgres", () => {
     const rows = await inPod(await postgresPrimary(), `psql -XAt -h /run/patroni -U postgres -c "${sql}"`);
     expect(rows).toMatch(/^app_user(_2)?\|t$/m);
     expect(rows).not.toContain("|f");
+  });
+
+  test("lets Patroni be looked at by others, and told nothing", async () => {
+    // From the API server, which is no member.
+    const patroni = `/api/v1/namespaces/data/pods/http:${await postgresPrimary()}:8008/proxy`;
+    expect(JSON.parse(await kubectl("get", "--raw", `${patroni}/cluster`))).toHaveProperty("members");
+    const told = kubectlWith("{}", "create", "--raw", `${patroni}/reload`, "--filename=-");
+    await expect(told).rejects.toThrow("Access is denied");
   });
 });
 

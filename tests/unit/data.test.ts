@@ -34,7 +34,7 @@ function postgres(members: number, retainData = false, pem?: string, archive = a
       namespace,
       image,
       exporterImage: "exporters:1",
-      separateNodes: members > 1,
+      separateNodes: retainData,
       members,
       storageGiB: 5,
       resources,
@@ -103,12 +103,16 @@ describe("Postgres", () => {
     expect(at(primary, "spec.ports.0.port")).toBe(5432);
   });
 
-  test("lets Patroni touch endpoints and pods of its own namespace and nothing else", async () => {
+  test("lets Patroni touch endpoints and pods of its own namespace, and look at its own set, and nothing else", async () => {
     const all = await postgres(1);
     expect(ofType(all, ":ClusterRole")).toEqual([]);
     const [role] = ofType(all, ":Role");
-    const rules = at(role, "rules") as { resources: string[]; verbs: string[] }[];
-    expect(rules.flatMap((rule) => rule.resources).sort()).toEqual(["endpoints", "pods"]);
+    const rules = at(role, "rules") as { resources: string[]; resourceNames?: string[]; verbs: string[] }[];
+    expect(rules.flatMap((rule) => rule.resources).sort()).toEqual(["endpoints", "pods", "statefulsets"]);
+    expect(rules.find(({ resources: of }) => of.includes("statefulsets"))).toMatchObject({
+      resourceNames: ["postgres"],
+      verbs: ["get"],
+    });
     expect(rules.flatMap((rule) => rule.verbs)).not.toContain("*");
   });
 
@@ -141,10 +145,11 @@ describe("Postgres", () => {
     expect(open).toEqual([]);
   });
 
-  test("leaves its members running when its certificate changes", async () => {
-    const template = async (pem: string) =>
-      at(ofType(await postgres(1, false, pem), ":StatefulSet")[0], "spec.template");
-    expect(await template("a")).toEqual(await template("b"));
+  test("leaves its members running when its certificate changes, and when their number does", async () => {
+    const template = async (members: number, pem: string) =>
+      at(ofType(await postgres(members, false, pem), ":StatefulSet")[0], "spec.template");
+    expect(await template(1, "a")).toEqual(await template(1, "b"));
+    expect(await template(1, "a")).toEqual(await template(3, "a"));
   });
 
   test("waits for a quorum of replicas only where there are any", () => {
