@@ -114,7 +114,7 @@ async function checkIssuer(config: KubeConfig, issuer: string): Promise<Finding>
 
 /** Runs in the app's container: opens what the app opens, and reads a secret as the app does. */
 const inApp = `${askInApp}
-const read = secret("database-password").trim().length > 0;
+const read = require("node:fs").readFileSync(process.env.DATABASE_PASSWORD_FILE, "utf8").trim().length > 0;
 ask("/ready").then(({ text }) => console.log(JSON.stringify({ secret: read, ready: JSON.parse(text) })));`;
 
 interface Ready {

@@ -88,7 +88,8 @@ async function healthy(): Promise<void> {
 
 function inMember(number: number, command: string, user: string): Promise<string> {
   const secrets = "/run/secrets/groundwork";
-  const login = `REDISCLI_AUTH=$(cat ${secrets}/${user}-password)`;
+  // After every second rotation it has another file.
+  const login = `REDISCLI_AUTH=$(cat "$(ls ${secrets}/${user}-password* | head -n 1)")`;
   const script = `${login} redis-cli --tls --cacert ${secrets}/ca.crt ${command}`;
   const pod = `redis-queue-${number}`;
   return kubectl("exec", "--namespace=data", pod, "--container=redis", "--", "/bin/sh", "-c", script);
