@@ -45,25 +45,34 @@ export function runbooksOf(belongs: (file: string) => boolean): string[] {
 }
 
 /** What a runbook leaves to its reader, as a stack in which nothing is wrong has it. */
-async function readersPart(): Promise<readonly (readonly [RegExp, string])[]> {
-  const ofData = (path: string, ...what: readonly string[]): Promise<string> =>
-    kubectl("get", ...what, "--namespace=data", `--output=jsonpath=${path}`);
+async function filled(line: string): Promise<string> {
+  const got = (path: string, ...what: readonly string[]): Promise<string> =>
+    kubectl("get", ...what, `--output=jsonpath=${path}`);
   const edge = new URL(process.env["EDGE_URL"] ?? "");
-  return [
+  const named = line.replaceAll("<namespace>", "data");
+  const [, namespace = "data"] = /^kubectl -n (\S+)/.exec(named) ?? [];
+  const own = `--namespace=${namespace}`;
+  const pod = async (): Promise<string> =>
+    namespace === "data" ? "postgres-0" : got("{.items[0].metadata.name}", "pods", own);
+  const parts: readonly (readonly [RegExp, () => string | Promise<string>])[] = [
     // Any that has said something.
     [
       /<newest [^>]*>/g,
-      (await ofData("{.items[?(@.status.succeeded==1)].metadata.name}", "jobs")).split(" ")[0] ?? "",
+      async () =>
+        (await got("{.items[?(@.status.succeeded==1)].metadata.name}", "jobs", own)).split(" ")[0] ?? "",
     ],
-    [/<pod> -c redis/g, "redis-queue-0 -c redis"],
-    [/<(primary|member|a member that answers|pod|name)>/g, "postgres-0"],
-    [/<namespace>/g, "data"],
-    [/<scrape_job>/g, "postgres"],
-    [/<address>/g, await ofData("{.status.podIP}", "pod", "postgres-0")],
-    [/<node>/g, await ofData("{.spec.nodeName}", "pod", "postgres-0")],
-    [/<host>:443/g, edge.host],
-    [/<host>/g, edge.hostname],
+    [/<pod> -c redis/g, () => "redis-queue-0 -c redis"],
+    [/<(primary|member|a member that answers|pod|its pod|name)>/g, pod],
+    [/<scrape_job>/g, () => "postgres"],
+    [/<address>/g, () => got("{.status.podIP}", "pod", "postgres-0", "--namespace=data")],
+    [/<node>/g, () => got("{.spec.nodeName}", "pod", "postgres-0", "--namespace=data")],
+    [/<host>:443/g, () => edge.host],
+    [/<host>/g, () => edge.hostname],
   ];
+  let text = named;
+  for (const [part, value] of parts) if (text.search(part) >= 0) text = text.replaceAll(part, await value());
+  expect(text).not.toMatch(/<[a-z][^>]*>/);
+  return text;
 }
 
 /** A forwarded port stays until it is ended; nobody measures pods for `kubectl top` on the machine's own node. */
@@ -74,13 +83,36 @@ export async function typeRunbook(name: string): Promise<void> {
   const lines = blocksOf(`docs/runbooks/${name}.md`, "How to see it")
     .flatMap((block) => block.replaceAll("\\\n", " ").trimEnd().split("\n"))
     .filter((line) => !notTyped.test(line));
-  const parts = await readersPart();
   for (const line of lines) {
-    const filled = parts.reduce((text, [part, value]) => text.replaceAll(part, value), line);
-    expect(filled).not.toMatch(/<[a-z][^>]*>/);
+    const command = await filled(line);
     // Where nothing is wrong, grep finds nothing, and says so by 1.
-    const shown = await typed([filled], line.includes("| grep") ? [0, 1] : [0]);
+    const shown = await typed([command], line.includes("| grep") ? [0, 1] : [0]);
     // And a pod in which all is well may have logged nothing.
-    if (!/\| grep| logs /.test(line)) expect(shown, filled).not.toBe("");
+    if (!/\| grep| logs /.test(line)) expect(shown, command).not.toBe("");
   }
+}
+
+/**
+ * The commands in what these runbooks say to do, each once; first those that restart something, as only then is there a
+ * version to go back to. Volumes of the machine's own node cannot grow.
+ */
+export function remediesOf(runbooks: readonly string[]): string[] {
+  const commands = runbooks.flatMap((name) => {
+    const text = readFileSync(join(repository, "docs", "runbooks", `${name}.md`), "utf8");
+    const [, todo = ""] = /\n## What to do\n([\s\S]*?)\n## /.exec(text) ?? [];
+    return [...todo.matchAll(/`(kubectl -n [^`]+)`/g)].map(([, command = ""]) =>
+      command.replaceAll(/\s+/g, " "),
+    );
+  });
+  const typable = [...new Set(commands)].filter((command) => !command.includes(" patch pvc "));
+  const restarts = (command: string): boolean => command.includes(" rollout restart ");
+  return [...typable.filter(restarts), ...typable.filter((command) => !restarts(command))];
+}
+
+/** Types it; what would make, delete or take back something is only asked for, a restart is done. */
+export async function typeRemedy(remedy: string): Promise<void> {
+  const command = await filled(remedy);
+  const changes = / (create|delete|undo) /.test(command);
+  await typed([changes ? `${command} --dry-run=server` : command], command.includes("| grep") ? [0, 1] : [0]);
+  if (command.includes(" rollout restart ")) await typed([command.replace(" restart ", " status ")]);
 }
