@@ -13,6 +13,7 @@ import {
   postgresPrimary,
   readyPods,
   removeDocument,
+  replaced,
   tenants,
   token,
   waitFor,
@@ -20,15 +21,6 @@ import {
 } from "./support.ts";
 
 const [tenant] = tenants;
-
-/** Waits until none of these pods is ready and others are. */
-async function replaced(workload: string, before: readonly string[], timeoutSeconds: number): Promise<void> {
-  await waitFor(`another pod of ${workload}`, timeoutSeconds, async () => {
-    const now = await readyPods(workload);
-    expect(now.length).toBeGreaterThanOrEqual(before.length);
-    expect(now.filter((uid) => before.includes(uid))).toEqual([]);
-  });
-}
 
 describe("a killed pod comes back:", () => {
   let client: Client;

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import type { IncomingHttpHeaders } from "node:http";
 import { Agent, request } from "node:https";
 import { text } from "node:stream/consumers";
-import { vi } from "vitest";
+import { expect, vi } from "vitest";
 import { z } from "zod";
 import { kubectlProgram } from "../../local/cluster.ts";
 import { specOf, type JobChanges, type JobSource } from "../../local/jobs.ts";
@@ -193,6 +193,19 @@ export async function readyPods(workload: string): Promise<string[]> {
 export async function killPods(namespace: string, workload: string): Promise<void> {
   const selector = `--selector=app.kubernetes.io/name=${workload}`;
   await kubectl("delete", "pods", `--namespace=${namespace}`, selector, "--wait=false");
+}
+
+/** Waits until none of these pods of a workload is ready and as many others are. */
+export async function replaced(
+  workload: string,
+  before: readonly string[],
+  timeoutSeconds: number,
+): Promise<void> {
+  await waitFor(`another pod of ${workload}`, timeoutSeconds, async () => {
+    const now = await readyPods(workload);
+    expect(now.length).toBeGreaterThanOrEqual(before.length);
+    expect(now.filter((uid) => before.includes(uid))).toEqual([]);
+  });
 }
 
 /** Tries until the check throws no more; in the end its last error says what was missing. */
