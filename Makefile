@@ -112,7 +112,7 @@ release-close: ## after the `pulumi up` with it: the version before becomes the 
 	@$(GW) release-close $(STACK)
 rollback: ## all users of STACK=dev|prod to the last good version, at once
 	@$(GW) rollback $(STACK)
-emergency: ## LEVEL=1 degraded, 2 a function is down (OFF=1: is back), 3 all is down; each has a runbook
+emergency: ## LEVEL=1 degraded, 2 a function is down (NOTICE="what users are told"; OFF=1: is back), 3 all is down; each has a runbook
 	@$(GW) emergency $(STACK) "$(LEVEL)"
 load: ## users by k6 against the dev stack: PROFILE=smoke|expected|ten-times|soak DURATION=time
 	@$(GW) load "$(PROFILE)"

@@ -42,6 +42,7 @@ export const reservedVariables = [
   "SCHEDULE_TIME_ZONE",
   "WORKER_GRACE_SECONDS",
   "FALLBACK_SIGN_IN_FILE",
+  "NOTICE_FILE",
   "AI_MODE_FILE",
   "PROBE_PASSWORD_FILE",
 ] as const;

@@ -4,7 +4,6 @@ import type { Logger } from "pino";
 import { createLanguageModel } from "./ai/createLanguageModel.ts";
 import { auditRoutes } from "./audit/routes.ts";
 import { Directory } from "./auth/directory.ts";
-import { FallbackSwitch } from "./auth/fallbackSwitch.ts";
 import type { Admission } from "./auth/guard.ts";
 import { fieldKeyStore, KeyStore } from "./auth/keyStore.ts";
 import { OidcIssuer } from "./auth/oidc.ts";
@@ -25,7 +24,9 @@ import type { Database } from "./db/database.ts";
 import { findTenant } from "./db/tenants.ts";
 import { DocumentRepository } from "./documents/repository.ts";
 import { documentRoutes } from "./documents/routes.ts";
+import { SwitchFile } from "./files/switchFile.ts";
 import { docsRoutes } from "./http/docsRoutes.ts";
+import { noticeRoutes } from "./http/noticeRoutes.ts";
 import { RateLimits } from "./http/rateLimit.ts";
 import type { Dependency } from "./http/readiness.ts";
 import { JobRepository } from "./jobs/repository.ts";
@@ -75,7 +76,7 @@ export function createFeatures(foundations: Foundations): Features {
     await limits.take(principal, limit);
   };
 
-  const fallback = new FallbackSwitch(config.fallbackSignInFile, logger);
+  const fallback = new SwitchFile(config.fallbackSignInFile, logger);
   const sessions = new Sessions(queueRedis, fallback, config.userSessionTtlSeconds);
   const refusals = new Refusals(database, metrics, logger);
   const users = new UserRepository(database, cipher);
@@ -101,6 +102,7 @@ export function createFeatures(foundations: Foundations): Features {
   const routes = [
     documentRoutes({ repository: new DocumentRepository(database), cache, metrics }),
     docsRoutes(),
+    noticeRoutes(new SwitchFile(config.noticeFile, logger)),
     authRoutes({ signIn, tokens, refreshTokens, sessions, refusals, users }),
     userRoutes({ database, users, passwords, refreshTokens, sessions }),
     auditRoutes(database),

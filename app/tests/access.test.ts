@@ -37,6 +37,7 @@ function documents(version: string) {
 
 /** The requirement itself, written apart from the table in src/auth/rules.ts. */
 const expected: Record<string, { allowed: readonly string[]; success: number }> = {
+  "get /api/v2/notice": { allowed: ["nobody", ...roles], success: 200 },
   "get /health": { allowed: ["nobody", ...roles], success: 200 },
   "get /api/health": { allowed: ["nobody", ...roles], success: 200 },
   "get /ready": { allowed: ["nobody", ...roles], success: 200 },

@@ -2,7 +2,8 @@ import { rm, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis as Client } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, inject } from "vitest";
-import { FallbackSwitch } from "../src/auth/fallbackSwitch.ts";
+import { Sessions } from "../src/auth/sessions.ts";
+import { SwitchFile } from "../src/files/switchFile.ts";
 import { silentLogger } from "./support/logs.ts";
 import { newDatabase } from "./support/postgres.ts";
 import { Redis } from "./support/redis.ts";
@@ -209,7 +210,9 @@ describe("a session of the emergency sign-in", () => {
 });
 
 it("without a file to switch it on, the emergency sign-in is off", async () => {
-  expect(await new FallbackSwitch(undefined, silentLogger, 0).isOn()).toBe(false);
-  expect(await new FallbackSwitch("/nowhere", silentLogger, 0).isOn()).toBe(false);
-  expect(await new FallbackSwitch(await switchFile("only"), silentLogger, 0).isOn()).toBe(false);
+  const isOn = (path?: string) => new Sessions(undefined, new SwitchFile(path, silentLogger, 0), 60).isOn();
+  expect(await isOn()).toBe(false);
+  expect(await isOn("/nowhere")).toBe(false);
+  expect(await isOn(await switchFile("only"))).toBe(false);
+  expect(await isOn(await switchFile("on\n"))).toBe(true);
 });

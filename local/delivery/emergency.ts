@@ -67,9 +67,14 @@ async function dropStaleSessions({ kubectl }: Target): Promise<string> {
   ).trim();
 }
 
-/** Level 2, a function is down: the service goes on without it. `off` is the way back. */
-export async function withoutFunction(target: Target, off: boolean): Promise<void> {
-  const data = off ? { "sign-in": "off", "ai-mode": "normal" } : { "sign-in": "on", "ai-mode": "stub" };
+const usualNotice =
+  "Some functions are limited at the moment: answers are simple ones, and sign-in is by name and password.";
+
+/** Level 2, a function is down: the service goes on without it and tells its users so. `off` is the way back. */
+export async function withoutFunction(target: Target, off: boolean, notice = usualNotice): Promise<void> {
+  const data = off
+    ? { "sign-in": "off", "ai-mode": "normal", notice: "" }
+    : { "sign-in": "on", "ai-mode": "stub", notice };
   const inApp = ["--namespace", "app"];
   const patch = JSON.stringify({ data });
   await target.kubectl([
@@ -92,7 +97,7 @@ export async function withoutFunction(target: Target, off: boolean): Promise<voi
     `groundwork/switched=${Date.now()}`,
   ]);
   await waitForSwitch(target, data["ai-mode"]);
-  say(`fallback sign-in: ${data["sign-in"]}; answers: ${data["ai-mode"]}`);
+  say(`fallback sign-in: ${data["sign-in"]}; answers: ${data["ai-mode"]}; notice: ${data.notice || "none"}`);
 }
 
 const switchLimitSeconds = 30;
@@ -130,7 +135,7 @@ ask("/health", { host: "app-share-50" }).then(({ status }) => {
 
 const levels: Readonly<Record<string, (target: Target) => Promise<void>>> = {
   "1": degraded,
-  "2": (target) => withoutFunction(target, process.env["OFF"] === "1"),
+  "2": (target) => withoutFunction(target, process.env["OFF"] === "1", process.env["NOTICE"]),
   "3": allDown,
 };
 

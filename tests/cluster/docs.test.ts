@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Client, waitFor } from "./support.ts";
 import { blocksOf, typed } from "./typed.ts";
 
 let folder: string;
@@ -43,4 +44,30 @@ test("the first administrator signs in, and does what the user guide shows", asy
   ]);
   expect(out).toMatch(/"title":"First"[\s\S]*"items":\[[^\n]*"title":"First"/);
   expect(out).toMatch(/^event: start[\s\S]*^event: delta[\s\S]*^event: done/m);
+});
+
+test("the second emergency level switches on and off as its page says, and tells users", async () => {
+  const [, commands = ""] = blocksOf("docs/emergency.md");
+  const [on = "", off = ""] = commands.trimEnd().split("\n");
+  const client = new Client();
+  const noticeIs = (expected: unknown) =>
+    waitFor("the notice", 10, async () => {
+      expect(JSON.parse((await client.get("/api/v2/notice")).body)).toEqual({ notice: expected });
+    });
+  await noticeIs(null);
+  try {
+    expect(await typed([`${on} 2>&1`])).toContain(
+      "fallback sign-in: on; answers: stub; notice: Some functions",
+    );
+    await noticeIs(expect.stringContaining("limited at the moment"));
+    await typed([`${on} NOTICE='回答は "簡易" です'`]);
+    await noticeIs('回答は "簡易" です');
+  } finally {
+    await typed([off]);
+  }
+  await noticeIs(null);
+});
+
+test("the check of the configuration finds nothing wrong with the stack that runs", async () => {
+  expect(await typed(["make check-config STACK=dev"])).toMatch(/one secret +ok[\s\S]*Nothing is wrong/);
 });

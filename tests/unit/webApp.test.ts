@@ -176,9 +176,10 @@ describe("WebApp", () => {
 
   test("looks at the emergency's switches, which are off", () => {
     const map = ofType(resources, ":ConfigMap").find(({ name }) => name === "app-switches");
-    expect(at(map, "data")).toEqual({ "sign-in": "off", "ai-mode": "normal" });
+    expect(at(map, "data")).toEqual({ "sign-in": "off", "ai-mode": "normal", notice: "" });
     expect(variable("FALLBACK_SIGN_IN_FILE")).toBe("/etc/groundwork/switches/sign-in");
     expect(variable("AI_MODE_FILE")).toBe("/etc/groundwork/switches/ai-mode");
+    expect(variable("NOTICE_FILE")).toBe("/etc/groundwork/switches/notice");
     expect(container["volumeMounts"]).toContainEqual(
       expect.objectContaining({ mountPath: "/etc/groundwork/switches" }),
     );

@@ -35,6 +35,7 @@ export const rules: readonly Rule[] = [
   { method: "get", path: "/ready", allow: "public" },
   { method: "get", path: "/api/openapi.json", allow: "public" },
   { method: "get", path: "/api/docs", allow: "public" },
+  { method: "get", path: "/api/v2/notice", allow: "public" },
   { method: "post", path: "/api/v2/auth/sign-in", allow: "public" },
   { method: "post", path: "/api/v2/auth/refresh", allow: "public" },
   { method: "post", path: "/api/v2/auth/sign-out", allow: "public" },

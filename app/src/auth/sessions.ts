@@ -3,7 +3,7 @@ import type { CookieOptions } from "express";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { Unavailable } from "../http/problem.ts";
-import type { FallbackSwitch } from "./fallbackSwitch.ts";
+import type { SwitchFile } from "../files/switchFile.ts";
 import { roles } from "./rules.ts";
 import type { Principal } from "./tokens.ts";
 
@@ -34,17 +34,17 @@ const stored = z.object({ tenantId: z.uuid(), role: z.enum(roles), expiresAt: z.
  */
 export class Sessions {
   readonly #redis: Redis | undefined;
-  readonly #fallback: FallbackSwitch;
+  readonly #fallback: SwitchFile;
   readonly ttlSeconds: number;
 
-  constructor(redis: Redis | undefined, fallback: FallbackSwitch, ttlSeconds: number) {
+  constructor(redis: Redis | undefined, fallback: SwitchFile, ttlSeconds: number) {
     this.#redis = redis;
     this.#fallback = fallback;
     this.ttlSeconds = ttlSeconds;
   }
 
   async isOn(): Promise<boolean> {
-    return this.#fallback.isOn();
+    return (await this.#fallback.current()) === "on";
   }
 
   /** @throws Unavailable when Redis is away. */

@@ -84,6 +84,7 @@ function toConfig(env: z.infer<typeof schema>): Config {
     jwt: { keysFile: env.JWT_KEYS_FILE, issuer: env.JWT_ISSUER, audience: env.JWT_AUDIENCE },
     fieldKeysFile: env.FIELD_KEYS_FILE,
     fallbackSignInFile: env.FALLBACK_SIGN_IN_FILE,
+    noticeFile: env.NOTICE_FILE,
     probePasswordFile: env.PROBE_PASSWORD_FILE,
     userSessionTtlSeconds: env.USER_SESSION_TTL_SECONDS,
     ldap: toLdapConfig(env),

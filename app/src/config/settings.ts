@@ -122,6 +122,8 @@ export interface Config {
   fieldKeysFile: string | undefined;
   /** While this file says `on`, people can sign in for a session cookie. */
   fallbackSignInFile: string | undefined;
+  /** What it says is what users are told. */
+  noticeFile: string | undefined;
   /** Password of the user that the prober signs in as. */
   probePasswordFile: string | undefined;
   userSessionTtlSeconds: number;

@@ -52,6 +52,10 @@ export const variables = {
     description:
       "Seconds between answering not ready and closing the listener, so that traffic has moved on by then",
   }),
+  NOTICE_FILE: described(z.string().optional(), {
+    description: "File with what users are told at /api/v2/notice; read again each second",
+    example: "/etc/groundwork/switches/notice",
+  }),
   DATABASE_URL: credential(
     databaseUrl,
     "postgres://app_user@localhost:5432/app",

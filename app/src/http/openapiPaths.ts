@@ -41,6 +41,18 @@ export const paths: ZodOpenApiPathsObject = {
       },
     },
   },
+  "/api/v2/notice": {
+    get: {
+      summary: "What everybody who uses the service is to be told",
+      description: "To be shown to whoever uses it, and asked for again each minute or so.",
+      responses: {
+        "200": {
+          description: "The notice; null while there is none",
+          content: { "application/json": { schema: z.object({ notice: z.string().nullable() }) } },
+        },
+      },
+    },
+  },
   "/api/openapi.json": {
     get: {
       summary: "This document",

@@ -53,6 +53,7 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     jwt: { keysFile: undefined, ...jwt },
     fieldKeysFile: undefined,
     fallbackSignInFile: undefined,
+    noticeFile: undefined,
     probePasswordFile: undefined,
     userSessionTtlSeconds: 3600,
     ldap: undefined,
