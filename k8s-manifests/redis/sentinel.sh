@@ -12,6 +12,8 @@ primary=$(primary_name)
 file=$learned_file
 kept=$(grep -E '^sentinel (current-epoch|config-epoch|leader-epoch) ' "$file" 2>/dev/null || true)
 id=$(grep '^sentinel myid ' "$file" 2>/dev/null || true)
+# Two Sentinels are left when a primary's pod dies, and each may vote for itself: they try again after twice the
+# failover-timeout, which must end before the queue has been away for 15 s.
 cat >"$file" <<END
 port 0
 tls-port 26379
@@ -37,7 +39,7 @@ sentinel monitor queue $primary 6379 $((MEMBERS / 2 + 1))
 sentinel auth-user queue sentinel
 sentinel auth-pass queue $(cat "$secrets/sentinel-password")
 sentinel down-after-milliseconds queue 3000
-sentinel failover-timeout queue 10000
+sentinel failover-timeout queue 4000
 sentinel parallel-syncs queue 1
 $kept
 END
