@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { z } from "zod";
 import type { LanguageModelConfig } from "../config/settings.ts";
-import { MountedFile } from "../files/mountedFile.ts";
+import { SwitchFile } from "../files/switchFile.ts";
 import { Unavailable } from "../http/problem.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import { chooseModel } from "./chooseModel.ts";
@@ -48,7 +48,7 @@ export function createLanguageModel(
 class OpenAiLanguageModel implements ServiceLanguageModel {
   readonly #config: LanguageModelConfig;
   readonly #provider: Provider | undefined;
-  readonly #mode: MountedFile<{ stub: boolean }> | undefined;
+  readonly #mode: SwitchFile;
   readonly #logger: Logger;
 
   constructor(config: LanguageModelConfig, metrics: Metrics, logger: Logger) {
@@ -56,10 +56,7 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
     this.#logger = logger.child({ module: "ai" });
     this.#provider =
       config.url === undefined ? undefined : new Provider("language_model", config, metrics, logger);
-    this.#mode =
-      config.modeFile === undefined
-        ? undefined
-        : new MountedFile(config.modeFile, (text) => ({ stub: text.trim() === "stub" }), this.#logger);
+    this.#mode = new SwitchFile(config.modeFile, logger);
   }
 
   get check(): (() => Promise<void>) | undefined {
@@ -149,7 +146,7 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
   }
 
   async #switchedOff(): Promise<boolean> {
-    return (await this.#mode?.current())?.stub ?? false;
+    return (await this.#mode.current()) === "stub";
   }
 }
 
