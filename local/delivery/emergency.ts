@@ -1,14 +1,14 @@
 /** `make emergency LEVEL=1|2|3`: the procedures of docs/emergency.md, each in one command. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { askInApp } from "../askInApp.ts";
+import { redisCli } from "../redisCli.ts";
 import { say, UserError } from "../system.ts";
 import { ask, p95Of } from "./judge.ts";
 import { rollback } from "./release.ts";
 import { targetOf, type Target } from "./target.ts";
 import { candidatePercent } from "./traffic.ts";
 
-const secrets = "/run/secrets/groundwork";
-const asApp = `REDISCLI_AUTH=$(cat "$(ls ${secrets}/app-password* | head -n 1)") redis-cli --tls --cacert ${secrets}/ca.crt --user app`;
+const asApp = redisCli("app");
 
 /** Level 1, the service is degraded: what can be seen, then everything that is safe to try. */
 export async function degraded(target: Target): Promise<void> {

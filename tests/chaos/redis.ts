@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
 import { z } from "zod";
+import { redisCli } from "../../local/redisCli.ts";
 import { kubectl, kubectlCommand, waitFor } from "../cluster/support.ts";
 import { duringJobs } from "./jobs.ts";
 import { kill } from "./node.ts";
@@ -72,25 +73,22 @@ async function pauseOf(fault: () => Promise<void>): Promise<number> {
 
 /** Asks a Sentinel; the name of the primary's pod. */
 async function primary(): Promise<string> {
-  const answer = await inMember(1, "-p 26379 --user app sentinel get-master-addr-by-name queue", "app");
+  const answer = await inMember(1, "app", "-p 26379 sentinel get-master-addr-by-name queue");
   return answer.split(".")[0] ?? "";
 }
 
 async function healthy(): Promise<void> {
   await waitFor("every member of the queue in step", 90, async () => {
-    const known = await inMember(0, "-p 26379 --user app info sentinel", "app");
+    const known = await inMember(0, "app", "-p 26379 info sentinel");
     expect(known).toMatch(/status=ok,.*slaves=2,sentinels=3/);
     const number = Number((await primary()).split("-").at(-1));
-    const replication = await inMember(number, "--user monitoring info replication", "monitoring");
+    const replication = await inMember(number, "monitoring", "info replication");
     expect(replication.match(/state=online/g)).toHaveLength(2);
   });
 }
 
-function inMember(number: number, command: string, user: string): Promise<string> {
-  const secrets = "/run/secrets/groundwork";
-  // After every second rotation it has another file.
-  const login = `REDISCLI_AUTH=$(cat "$(ls ${secrets}/${user}-password* | head -n 1)")`;
-  const script = `${login} redis-cli --tls --cacert ${secrets}/ca.crt ${command}`;
+function inMember(number: number, user: string, command: string): Promise<string> {
+  const script = `${redisCli(user)} ${command}`;
   const pod = `redis-queue-${number}`;
   return kubectl("exec", "--namespace=data", pod, "--container=redis", "--", "/bin/sh", "-c", script);
 }
