@@ -23,8 +23,7 @@ def main() -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(ALL_PROTOCOLS)) as wire:
         wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
         print("capturing", flush=True)
-        while sys.stdin not in (ready := select([wire, sys.stdin], [], [])[0]):
-            assert ready
+        while sys.stdin not in select([wire, sys.stdin], [], [])[0]:
             packet, (interface, *_) = wire.recvfrom(1 << 17)
             if interface == "lo":
                 continue
