@@ -6,7 +6,7 @@ GW := local/groundwork
 
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos scan status url ca kubeconfig token env dev export logs \
 	render preview open restore migrate-down dr-drill
-.PHONY: load emergency release release-close rollback check audit scan-secrets hooks cloud-login deploy drift smoke restore-drill push-images preview-comment
+.PHONY: load emergency release release-close rollback check audit scan-secrets hooks cloud-login deploy deploy-previous drift smoke restore-drill push-images preview-comment
 .PHONY: rotate backup check-manifests checklist images-list check-config bootstrap-azure
 
 help: ## this list
@@ -90,6 +90,8 @@ cloud-login: ## a workflow signs in to Azure by its own token: CLUSTER=group/nam
 	@$(GW) cloud-login
 deploy: ## `pulumi up` of STACK=dev|prod with the state at PULUMI_BACKEND_URL
 	@$(GW) deploy $(STACK)
+deploy-previous: ## the same of the commit that was deployed before this one, which turned out bad
+	@$(GW) deploy-previous $(STACK)
 drift: ## fails when what STACK=dev|prod runs is not what the program says
 	@$(GW) drift $(STACK)
 smoke: ## asks URL=https://name for its health, as a client would

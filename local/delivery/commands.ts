@@ -4,6 +4,7 @@ import { audit, check, scanSecrets } from "./checks.ts";
 import { checkManifests } from "../manifests/check.ts";
 import { cloudLogin } from "./cloud.ts";
 import { backup, deploy, drift, pushImages, restoreDrill, smoke } from "./deploy.ts";
+import { deployPrevious } from "./deployPrevious.ts";
 import { emergency } from "./emergency.ts";
 import { load } from "./load.ts";
 import { previewComment } from "./previewComment.ts";
@@ -16,6 +17,7 @@ export const deliveryCommands = {
   "scan-secrets": scanSecrets,
   "cloud-login": cloudLogin,
   deploy: (stack = "dev") => deploy(stack),
+  "deploy-previous": (stack = "dev") => deployPrevious(stack),
   drift: (stack = "dev") => drift(stack),
   smoke: (url = "") => smoke(url),
   "restore-drill": (stack = "dev") => restoreDrill(stack),

@@ -7,7 +7,7 @@ import { runVisibly } from "./checks.ts";
 import { targetOf } from "./target.ts";
 
 /** The stack's own Pulumi, signed in to its own backend; never this machine's private one. */
-async function pulumiProgram(stack: string): Promise<string> {
+export async function pulumiProgram(stack: string): Promise<string> {
   await requireStack(stack);
   if (!process.env["PULUMI_BACKEND_URL"])
     throw new UserError(

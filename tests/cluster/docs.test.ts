@@ -71,3 +71,13 @@ test("the second emergency level switches on and off as its page says, and tells
 test("the check of the configuration finds nothing wrong with the stack that runs", async () => {
   expect(await typed(["make check-config STACK=dev"])).toMatch(/one secret +ok[\s\S]*Nothing is wrong/);
 });
+
+test("a look from outside sees whether the service answers", async () => {
+  const trusting = 'export NODE_EXTRA_CA_CERTS="$(make -s ca)"';
+  const seen = await typed([trusting, 'make smoke URL="$(make -s url)" 2>&1']);
+  expect(seen).toMatch(/\/health: 200[\s\S]*\/api\/health: 200[\s\S]*\/ready: 200/);
+  // Nobody listens there.
+  const unanswered = await typed([trusting, 'make smoke URL="https://localhost:59999" 2>&1'], [2]);
+  expect(unanswered).toMatch(/\/health: .*ECONNREFUSED/);
+  expect(unanswered).not.toContain("/ready");
+});
