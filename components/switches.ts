@@ -16,7 +16,8 @@ export interface Switches {
 
 /**
  * Switches for an emergency, which the app looks at while it runs: sign-in without the directory, simple answers without
- * the language model, and what users are told of it. `make emergency LEVEL=2` turns them; the stack makes them, off, and leaves them alone.
+ * the language model, and what users are told of it. `make emergency LEVEL=2` turns them; the stack makes them, off, and
+ * leaves them alone.
  */
 export function emergencySwitches(parent: pulumi.Resource, namespace: pulumi.Input<string>): Switches {
   const map = new k8s.core.v1.ConfigMap(

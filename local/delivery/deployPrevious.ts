@@ -8,14 +8,13 @@ import { run, say, UserError } from "../system.ts";
 import { runVisibly } from "./checks.ts";
 import { pulumiProgram } from "./deploy.ts";
 
+/** One entry of `pulumi stack history --json`. */
 const update = z.object({
   /** `update` for an `up`. */
   kind: z.string(),
   result: z.string(),
   environment: z.record(z.string(), z.string()).optional(),
 });
-/** One entry of `pulumi stack history --json`. */
-export type Update = z.infer<typeof update>;
 
 /** Runs `make deploy` of the commit that was deployed before this one, in a clone of `directory`; gives its exit status. */
 export async function deployPrevious(stack: string, directory = repository): Promise<number> {
@@ -44,7 +43,7 @@ export async function deployPrevious(stack: string, directory = repository): Pro
  * The commit of the last `up` that succeeded before those of `head`, from a history with the newest first.
  * @throws {UserError} when there is none, when `head` was not deployed last, or ran well before and so is not to blame.
  */
-export function commitBefore(history: readonly Update[], head: string): string {
+function commitBefore(history: readonly z.infer<typeof update>[], head: string): string {
   const ups = history
     .filter(({ kind }) => kind === "update")
     .map(({ result, environment }) => ({ good: result === "succeeded", commit: environment?.["git.head"] }));
