@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { repository } from "../stack.ts";
-import { run, say, UserError } from "../system.ts";
+import { message, run, say, UserError } from "../system.ts";
 import { runVisibly } from "./checks.ts";
 import { pulumiProgram } from "./deploy.ts";
 
@@ -20,7 +20,11 @@ const update = z.object({
 export async function deployPrevious(stack: string, directory = repository): Promise<number> {
   const git = (...args: string[]): Promise<string> => run("git", args, { cwd: directory });
   const history = ["stack", "history", "--json", "--page-size=100", "--stack", stack];
-  const updates = await run(await pulumiProgram(stack), history, { cwd: directory });
+  const updates = await run(await pulumiProgram(stack), history, { cwd: directory }).catch(
+    (error: unknown) => {
+      throw new UserError(`The history of ${stack} cannot be read at PULUMI_BACKEND_URL: ${message(error)}`);
+    },
+  );
   const head = (await git("rev-parse", "HEAD")).trim();
   const commit = commitBefore(z.array(update).parse(JSON.parse(updates)), head);
   await git("cat-file", "-e", `${commit}^{commit}`).catch(() => {

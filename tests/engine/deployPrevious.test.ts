@@ -56,6 +56,7 @@ afterAll(async () => {
 
 test("a stack goes back to the commit that ran before, once, and only from the one that was deployed last", async () => {
   await commit("first");
+  await expect(deployPrevious("dev", directory)).rejects.toThrow("history of dev cannot be read");
   await deploy();
   await expect(deployPrevious("prod", directory)).rejects.toThrow("Nothing was deployed before");
 
