@@ -12,6 +12,7 @@ import {
   certificate,
   generous,
   hungUp,
+  logged,
   seenByApp,
   send,
   setUp,
@@ -136,7 +137,7 @@ describe("the edge, with real nginx", () => {
       headers: { traceparent, "User-Agent": agent },
     });
     await expect
-      .poll(() => edge.log().find(({ path }) => path === "/api/v1/logged"))
+      .poll(() => edge.log().find(({ path }) => path === "/api/v1/logged"), logged)
       .toMatchObject({
         module: "edge",
         level: "info",

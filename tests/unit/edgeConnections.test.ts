@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   certificate,
   folder,
+  logged,
   makeCertificate,
   setUp,
   startEdge,
@@ -86,7 +87,7 @@ test("a client that sends its body slowly is given up before the app hears of it
   const closed = closing(socket);
   socket.write("POST /api/v1/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nfirst");
   await closed;
-  await expect.poll(() => edge.log().at(-1)).toMatchObject({ status: 408, upstream: "" });
+  await expect.poll(() => edge.log().at(-1), logged).toMatchObject({ status: 408, upstream: "" });
 });
 
 test("chat may be silent for longer than any other answer", async () => {

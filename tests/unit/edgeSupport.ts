@@ -42,6 +42,8 @@ export const generous = {
 };
 /** By which the edge checks the app. */
 export const appName = "app.app.svc.cluster.local";
+/** For expect.poll: a line of the access log may wait a second for others. */
+export const logged = { timeout: 3_000 };
 const edges: Edge[] = [];
 let app: http.Server;
 let tlsApp: https.Server;
