@@ -20,7 +20,17 @@ from common import EXPECTED, SCRATCH, SECRETS, Backup, BackupError, explain, fai
 from holdings import take_stock
 from inventory import take_inventory
 from pgpass import write_pgpass
-from verify import choose, command, decrypt, differences, download, message, read_manifest
+from verify import (
+    check_length,
+    choose,
+    command,
+    decrypt,
+    differences,
+    download,
+    message,
+    missing,
+    read_manifest,
+)
 
 # The role that restores may open five connections.
 RESTORE_JOBS = 3
@@ -48,9 +58,8 @@ def check_size(container: ContainerClient, backup: Backup, expected: dict[str, A
     try:
         size = container.get_blob_client(backup.dump).get_blob_properties().size
     except ResourceNotFoundError as error:
-        raise BackupError(f"missing: {backup.dump} is not in the container, though its manifest is") from error
-    if size != expected["bytes"]:
-        raise BackupError(f"altered: {backup.dump} has {size} bytes, its manifest says {expected['bytes']}")
+        raise missing(backup) from error
+    check_length(backup, size, expected["bytes"])
 
 
 def check_key(container: ContainerClient, backup: Backup, manifest: dict[str, Any]) -> None:

@@ -123,12 +123,21 @@ def download(container: ContainerClient, backup: Backup, expected: dict[str, Any
         with target.open("wb") as file:
             container.download_blob(backup.dump).readinto(file)
     except ResourceNotFoundError as error:
-        raise BackupError(f"missing: {backup.dump} is not in the container, though its manifest is") from error
-    size = target.stat().st_size
-    if size < expected["bytes"]:
-        raise BackupError(f"truncated: {backup.dump} has {size} bytes of the {expected['bytes']} in its manifest")
+        raise missing(backup) from error
+    check_length(backup, target.stat().st_size, expected["bytes"])
     if sha256(target) != expected["sha256"]:
         raise BackupError(f"altered: {backup.dump} has another checksum than its manifest says")
+
+
+def missing(backup: Backup) -> BackupError:
+    return BackupError(f"missing: {backup.dump} is not in the container, though its manifest is")
+
+
+def check_length(backup: Backup, size: int, expected: int) -> None:
+    if size < expected:
+        raise BackupError(f"truncated: {backup.dump} has {size} bytes of the {expected} in its manifest")
+    if size > expected:
+        raise BackupError(f"altered: {backup.dump} has {size} bytes, its manifest says {expected}")
 
 
 def decrypt(encrypted: Path, manifest: dict[str, Any], target: Path) -> None:

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { badRelease, faultsAskedFor } from "../../local/tests.ts";
+import { backupDamaged } from "./backups.ts";
 import { edgeReloaded, evicted, killed, rolledOut } from "./pods.ts";
 import { primaryKilled, primaryPartitioned } from "./postgres.ts";
 import { queuePrimaryKilled } from "./redis.ts";
@@ -38,13 +39,16 @@ const faults: Readonly<Record<string, Fault>> = {
   "postgres-disks-full": { make: postgresDisksFull, limitSeconds: 60 },
   "passwords-rotated": { make: passwordsRotated, ...unseen },
   "backup-store-away": { make: backupStoreAway, ...unseen },
+  "backup-damaged": { make: backupDamaged, limitSeconds: 60 },
 };
 
 const wanted = faultsAskedFor();
 const names = wanted.length === 0 ? Object.keys(faults) : wanted.filter((name) => name !== badRelease);
 const times = Number(process.env["TIMES"] ?? "1");
+/** Of one run: the longest waits for the deadlines of three updates. */
+const timeout = times * 900_000;
 
-test.each(names)("%s: writes go on, and none is lost", async (name) => {
+test.each(names)("%s: writes go on, and none is lost", { timeout }, async (name) => {
   const fault = faults[name];
   if (!fault)
     throw new Error(

@@ -5,9 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { V1PersistentVolumeClaimList, V1PodList } from "@kubernetes/client-node";
 import { expect } from "vitest";
-import { z } from "zod";
 import { mountPoint } from "../../local/node/volumes.ts";
-import { ask, get, kubectl, postgresPrimary, runJob, waitFor } from "../cluster/support.ts";
+import { get, kubectl, postgresPrimary, runJob } from "../cluster/support.ts";
+import { raised } from "./alerts.ts";
 import { whilePartitioned } from "./node.ts";
 import { postgresHealthy } from "./postgres.ts";
 import { duringWrites, inDatabase, type Outcome } from "./writes.ts";
@@ -80,14 +80,4 @@ async function fill(filler: string): Promise<void> {
   await execute("dd", ["if=/dev/zero", `of=${filler}`, "bs=4096", "oflag=append", "conv=notrunc"]).catch(
     () => undefined,
   );
-}
-
-/** Pending or firing: how long it must hold before somebody is told is the rules' own tests' matter. */
-async function raised(alert: string, isRaised: boolean): Promise<void> {
-  const query = encodeURIComponent(`ALERTS{alertname="${alert}"}`);
-  await waitFor(`the alert ${alert}${isRaised ? "" : " gone"}`, 180, async () => {
-    const answer = await ask("prometheus", `/api/v1/query?query=${query}`);
-    const { data } = z.object({ data: z.object({ result: z.array(z.unknown()) }) }).parse(answer);
-    expect(data.result.length > 0).toBe(isRaised);
-  });
 }

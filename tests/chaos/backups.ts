@@ -1,0 +1,73 @@
+/** Somebody who can write to the store of the backups damages the newest one. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect } from "vitest";
+import { restore } from "../../local/restore.ts";
+import { message } from "../../local/system.ts";
+import { damaged, damages, removed } from "../cluster/backupStore.ts";
+import { postgresPrimary, runJob } from "../cluster/support.ts";
+import { raised } from "./alerts.ts";
+import { duringWrites, inDatabase, type Outcome } from "./writes.ts";
+
+const alert = "BackupVerificationFailed";
+
+/**
+ * In every way that there is, one after the other: the verification names it, the alert comes, and a restore is refused with the
+ * service going on as it was. Afterwards a new backup is made and verified, and the alert goes.
+ */
+export async function backupDamaged(): Promise<Outcome> {
+  await verified();
+  await raised(alert, false);
+  const outcome = await duringWrites(async () => {
+    for (const damage of damages) {
+      await hourlyNotDue();
+      const backup = await newBackup();
+      try {
+        expect(await damaged(damage, backup, backup)).toMatchObject({ succeeded: true });
+        const verification = await runJob("data", "cronjob/backup-verify");
+        expect(verification).toMatchObject({ succeeded: false, result: { backup } });
+        expect(verification.result["message"]).toMatch(damage.noticed);
+        await raised(alert, true);
+        await refused(damage.noticed);
+      } finally {
+        await removed(`dumps/${backup}`);
+      }
+    }
+  });
+  await verified();
+  await raised(alert, false);
+  return outcome;
+}
+
+/** The stack's own backup, at minute 7, would be newer than the one that is damaged. */
+async function hourlyNotDue(): Promise<void> {
+  while ([5, 6, 7].includes(new Date().getMinutes())) await sleep(1000);
+}
+
+async function newBackup(): Promise<string> {
+  const made = await runJob("data", "cronjob/backup-hourly");
+  expect(made).toMatchObject({ succeeded: true });
+  return String(made.result["backup"]);
+}
+
+async function verified(): Promise<void> {
+  const backup = await newBackup();
+  expect(await runJob("data", "cronjob/backup-verify")).toMatchObject({
+    succeeded: true,
+    result: { backup },
+  });
+}
+
+async function refused(reason: RegExp): Promise<void> {
+  const before = await generations();
+  const said = await restore({ from: "latest", toTime: "", stack: "dev", confirmed: true }).then(
+    () => "restored",
+    (error: unknown) => message(error),
+  );
+  expect(said).toMatch(reason);
+  expect(await generations()).toEqual(before);
+}
+
+async function generations(): Promise<string[][]> {
+  const sql = "select datname, oid, datallowconn from pg_database order by 1";
+  return inDatabase(await postgresPrimary(), sql);
+}

@@ -1,0 +1,69 @@
+/** What somebody who can write to the store of the backups may do to them. */
+import { runJob, type JobRun } from "./support.ts";
+
+/** Runs Python in a pod that reaches the backups; `container` is their store. */
+export function inStore(
+  lines: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<JobRun> {
+  const program = [
+    "import json, os, sys",
+    "sys.path.insert(0, '/etc/groundwork/backup')",
+    "from common import Backup, open_container",
+    "container = open_container()",
+    ...lines,
+    "print(json.dumps({'done': True}))",
+  ];
+  return runJob("data", "cronjob/backup-verify", { command: ["python3", "-c", program.join("\n")], env });
+}
+
+/** The whole dump, well-formed, to a key that nobody here has. */
+const encryptElsewhere = [
+  "key = subprocess.run(['age-keygen'], capture_output=True, text=True, check=True).stdout",
+  "recipient = key.split('public key: ')[1].split()[0]",
+  "dump = subprocess.run(['age', '-r', recipient], input=bytes(dump), capture_output=True, check=True).stdout",
+  "manifest['encrypted'] = {'sha256': hashlib.sha256(dump).hexdigest(), 'bytes': len(dump)}",
+  "manifest['recipient'] = recipient",
+];
+
+interface Damage {
+  /** Changes `dump` or `manifest`. */
+  readonly lines: readonly string[];
+  /** What a verification and a restore say of it. */
+  readonly noticed: RegExp;
+}
+
+export const damages: readonly Damage[] = [
+  { lines: ["dump[len(dump) // 2] ^= 1"], noticed: /altered: .*checksum/ },
+  { lines: ["del dump[len(dump) // 2:]"], noticed: /truncated: .* bytes of the/ },
+  { lines: ["dump = None"], noticed: /missing: .*though its manifest is/ },
+  {
+    lines: ["manifest['tables']['public.documents'] += 1"],
+    noticed: /different: .*public.documents: \d+ rows restored/,
+  },
+  { lines: encryptElsewhere, noticed: /foreign key: .*manifest names age1/ },
+];
+
+/** Puts the backup of this label, damaged, where the other label names: both may be the same. */
+export function damaged({ lines }: Damage, backup: string, put: string): Promise<JobRun> {
+  const program = [
+    "import hashlib, subprocess",
+    "good, bad = (Backup.parse(os.environ[name]) for name in ('GOOD', 'BAD'))",
+    "manifest = json.loads(container.download_blob(good.manifest).readall()) | {'dump': bad.dump, 'kind': bad.kind}",
+    "dump = bytearray(container.download_blob(good.dump).readall())",
+    ...lines,
+    "container.upload_blob(bad.dump, bytes(dump or b''), overwrite=True)",
+    "if not dump: container.delete_blob(bad.dump)",
+    "container.upload_blob(bad.manifest, json.dumps(manifest), overwrite=True)",
+  ];
+  return inStore(program, { GOOD: backup, BAD: put });
+}
+
+/** Deletes every blob of this prefix. */
+export function removed(prefix: string): Promise<JobRun> {
+  const program = [
+    "for blob in list(container.list_blobs(name_starts_with=os.environ['PREFIX'])):",
+    "    container.delete_blob(blob.name)",
+  ];
+  return inStore(program, { PREFIX: prefix });
+}
