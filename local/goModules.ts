@@ -73,6 +73,19 @@ export const goModules = {
   },
   k6: { programs: { k6: "go.k6.io/k6" }, minutes: 8, diskGiB: 3 },
   pause: { programs: { pause: "." }, minutes: 0.1, diskGiB: 0.2 },
+  "secrets-csi": {
+    programs: {
+      "secrets-store-csi-driver": "sigs.k8s.io/secrets-store-csi-driver/cmd/secrets-store-csi-driver",
+      register: ".",
+    },
+    minutes: 3,
+    diskGiB: 2,
+  },
+  "keyvault-provider": {
+    programs: { "keyvault-provider": "github.com/Azure/secrets-store-csi-driver-provider-azure/cmd" },
+    minutes: 2,
+    diskGiB: 1,
+  },
 } as const satisfies Readonly<Record<string, GoModule>>;
 
 /** Where go.mod and go.sum pin a module, and where its own sources are. */

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, statfs } from "node:fs/promises";
 import { freemem } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { goModules, moduleDirectory, type GoModule, type GoModuleName } from "./goModules.ts";
 import {
   cacheDirectory,
@@ -79,8 +79,11 @@ async function fingerprint(source: string, module: GoModule, version: string): P
   const hash = createHash("sha256").update(
     JSON.stringify([version, process.arch, module.programs, module.variables]),
   );
-  for (const file of (await readdir(source)).sort())
-    hash.update(file).update(await readFile(join(source, file)));
+  const entries = await readdir(source, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name));
+  for (const file of files.sort()) hash.update(relative(source, file)).update(await readFile(file));
   return hash.digest("hex").slice(0, 12);
 }
 

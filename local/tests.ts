@@ -5,7 +5,9 @@ import { createInterface } from "node:readline";
 import { currentCluster, kubectl, type Cluster } from "./cluster.ts";
 import { testTools } from "./debian.ts";
 import { checkedOut, recordSuccess } from "./delivery/evidence.ts";
+import { buildGoTool } from "./gotools.ts";
 import { caPath } from "./identity.ts";
+import { contextName } from "./node/layout.ts";
 import { pythonTool } from "./pythonTool.ts";
 import { repository } from "./stack.ts";
 import { say } from "./system.ts";
@@ -99,9 +101,28 @@ async function lanesOf(suite: Suite): Promise<Step[][]> {
     EDGE_CA: caPath(),
     TLS_SCANNER_PYTHON: await pythonTool(tlsScanner),
   };
-  const left = suite === "cluster" ? await withoutLogs(cluster) : faultsLeftOut();
+  const driver = suite === "cluster" && cluster.context === contextName ? await secretsDriver() : undefined;
+  const left =
+    suite === "chaos"
+      ? faultsLeftOut()
+      : [...(await withoutLogs(cluster)), ...(driver === undefined ? withoutKeyVault(cluster) : [])];
   const command = vitest(suite, "--project", suite, ...left.map((file) => `--exclude=${file}`));
-  return [[{ title: `${suite} tests`, command, env }]];
+  return [[{ title: `${suite} tests`, command, env: { ...env, ...driver } }]];
+}
+
+/** What mounts production's secrets, as processes beside those of this machine's own node. */
+async function secretsDriver(): Promise<NodeJS.ProcessEnv> {
+  return {
+    SECRETS_CSI: await buildGoTool("secrets-csi"),
+    KEYVAULT_PROVIDER: await buildGoTool("keyvault-provider"),
+  };
+}
+
+function withoutKeyVault({ context }: Cluster): string[] {
+  say(
+    `cluster tests: without those of Key Vault's driver, which run beside ${contextName} and not ${context}`,
+  );
+  return ["tests/cluster/keyVault.test.ts"];
 }
 
 /** The tests of logs and traces, where there are none. A skipped test would count as one that did not pass. */

@@ -1,0 +1,212 @@
+/**
+ * Stands in for Entra and for an Azure Key Vault, at their own names: what asks them comes by a proxy that knows no other way,
+ * and trusts this vault's certificate. Entra is asked with a service account's token, which must be the cluster's own.
+ */
+import { createPublicKey, randomBytes, verify, type JsonWebKey } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import {
+  createServer as createProxy,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { createServer } from "node:https";
+import { connect, type AddressInfo, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { z } from "zod";
+import { authorityExtensions, makeCertificate, signedBy } from "../../local/certificates.ts";
+
+export const vaultName = "groundwork-test";
+const vaultHost = `${vaultName}.vault.azure.net`;
+const entraHost = "login.microsoftonline.com";
+const audience = "api://AzureADTokenExchange";
+
+export const keysShape = z.object({ keys: z.array(z.looseObject({ kid: z.string() })) });
+const headerShape = z.object({ kid: z.string() });
+const claimsShape = z.object({ sub: z.string(), aud: z.array(z.string()), exp: z.number() });
+
+/** Who may be somebody to Azure, and what that identity may read. */
+export interface Identity {
+  readonly clientId: string;
+  /** Service account that is it, as `system:serviceaccount:<namespace>:<name>`. */
+  readonly subject: string;
+  readonly reads: readonly string[];
+}
+
+export interface StandInVault {
+  /** For a process that asks: the way there, and whom to trust. */
+  readonly env: Readonly<Record<string, string>>;
+  /** A new version of a secret. */
+  put(name: string, value: string): void;
+  /** While it is away, no connection gets anywhere. */
+  away: boolean;
+  stop(): Promise<void>;
+}
+
+/** @param keys - public keys of the cluster's service accounts, as its `/openid/v1/jwks` has them. */
+export async function startVault(
+  keys: z.infer<typeof keysShape>["keys"],
+  identities: readonly Identity[],
+): Promise<StandInVault> {
+  const directory = await mkdtemp(join(tmpdir(), "groundwork-vault-"));
+  const ca = { directory, name: "ca", subject: "/CN=Stand-in for Azure", days: 1 };
+  await makeCertificate({ ...ca, extra: authorityExtensions });
+  const names = [`DNS:${vaultHost}`, `DNS:${entraHost}`];
+  const extra = signedBy(join(directory, "ca"), "serverAuth", names);
+  await makeCertificate({ ...ca, name: "server", subject: "/CN=Azure", extra });
+  const [key, cert] = await Promise.all(
+    ["server.key", "server.crt"].map((file) => readFile(join(directory, file))),
+  );
+
+  const secrets = new Map<string, { value: string; version: string }>();
+  const tokens = new Map<string, Identity>();
+  const azure = createServer({ key, cert }, (request, response) => {
+    const answer =
+      request.headers.host === vaultHost ? vault(request) : entra(request, keys, identities, tokens);
+    void Promise.resolve(answer)
+      .catch((error: unknown): Told => ({ status: 400, body: { error: String(error) } }))
+      .then((told) => {
+        reply(response, told);
+      });
+  });
+  const vault = (request: IncomingMessage): Told => {
+    const identity = tokens.get(request.headers.authorization?.replace("Bearer ", "") ?? "");
+    if (!identity) return { status: 401, body: {}, challenge: true };
+    const name = /^\/secrets\/([^/?]+)/.exec(request.url ?? "")?.[1] ?? "";
+    if (!identity.reads.includes(name)) {
+      return refusal(403, "Forbidden", `Caller is not authorized to perform action on resource ${name}`);
+    }
+    const secret = secrets.get(name);
+    if (!secret) return refusal(404, "SecretNotFound", `A secret with (name/id) ${name} was not found`);
+    const id = `https://${vaultHost}/secrets/${name}/${secret.version}`;
+    return { status: 200, body: { value: secret.value, id, attributes: { enabled: true } } };
+  };
+
+  const open = new Set<Socket>();
+  const proxy = createProxy().on("connect", (_request, client: Socket) => {
+    open.add(client.on("close", () => open.delete(client)).on("error", () => client.destroy()));
+    if (made.away) return client.destroy();
+    const server = connect(portOf(azure), "127.0.0.1", () => {
+      client.write("HTTP/1.1 200 Connection established\r\n\r\n");
+      server.pipe(client).pipe(server);
+    });
+    server.on("error", () => client.destroy()).on("close", () => client.destroy());
+    client.on("close", () => server.destroy());
+  });
+  await Promise.all([azure, proxy].map((server) => once(server.listen(0, "127.0.0.1"), "listening")));
+
+  let isAway = false;
+  const made: StandInVault = {
+    env: { HTTPS_PROXY: `http://127.0.0.1:${portOf(proxy)}`, SSL_CERT_FILE: join(directory, "ca.crt") },
+    put: (name, value) => secrets.set(name, { value, version: randomBytes(16).toString("hex") }),
+    get away() {
+      return isAway;
+    },
+    set away(away) {
+      isAway = away;
+      if (away) for (const socket of open) socket.destroy();
+    },
+    async stop() {
+      made.away = true;
+      proxy.close();
+      azure.close();
+      await rm(directory, { recursive: true });
+    },
+  };
+  return made;
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+interface Told {
+  readonly status: number;
+  readonly body: object;
+  /** Whether to say who gives tokens. */
+  readonly challenge?: boolean;
+}
+
+const refusal = (status: number, code: string, message: string): Told => ({
+  status,
+  body: { error: { code, message } },
+});
+
+function reply(response: ServerResponse, { status, body, challenge }: Told): void {
+  const tenant = `https://${entraHost}/00000000-0000-0000-0000-000000000000`;
+  response.writeHead(status, {
+    "Content-Type": "application/json",
+    ...(challenge && {
+      "WWW-Authenticate": `Bearer authorization="${tenant}", resource="https://vault.azure.net"`,
+    }),
+  });
+  response.end(JSON.stringify(body));
+}
+
+/** What a client of Entra asks on the way to a token, and the token. */
+async function entra(
+  request: IncomingMessage,
+  keys: z.infer<typeof keysShape>["keys"],
+  identities: readonly Identity[],
+  tokens: Map<string, Identity>,
+): Promise<Told> {
+  const { pathname } = new URL(request.url ?? "", `https://${entraHost}`);
+  const tenant = `https://${entraHost}/${pathname.split("/")[1] ?? ""}`;
+  if (pathname === "/common/discovery/instance") {
+    const names = { preferred_network: entraHost, preferred_cache: entraHost, aliases: [entraHost] };
+    const endpoint = "/v2.0/.well-known/openid-configuration";
+    const asked = new URL(request.url ?? "", tenant).searchParams.get("authorization_endpoint") ?? "";
+    const discovery = new URL(asked).pathname.split("/")[1] ?? "";
+    return {
+      status: 200,
+      body: {
+        tenant_discovery_endpoint: `https://${entraHost}/${discovery}${endpoint}`,
+        metadata: [names],
+      },
+    };
+  }
+  if (pathname.endsWith("/openid-configuration")) {
+    return {
+      status: 200,
+      body: {
+        issuer: `${tenant}/v2.0`,
+        authorization_endpoint: `${tenant}/oauth2/v2.0/authorize`,
+        token_endpoint: `${tenant}/oauth2/v2.0/token`,
+      },
+    };
+  }
+  const form = new URLSearchParams(await text(request));
+  const subject = subjectOf(form.get("client_assertion") ?? "", keys);
+  const clientId = form.get("client_id");
+  const identity = identities.find((known) => known.clientId === clientId && known.subject === subject);
+  if (!identity) {
+    const description = `AADSTS700213: No matching federated identity record found for presented assertion subject '${subject}'`;
+    return { status: 401, body: { error: "invalid_client", error_description: description } };
+  }
+  const token = randomBytes(16).toString("hex");
+  tokens.set(token, identity);
+  return { status: 200, body: { token_type: "Bearer", expires_in: 3600, access_token: token } };
+}
+
+/** Whose token it is. @throws when the cluster did not sign it, it is not for Entra, or it holds no more. */
+function subjectOf(assertion: string, keys: readonly ({ kid: string } & JsonWebKey)[]): string {
+  const [header = "", payload = "", signature = ""] = assertion.split(".");
+  const decoded = (part: string): unknown => JSON.parse(Buffer.from(part, "base64url").toString());
+  const { kid } = headerShape.parse(decoded(header));
+  const key = keys.find((known) => known.kid === kid);
+  if (!key) throw new Error(`AADSTS700211: no key ${kid} of the issuer`);
+  const signed = Buffer.from(`${header}.${payload}`);
+  const isOurs = verify(
+    "sha256",
+    signed,
+    createPublicKey({ key, format: "jwk" }),
+    Buffer.from(signature, "base64url"),
+  );
+  const { sub, aud, exp } = claimsShape.parse(decoded(payload));
+  if (!isOurs || !aud.includes(audience) || exp * 1000 < Date.now())
+    throw new Error("AADSTS700027: not a valid assertion");
+  return sub;
+}
