@@ -65,7 +65,7 @@ export async function duringWrites(fault: () => Promise<unknown>): Promise<Outco
     await work;
   }
   const ended = Date.now();
-  const stored = await storedDocuments(run);
+  const stored = await takeDocuments(run);
   const ids = new Set(stored.map(({ id }) => id));
   return {
     acknowledged: acknowledged.size,
@@ -80,8 +80,9 @@ export async function duringWrites(fault: () => Promise<unknown>): Promise<Outco
   };
 }
 
-async function storedDocuments(run: string): Promise<{ id: string; content: string }[]> {
-  const sql = `select id, content from documents where title = 'chaos ${run}'`;
+/** What is there of the run's documents; they are gone afterwards, or each run would have a larger database. */
+async function takeDocuments(run: string): Promise<{ id: string; content: string }[]> {
+  const sql = `delete from documents where title = 'chaos ${run}' returning id, content`;
   const rows = await inDatabase(await postgresPrimary(), sql, "app");
   return rows.map(([id = "", content = ""]) => ({ id, content }));
 }
