@@ -40,8 +40,8 @@ restore: ## FROM=latest|<kind>/<timestamp>, or the data of TO_TIME=<ISO time>, i
 	@$(GW) restore "$(STACK)" "$(FROM)" "$(CONFIRM)" "$(TO_TIME)"
 migrate-down: ## takes back the last COUNT (default 1) migrations: shows them; CONFIRM=yes does it; IMAGE=ref if another version brought them
 	@$(GW) migrate-down "$(STACK)" "$(COUNT)" "$(IMAGE)" "$(CONFIRM)"
-dr-drill: ## loses the dev stack's data tier and restores it: ROWS=n (default 20000); prints RPO and RTO
-	@$(GW) dr-drill "$(or $(ROWS),20000)"
+dr-drill: ## loses the dev stack's data tier and restores it: ROWS=n (default 20000) KIB=size of each; prints RPO and RTO
+	@$(GW) dr-drill "$(or $(ROWS),20000)" "$(KIB)"
 format: ## one format over everything
 	@$(GW) exec npx oxfmt
 status: ## one look at the health of every workload

@@ -27,9 +27,13 @@ interface Write {
   readonly at: number;
 }
 
-export async function drDrill(rows: string): Promise<void> {
+/** @param kib - size of each loaded document's content, KiB; empty: a few words. */
+export async function drDrill(rows: string, kib: string): Promise<void> {
   if (!/^[1-9]\d{0,7}$/.test(rows))
     throw new UserError(`ROWS is "${rows}" and may be 1 to 99999999: make dr-drill ROWS=20000`);
+  // As much as the app takes.
+  if (!/^([1-9]|[1-8]\d|9[0-7])?$/.test(kib))
+    throw new UserError(`KIB is "${kib}" and may be 1 to 97: make dr-drill ROWS=20000 KIB=64`);
   const cluster = await currentCluster();
   if (cluster.kind === "existing")
     throw new UserError(
@@ -37,7 +41,7 @@ export async function drDrill(rows: string): Promise<void> {
     );
 
   say(`Loading ${rows} documents of the tenant ${tenant}…`);
-  await inServiceSql(cluster, loading(Number(rows)));
+  await inServiceSql(cluster, loading(Number(rows), Number(kib)));
   const loaded = await fingerprint(cluster);
   const writer = new Writer(await developmentToken("editor", tenant));
   const writing = writer.run();
@@ -90,13 +94,21 @@ export async function drDrill(rows: string): Promise<void> {
   );
 }
 
-function loading(rows: number): string {
+/** A few words each; or, for a large database, one long word that hardly compresses. */
+function loading(rows: number, kib: number): string {
+  const letters = 1024 * kib;
+  const content =
+    kib === 0
+      ? "repeat(md5(number::text) || ' ', 8)"
+      : `substr(letters, 1 + number * 7919 % (length(letters) - ${letters}), ${letters})`;
   return `
+    set client_min_messages = warning;
     insert into tenants (id, name) values (gen_random_uuid(), '${tenant}') on conflict (name) do nothing;
     delete from documents where tenant_id = (select id from tenants where name = '${tenant}');
+    with source as materialized (select string_agg(md5(part::text), '') as letters from generate_series(1, 32768) part)
     insert into documents (tenant_id, title, content, created_by)
-      select id, 'Loaded ' || number, repeat(md5(number::text) || ' ', 8), 'loader'
-      from tenants, generate_series(1, ${rows}) number where name = '${tenant}'`;
+      select id, 'Loaded ' || number, ${content}, 'loader'
+      from source, tenants, generate_series(1, ${rows}) number where name = '${tenant}'`;
 }
 
 /** Of the loaded rows: how many, and a sum over a hash of each, which takes no memory however many they are. */

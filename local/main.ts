@@ -77,7 +77,7 @@ const commands: Readonly<Record<string, Command>> = {
   "migrate-down": (stack = "dev", count = "", image = "", confirm = "") =>
     migrateDown({ stack, count, image, confirmed: confirm === "yes" }),
   rotate: (secret = "") => resumeChoices().then(() => rotate(secret)),
-  "dr-drill": (rows = "") => drDrill(rows),
+  "dr-drill": (rows = "", kib = "") => drDrill(rows, kib),
   test: () => runTests("test"),
   "test-engine": () => runTests("engine"),
   // Only it needs the app's packages.
