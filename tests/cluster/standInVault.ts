@@ -22,6 +22,8 @@ import { authorityExtensions, makeCertificate, signedBy } from "../../local/cert
 export const vaultName = "groundwork-test";
 const vaultHost = `${vaultName}.vault.azure.net`;
 const entraHost = "login.microsoftonline.com";
+/** As production's settings have it. */
+const tenant = `https://${entraHost}/00000000-0000-0000-0000-000000000000`;
 const audience = "api://AzureADTokenExchange";
 
 export const keysShape = z.object({ keys: z.array(z.looseObject({ kid: z.string() })) });
@@ -136,7 +138,6 @@ const refusal = (status: number, code: string, message: string): Told => ({
 });
 
 function reply(response: ServerResponse, { status, body, challenge }: Told): void {
-  const tenant = `https://${entraHost}/00000000-0000-0000-0000-000000000000`;
   response.writeHead(status, {
     "Content-Type": "application/json",
     ...(challenge && {
@@ -146,38 +147,27 @@ function reply(response: ServerResponse, { status, body, challenge }: Told): voi
   response.end(JSON.stringify(body));
 }
 
-/** What a client of Entra asks on the way to a token, and the token. */
+/** What a client of Entra looks up before it asks for a token. */
+const lookups: Readonly<Record<string, object>> = {
+  "/common/discovery/instance": {
+    tenant_discovery_endpoint: `${tenant}/v2.0/.well-known/openid-configuration`,
+    metadata: [{ preferred_network: entraHost, preferred_cache: entraHost, aliases: [entraHost] }],
+  },
+  [new URL(`${tenant}/v2.0/.well-known/openid-configuration`).pathname]: {
+    issuer: `${tenant}/v2.0`,
+    authorization_endpoint: `${tenant}/oauth2/v2.0/authorize`,
+    token_endpoint: `${tenant}/oauth2/v2.0/token`,
+  },
+};
+
 async function entra(
   request: IncomingMessage,
   keys: z.infer<typeof keysShape>["keys"],
   identities: readonly Identity[],
   tokens: Map<string, Identity>,
 ): Promise<Told> {
-  const { pathname } = new URL(request.url ?? "", `https://${entraHost}`);
-  const tenant = `https://${entraHost}/${pathname.split("/")[1] ?? ""}`;
-  if (pathname === "/common/discovery/instance") {
-    const names = { preferred_network: entraHost, preferred_cache: entraHost, aliases: [entraHost] };
-    const endpoint = "/v2.0/.well-known/openid-configuration";
-    const asked = new URL(request.url ?? "", tenant).searchParams.get("authorization_endpoint") ?? "";
-    const discovery = new URL(asked).pathname.split("/")[1] ?? "";
-    return {
-      status: 200,
-      body: {
-        tenant_discovery_endpoint: `https://${entraHost}/${discovery}${endpoint}`,
-        metadata: [names],
-      },
-    };
-  }
-  if (pathname.endsWith("/openid-configuration")) {
-    return {
-      status: 200,
-      body: {
-        issuer: `${tenant}/v2.0`,
-        authorization_endpoint: `${tenant}/oauth2/v2.0/authorize`,
-        token_endpoint: `${tenant}/oauth2/v2.0/token`,
-      },
-    };
-  }
+  const found = lookups[new URL(request.url ?? "", tenant).pathname];
+  if (found) return { status: 200, body: found };
   const form = new URLSearchParams(await text(request));
   const subject = subjectOf(form.get("client_assertion") ?? "", keys);
   const clientId = form.get("client_id");
