@@ -187,7 +187,7 @@ test("a secret that is rotated in the vault arrives in the pod that runs", async
 
 test("while the vault is away, pods go on with what they have, and new ones wait for it", async () => {
   const before = expected();
-  vault.away = true;
+  vault.setAway(true);
   await startPod("second");
   await refusedMount("second", /vault\.azure\.net|microsoftonline\.com/);
   // About every minute the kubelet has the driver look again for those that run, too; of these the driver alone tells.
@@ -198,7 +198,7 @@ test("while the vault is away, pods go on with what they have, and new ones wait
   expect(await read("first")).toEqual(before);
   expect(await phaseOf("second")).toBe("Pending");
   put("app-user-password");
-  vault.away = false;
+  vault.setAway(false);
   await running("second", 180);
   expect(await read("second")).toEqual(expected());
   await waitFor("the new password", 180, async () => {

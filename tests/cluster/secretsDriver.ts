@@ -10,6 +10,7 @@ import { z } from "zod";
 import { moduleDirectory } from "../../local/goModules.ts";
 import { inCluster, nodeName, runtimeDirectory } from "../../local/node/layout.ts";
 import { run } from "../../local/system.ts";
+import { audience } from "./standInVault.ts";
 import { environment, get, kubectlWith, waitFor } from "./support.ts";
 
 const driver = "secrets-store.csi.k8s.io";
@@ -35,7 +36,7 @@ async function objects(): Promise<string> {
       attachRequired: false,
       volumeLifecycleModes: ["Ephemeral"],
       requiresRepublish: true,
-      tokenRequests: [{ audience: "api://AzureADTokenExchange" }],
+      tokenRequests: [{ audience }],
     },
   };
   return [...(await Promise.all(crds)), JSON.stringify(csiDriver)].join("\n---\n");
@@ -88,11 +89,7 @@ export async function startDriver(azure: Readonly<Record<string, string>>): Prom
     ]),
     start(join(programs, "register"), [driver, endpoint, registration]),
   ];
-  await waitFor("the driver known to the kubelet", 60, async () => {
-    const { spec } = (await get("csinode", nodeName)) as V1CSINode;
-    expect(spec.drivers.map(({ name }) => name)).toContain(driver);
-  });
-  return async () => {
+  const stop = async (): Promise<void> => {
     await rm(registration, { force: true });
     await Promise.all(
       started.map(async (child) => {
@@ -106,4 +103,14 @@ export async function startDriver(azure: Readonly<Record<string, string>>): Prom
     await rm(sockets, { recursive: true, force: true });
     await kubectlWith(manifests, "delete", "--ignore-not-found", "--filename=-");
   };
+  try {
+    await waitFor("the driver known to the kubelet", 60, async () => {
+      const { spec } = (await get("csinode", nodeName)) as V1CSINode;
+      expect(spec.drivers.map(({ name }) => name)).toContain(driver);
+    });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return stop;
 }

@@ -24,7 +24,8 @@ const vaultHost = `${vaultName}.vault.azure.net`;
 const entraHost = "login.microsoftonline.com";
 /** As production's settings have it. */
 const tenant = `https://${entraHost}/00000000-0000-0000-0000-000000000000`;
-const audience = "api://AzureADTokenExchange";
+/** For whom a service account's token must be. */
+export const audience = "api://AzureADTokenExchange";
 
 export const keysShape = z.object({ keys: z.array(z.looseObject({ kid: z.string() })) });
 const headerShape = z.object({ kid: z.string() });
@@ -44,7 +45,7 @@ export interface StandInVault {
   /** A new version of a secret. */
   put(name: string, value: string): void;
   /** While it is away, no connection gets anywhere. */
-  away: boolean;
+  setAway(is: boolean): void;
   stop(): Promise<void>;
 }
 
@@ -87,10 +88,11 @@ export async function startVault(
     return { status: 200, body: { value: secret.value, id, attributes: { enabled: true } } };
   };
 
+  let away = false;
   const open = new Set<Socket>();
   const proxy = createProxy().on("connect", (_request, client: Socket) => {
     open.add(client.on("close", () => open.delete(client)).on("error", () => client.destroy()));
-    if (made.away) return client.destroy();
+    if (away) return client.destroy();
     const server = connect(portOf(azure), "127.0.0.1", () => {
       client.write("HTTP/1.1 200 Connection established\r\n\r\n");
       server.pipe(client).pipe(server);
@@ -100,25 +102,21 @@ export async function startVault(
   });
   await Promise.all([azure, proxy].map((server) => once(server.listen(0, "127.0.0.1"), "listening")));
 
-  let isAway = false;
-  const made: StandInVault = {
+  const setAway = (is: boolean): void => {
+    away = is;
+    if (away) for (const socket of open) socket.destroy();
+  };
+  return {
     env: { HTTPS_PROXY: `http://127.0.0.1:${portOf(proxy)}`, SSL_CERT_FILE: join(directory, "ca.crt") },
     put: (name, value) => secrets.set(name, { value, version: randomBytes(16).toString("hex") }),
-    get away() {
-      return isAway;
-    },
-    set away(away) {
-      isAway = away;
-      if (away) for (const socket of open) socket.destroy();
-    },
+    setAway,
     async stop() {
-      made.away = true;
+      setAway(true);
       proxy.close();
       azure.close();
       await rm(directory, { recursive: true });
     },
   };
-  return made;
 }
 
 function portOf(server: Server): number {
