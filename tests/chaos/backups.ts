@@ -4,9 +4,9 @@ import { expect } from "vitest";
 import { restore } from "../../local/restore.ts";
 import { message } from "../../local/system.ts";
 import { damaged, damages, removed } from "../cluster/backupStore.ts";
-import { postgresPrimary, runJob } from "../cluster/support.ts";
+import { generations, runJob } from "../cluster/support.ts";
 import { raised } from "./alerts.ts";
-import { duringWrites, inDatabase, type Outcome } from "./writes.ts";
+import { duringWrites, type Outcome } from "./writes.ts";
 
 const alert = "BackupVerificationFailed";
 
@@ -65,9 +65,4 @@ async function refused(reason: RegExp): Promise<void> {
   );
   expect(said).toMatch(reason);
   expect(await generations()).toEqual(before);
-}
-
-async function generations(): Promise<string[][]> {
-  const sql = "select datname, oid, datallowconn from pg_database order by 1";
-  return inDatabase(await postgresPrimary(), sql);
 }

@@ -2,9 +2,9 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
-import { Client, postgresPrimary, tenants, token, waitFor } from "../cluster/support.ts";
+import { Client, inDatabase, postgresPrimary, tenants, token, waitFor } from "../cluster/support.ts";
 import { longestPause } from "./pause.ts";
-import { inDatabase, type Outcome } from "./writes.ts";
+import type { Outcome } from "./writes.ts";
 
 /** A user may ask for 30 jobs a minute, so several do. */
 const askers = [...tenants, "chaos-tests-3", "chaos-tests-4"];

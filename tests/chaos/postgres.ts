@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { V1PodList } from "@kubernetes/client-node";
 import { expect } from "vitest";
-import { get, kubectl, postgresPrimary, waitFor } from "../cluster/support.ts";
+import { get, inDatabase, kubectl, postgresPrimary, waitFor } from "../cluster/support.ts";
 import { kill, whilePartitioned } from "./node.ts";
-import { duringWrites, inDatabase, type Outcome } from "./writes.ts";
+import { duringWrites, type Outcome } from "./writes.ts";
 
 /** The primary's pod is killed by SIGKILL. */
 export async function primaryKilled(): Promise<Outcome> {

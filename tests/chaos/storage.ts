@@ -6,11 +6,11 @@ import { promisify } from "node:util";
 import type { V1PersistentVolumeClaimList, V1PodList } from "@kubernetes/client-node";
 import { expect } from "vitest";
 import { mountPoint } from "../../local/node/volumes.ts";
-import { get, kubectl, postgresPrimary, runJob } from "../cluster/support.ts";
+import { get, inDatabase, kubectl, postgresPrimary, runJob } from "../cluster/support.ts";
 import { raised } from "./alerts.ts";
 import { whilePartitioned } from "./node.ts";
 import { postgresHealthy } from "./postgres.ts";
-import { duringWrites, inDatabase, type Outcome } from "./writes.ts";
+import { duringWrites, type Outcome } from "./writes.ts";
 
 const execute = promisify(execFile);
 const diskAlert = "DiskAlmostFull";

@@ -1,7 +1,7 @@
 /** A client that writes through the edge without pause, and remembers what was acknowledged and when. */
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Client, documentOf, kubectl, postgresPrimary, tenants, token } from "../cluster/support.ts";
+import { Client, documentOf, inDatabase, postgresPrimary, tenants, token } from "../cluster/support.ts";
 import { longestPause } from "./pause.ts";
 
 /** What the database holds of the acknowledged writes, and how long there were none. */
@@ -85,25 +85,4 @@ async function takeDocuments(run: string): Promise<{ id: string; content: string
   const sql = `delete from documents where title = 'chaos ${run}' returning id, content`;
   const rows = await inDatabase(await postgresPrimary(), sql, "app");
   return rows.map(([id = "", content = ""]) => ({ id, content }));
-}
-
-/** What the superuser of a member is answered, inside its pod; rows of columns. */
-export async function inDatabase(pod: string, sql: string, database = "postgres"): Promise<string[][]> {
-  const psql = [
-    "psql",
-    "-XAtq",
-    "-v",
-    "ON_ERROR_STOP=1",
-    "-h",
-    "/run/patroni",
-    "-U",
-    "postgres",
-    "-d",
-    database,
-  ];
-  const out = await kubectl("exec", "--namespace=data", pod, "--container=patroni", "--", ...psql, "-c", sql);
-  return out
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => line.split("|"));
 }

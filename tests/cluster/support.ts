@@ -179,6 +179,33 @@ export async function postgresPrimary(): Promise<string> {
   return leader;
 }
 
+/** What the superuser of a member is answered, inside its pod; rows of columns. */
+export async function inDatabase(pod: string, sql: string, database = "postgres"): Promise<string[][]> {
+  const psql = [
+    "psql",
+    "-XAtq",
+    "-v",
+    "ON_ERROR_STOP=1",
+    "-h",
+    "/run/patroni",
+    "-U",
+    "postgres",
+    "-d",
+    database,
+  ];
+  const out = await kubectl("exec", "--namespace=data", pod, "--container=patroni", "--", ...psql, "-c", sql);
+  return out
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => line.split("|"));
+}
+
+/** Every database of the server, which a restore that is refused leaves as they were. */
+export async function generations(): Promise<string[][]> {
+  const sql = "select datname, oid, datallowconn from pg_database order by 1";
+  return inDatabase(await postgresPrimary(), sql);
+}
+
 /** UIDs of a workload's pods that are ready to serve. */
 export async function readyPods(workload: string): Promise<string[]> {
   const pods = (await stackPods()).filter((pod) => workloadOf(pod) === workload);
