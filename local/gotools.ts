@@ -55,6 +55,21 @@ export async function buildGoTool(name: GoModuleName, ...programs: readonly stri
   return target;
 }
 
+/** Where the sources of the module `path` are, as the local module `name` pins them; fetched now if they are not there yet. */
+export async function fetchGoSource(name: string, path: string): Promise<string> {
+  const cwd = moduleDirectory(name);
+  await goVersion(cwd);
+  const env = { ...process.env, GOFLAGS: "-mod=readonly", GOWORK: "off" };
+  try {
+    const answer = await run("go", ["mod", "download", "-json", path], { cwd, env });
+    return (JSON.parse(answer) as { Dir: string }).Dir;
+  } catch (error) {
+    throw new UserError(
+      `The sources of ${path} could not be had: ${message(error)}\nRun the same command again.`,
+    );
+  }
+}
+
 /** The toolchain that builds this module; Go itself fetches a newer one where it may. */
 async function goVersion(source: string): Promise<string> {
   if ((await findCommand("go")) === undefined) {

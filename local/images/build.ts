@@ -1,7 +1,7 @@
 /** Builds planned images with a Docker client and saves each as a tar. */
 import { copyFile, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { buildGoTool } from "../gotools.ts";
+import { buildGoTool, fetchGoSource } from "../gotools.ts";
 import { exists, findCommand, tryRun, UserError } from "../system.ts";
 import { isRun, type ImageSource } from "./catalogue.ts";
 import type { PlannedImage } from "./contents.ts";
@@ -98,6 +98,12 @@ async function packContext(image: PlannedImage, directory: string, options: Step
     source.npmPaths === undefined ? [] : ["--directory", await stageNpm(source, directory, options)];
   const built = source.goProgram;
   const program = built && ["--directory", await buildGoTool(built.module, built.program), built.program];
+  const fetched = source.goSource;
+  const sources = fetched && [
+    "--directory",
+    await fetchGoSource(fetched.module, fetched.path),
+    ...fetched.entries,
+  ];
   await step(
     "tar",
     [
@@ -109,6 +115,7 @@ async function packContext(image: PlannedImage, directory: string, options: Step
       ...staged,
       ...(source.npmPaths ?? []),
       ...(program ?? []),
+      ...(sources ?? []),
     ],
     options,
   );

@@ -29,7 +29,9 @@ export async function plan(list: readonly ImageSource[], world: World): Promise<
       if (found === undefined) throw new Error(`${source.name} is built upon ${parent}, which nothing makes`);
       hash.update(`${argument}=${await add(found)}\n`);
     }
-    if (source.goProgram) hash.update(await moduleFingerprint(source.goProgram.module));
+    for (const from of [source.goProgram, source.goSource]) {
+      if (from) hash.update(await moduleFingerprint(from.module));
+    }
     const files = await contextFiles(source.context);
     for (const file of files) hash.update(await fingerprint(join(source.context, file), file));
     const short = hash.digest("hex").slice(0, 12);
