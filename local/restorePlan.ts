@@ -93,7 +93,7 @@ interface Found {
 
 /** @throws {UserError} with the reason why it cannot be restored. */
 export async function makePlan(cluster: Cluster, source: Source, stamp: string): Promise<Plan> {
-  say(`Looking at ${source.name}…`);
+  say(`Looking at ${source.name}, and reading all of its backup…`);
   const { env, job } = source;
   try {
     const name = `restore-plan-${stamp}`;

@@ -27,9 +27,9 @@ from archive import ROOT, read_range, segments_of
 from common import EXPECTED, SCRATCH, SCRATCH_FULL, SECRETS, Backup, BackupError, explain, fail, log, open_container, setting
 from holdings import BASE_RECORDS, take_base_stock
 from inventory import take_inventory
-from restore import check_key, check_size, foreign_key, put
+from restore import check_key, foreign_key, put
 from segments import missing
-from verify import SERVER_OPTIONS, command, connect, message, record
+from verify import SERVER_OPTIONS, command, connect, download, message, record
 
 DATA = SCRATCH / "recovered"
 SERVER_LOG = SCRATCH / "recovered.log"
@@ -86,7 +86,7 @@ def check_log(container: ContainerClient, backup: Backup, moment: datetime) -> d
 def plan(container: ContainerClient) -> dict[str, Any]:
     moment = wanted()
     backup, manifest = choose(container, moment)
-    check_size(container, backup, manifest["encrypted"])
+    download(container, backup, manifest["encrypted"], Path(os.devnull))
     check_key(container, backup, manifest)
     reached = check_log(container, backup, moment)
     return {

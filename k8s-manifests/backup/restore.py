@@ -1,7 +1,7 @@
 """
-Two steps of a restore, by STEP. `plan` looks at a backup and changes nothing: is it there, is it whole as far as its
-manifest tells, does our key open it. `restore` puts it into the database TARGET, which exists and is empty, and compares
-what arrived with what was dumped. Whoever runs it moves the service afterwards, and only if this succeeded.
+Two steps of a restore, by STEP. `plan` reads a backup and changes nothing: is it there, are its bytes those of its manifest,
+does our key open it. `restore` puts it into the database TARGET, which exists and is empty, and compares what arrived with
+what was dumped. Whoever runs it moves the service afterwards, and only if this succeeded.
 
 FROM names the backup (`hourly/20260101T000700Z`); `latest` is the newest.
 """
@@ -13,24 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
 from common import EXPECTED, SCRATCH, SECRETS, Backup, BackupError, explain, fail, log, open_container, setting
 from holdings import take_stock
 from inventory import take_inventory
 from pgpass import write_pgpass
-from verify import (
-    check_length,
-    choose,
-    command,
-    decrypt,
-    differences,
-    download,
-    message,
-    missing,
-    read_manifest,
-)
+from verify import choose, command, decrypt, differences, download, message, read_manifest
 
 # The role that restores may open five connections.
 RESTORE_JOBS = 3
@@ -39,7 +28,7 @@ HEADER_BYTES = 1 << 16
 
 def plan(container: ContainerClient, backup: Backup) -> dict[str, Any]:
     manifest = read_manifest(container, backup)
-    check_size(container, backup, manifest["encrypted"])
+    download(container, backup, manifest["encrypted"], Path(os.devnull))
     check_key(container, backup, manifest)
     verified = take_stock(container).verified
     return {
@@ -52,14 +41,6 @@ def plan(container: ContainerClient, backup: Backup) -> dict[str, Any]:
         "rows": sum(manifest["tables"].values()),
         "schemaVersion": manifest.get("schemaVersion"),
     }
-
-
-def check_size(container: ContainerClient, backup: Backup, expected: dict[str, Any]) -> None:
-    try:
-        size = container.get_blob_client(backup.dump).get_blob_properties().size
-    except ResourceNotFoundError as error:
-        raise missing(backup) from error
-    check_length(backup, size, expected["bytes"])
 
 
 def check_key(container: ContainerClient, backup: Backup, manifest: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ BACKUP names one (`hourly/20260101T000700Z`); without it the newest is taken, an
 container, where the exporter finds it. The exit code is 0 only if everything matched.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -119,25 +120,21 @@ def read_manifest(container: ContainerClient, backup: Backup) -> dict[str, Any]:
 
 
 def download(container: ContainerClient, backup: Backup, expected: dict[str, Any], target: Path) -> None:
+    """Raises BackupError where the bytes are not those of the manifest; they may go to the null device, to be read only."""
+    digest, size = hashlib.sha256(), 0
     try:
         with target.open("wb") as file:
-            container.download_blob(backup.dump).readinto(file)
+            for chunk in container.download_blob(backup.dump).chunks():
+                digest.update(chunk)
+                size += file.write(chunk)
     except ResourceNotFoundError as error:
-        raise missing(backup) from error
-    check_length(backup, target.stat().st_size, expected["bytes"])
-    if sha256(target) != expected["sha256"]:
+        raise BackupError(f"missing: {backup.dump} is not in the container, though its manifest is") from error
+    if size < expected["bytes"]:
+        raise BackupError(f"truncated: {backup.dump} has {size} bytes of the {expected['bytes']} in its manifest")
+    if size > expected["bytes"]:
+        raise BackupError(f"altered: {backup.dump} has {size} bytes, its manifest says {expected['bytes']}")
+    if digest.hexdigest() != expected["sha256"]:
         raise BackupError(f"altered: {backup.dump} has another checksum than its manifest says")
-
-
-def missing(backup: Backup) -> BackupError:
-    return BackupError(f"missing: {backup.dump} is not in the container, though its manifest is")
-
-
-def check_length(backup: Backup, size: int, expected: int) -> None:
-    if size < expected:
-        raise BackupError(f"truncated: {backup.dump} has {size} bytes of the {expected} in its manifest")
-    if size > expected:
-        raise BackupError(f"altered: {backup.dump} has {size} bytes, its manifest says {expected}")
 
 
 def decrypt(encrypted: Path, manifest: dict[str, Any], target: Path) -> None:

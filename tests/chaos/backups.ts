@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
 import { restore } from "../../local/restore.ts";
 import { message } from "../../local/system.ts";
-import { damaged, damages, removed } from "../cluster/backupStore.ts";
+import { damaged, damages, removed, type Damage } from "../cluster/backupStore.ts";
 import { generations, runJob } from "../cluster/support.ts";
 import { raised } from "./alerts.ts";
 import { duringWrites, type Outcome } from "./writes.ts";
@@ -27,7 +27,7 @@ export async function backupDamaged(): Promise<Outcome> {
         expect(verification).toMatchObject({ succeeded: false, result: { backup } });
         expect(verification.result["message"]).toMatch(damage.noticed);
         await raised(alert, true);
-        await refused(damage.noticed);
+        await refused(damage);
       } finally {
         await removed(`dumps/${backup}`);
       }
@@ -57,12 +57,13 @@ async function verified(): Promise<void> {
   });
 }
 
-async function refused(reason: RegExp): Promise<void> {
+async function refused({ noticed, closes }: Damage): Promise<void> {
   const before = await generations();
   const said = await restore({ from: "latest", toTime: "", stack: "dev", confirmed: true }).then(
     () => "restored",
     (error: unknown) => message(error),
   );
-  expect(said).toMatch(reason);
+  expect(said).toMatch(noticed);
+  expect(said).toMatch(closes ? /goes on with the data that it had/ : /Nothing was changed/);
   expect(await generations()).toEqual(before);
 }

@@ -26,11 +26,13 @@ const encryptElsewhere = [
   "manifest['recipient'] = recipient",
 ];
 
-interface Damage {
+export interface Damage {
   /** Changes `dump` or `manifest`. */
   readonly lines: readonly string[];
   /** What a verification and a restore say of it. */
   readonly noticed: RegExp;
+  /** Its bytes are those of its manifest: a restore finds out with the service closed, otherwise before that. */
+  readonly closes?: true;
 }
 
 export const damages: readonly Damage[] = [
@@ -40,6 +42,7 @@ export const damages: readonly Damage[] = [
   {
     lines: ["manifest['tables']['public.documents'] += 1"],
     noticed: /different: .*public.documents: \d+ rows restored/,
+    closes: true,
   },
   { lines: encryptElsewhere, noticed: /foreign key: .*manifest names age1/ },
 ];

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { damaged, damages, removed } from "./backupStore.ts";
 import {
   Client,
   createDocument,
@@ -151,4 +152,22 @@ test.each([
   expect(refused.status).not.toBe(0);
   expect(refused.output).toMatch(reason);
   expect(await generations()).toEqual(untouched);
+});
+
+test("a backup whose bytes were altered is refused before the service stops", async () => {
+  const backup = await runJob("data", "cronjob/backup-hourly");
+  const copy = String(backup.result["backup"]).replace("hourly/", "altered/");
+  const [altered] = damages;
+  if (altered === undefined) throw new Error("no damage is known");
+  const untouched = await generations();
+  try {
+    expect(await damaged(altered, String(backup.result["backup"]), copy)).toMatchObject({ succeeded: true });
+    const refused = await restore(`FROM=${copy}`, "CONFIRM=yes");
+    expect(refused.status).not.toBe(0);
+    expect(refused.output).toMatch(altered.noticed);
+    expect(refused.output).toMatch(/Nothing was changed/);
+    expect(await generations()).toEqual(untouched);
+  } finally {
+    await removed(`dumps/${copy}`);
+  }
 });
