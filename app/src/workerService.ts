@@ -148,7 +148,7 @@ export async function startWorker(
 async function maintain(relay: Relay, queues: Queues, batches: Batches, redis: Redis): Promise<void> {
   if (redis.status === "ready") {
     await relay.sweep();
-    await queues.limit();
+    await queues.limitBatches();
     await batches.schedule();
   }
 }

@@ -4,7 +4,7 @@ import { readFeeds } from "../jobs/feeds.ts";
 import { described, optional, wholeNumber } from "./forms.ts";
 
 export interface QueueLimits {
-  /** Jobs of this kind that run at once, in all workers together. */
+  /** Jobs of this kind that run at once in each worker. */
   concurrency: number;
   /** Of those, jobs of one tenant. */
   perTenant: number;
@@ -78,7 +78,7 @@ const feedsFile = z.string().superRefine((path, context) => {
 
 function concurrency(kind: JobKind, fallback: number) {
   return described(wholeNumber(1, 100).default(fallback), {
-    description: `Jobs of the queue ${kind} that run at once, in all workers together`,
+    description: `Jobs of the queue ${kind} that run at once in each worker`,
   });
 }
 

@@ -90,11 +90,8 @@ export class Queues {
     return rows.filter((_row, index) => states[index] === "unknown");
   }
 
-  /** Limits live in Redis and are lost with it. */
-  async limit(): Promise<void> {
-    await Promise.all(
-      jobKinds.map((kind) => this.#queues[kind].setGlobalConcurrency(this.#config.limits[kind].concurrency)),
-    );
+  /** One batch at a time, whatever the number of workers. The limit lives in Redis and is lost with it. */
+  async limitBatches(): Promise<void> {
     await this.batches.setGlobalConcurrency(1);
   }
 
