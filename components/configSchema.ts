@@ -31,6 +31,11 @@ const quotaResource = z
 const quantity = /^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/;
 const quantityForm = "must be a quantity such as 500m, 4 or 16Gi, in quotes";
 
+/** Numbers and truths are what they look like; `pulumi config set --path` writes them without quotes. */
+const variableValue = z
+  .union([z.string(), z.number(), z.boolean()], "must be a text, a number, true or false")
+  .transform(String);
+
 const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
 
 /** For a missing value only; whatever else is wrong has a message of its own. */
@@ -118,8 +123,8 @@ export const stackSchema = z.strictObject({
       poolSize: z.int().min(1).max(200).default(10).describe("database connections each pod keeps open"),
       poolOverflow: z.int().min(0).max(200).default(20).describe("connections a pod may open beyond that"),
       variables: z
-        .record(settable, z.string())
-        .default({})
+        .record(settable, variableValue)
+        .prefault({})
         .describe("more variables of the app and its workers, see docs/environment.md"),
       egressPorts: z
         .array(z.int().min(1).max(65_535))

@@ -138,7 +138,7 @@ export function formOf(schema: Schema): string {
   if (schema.type === "boolean") return "`true`, `false`";
   if (schema.type === "array") return `list of: ${formOf(schema.items ?? {})}`;
   if (schema.type === "integer") return `whole number, ${bound(schema.minimum)} to ${bound(schema.maximum)}`;
-  if (schema.type === "number") return `number above ${schema.exclusiveMinimum ?? ""}`;
+  if (schema.type === "number") return `number${limits(schema)}`;
   if (schema.properties !== undefined) {
     const entries = Object.entries(schema.properties).map(
       ([name, property]) => `${name}: ${formOf(property)}`,
@@ -149,6 +149,11 @@ export function formOf(schema: Schema): string {
     return `map of ${schema.propertyNames?.enum?.map(shown).join(", ") ?? "names"} to: ${formOf(schema.additionalProperties)}`;
   }
   return schema.refusal ?? formats[schema.format ?? ""] ?? "text";
+}
+
+function limits({ exclusiveMinimum, minimum, maximum }: Schema): string {
+  if (exclusiveMinimum !== undefined) return ` above ${exclusiveMinimum}`;
+  return minimum === undefined || maximum === undefined ? "" : `, ${minimum} to ${maximum}`;
 }
 
 function bound(value: number | undefined): string {

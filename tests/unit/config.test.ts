@@ -71,15 +71,17 @@ describe("the stack's configuration", () => {
       values,
       secrets,
       problems: none,
-    } = set({ variables: { AI_URL: "https://ai.example.org" } }, files);
+    } = set({ variables: { AI_URL: "https://ai.example.org", JOB_RETRIES: 2 } }, files);
     expect(none).toEqual([]);
-    expect(values?.app.variables).toEqual({ AI_URL: "https://ai.example.org" });
+    expect(values?.app.variables).toEqual({ AI_URL: "https://ai.example.org", JOB_RETRIES: "2" });
     expect(secrets.appFiles).toEqual(files);
     expect(set({}, files, [...secretKeys]).problems).toEqual([
       "groundwork:appFiles is stored in plain text; set it with: pulumi config set --secret groundwork:appFiles",
     ]);
-    const wrong = set({ variables: { DATABASE_URL: "postgres://x", "ai url": "x" } }, { AI_URL: "x" });
-    expect(wrong.problems).toHaveLength(3);
+    const variables = { DATABASE_URL: "postgres://x", "ai url": "x", AI_MODEL: ["x"] };
+    const wrong = set({ variables }, { AI_URL: "x" });
+    expect(wrong.problems).toHaveLength(4);
+    expect(wrong.problems.join("\n")).toMatch(/app\.variables\.AI_MODEL.*must be a text, a number/);
     expect(wrong.problems.join("\n")).toMatch(/app\.variables\.DATABASE_URL.*set by the stack itself/);
     expect(wrong.problems.join("\n")).toMatch(/app\.variables\.ai url.*must be the name of a variable/);
     expect(wrong.problems.join("\n")).toMatch(/appFiles\.AI_URL.*names a file/);
