@@ -1,7 +1,7 @@
 /** Other settings for the running dev stack, by the same commands that a person would give, and back again. */
 import { currentCluster } from "../../local/cluster.ts";
 import { withLock } from "../../local/lock.ts";
-import { pulumiOutput, type Engine } from "../../local/stack.ts";
+import { pulumi, pulumiOutput, type Engine } from "../../local/stack.ts";
 import { knownEngine, withKubeconfig } from "../../local/up.ts";
 
 interface Settings {
@@ -51,5 +51,6 @@ function config(engine: Engine, [verb = "", ...args]: readonly string[], input?:
 }
 
 async function bringUp(engine: Engine): Promise<void> {
-  await pulumiOutput(engine, ["up", "--yes", "--skip-preview", "--non-interactive", ...stack]);
+  const code = await pulumi(engine, ["up", "--yes", "--skip-preview", "--non-interactive", ...stack]);
+  if (code !== 0) throw new Error("pulumi up failed; its messages are above");
 }
