@@ -26,7 +26,7 @@ test: ## lint, types, unit and app tests (with a Postgres and a Redis of their o
 	@$(GW) test
 test-engine: ## the real Pulumi engine: up, preview, no change, update, destroy
 	@$(GW) test-engine
-test-cluster: ## against the running dev stack (`make up` first)
+test-cluster: ## against the running dev stack (`make up` first); SCALERS=1: scaling by KEDA and metrics-server, too
 	@$(GW) test-cluster
 bench: ## measures into docs/benchmarks.md, about 30 minutes with the dev stack up: PART=name for one part of that page
 	@$(GW) bench "$(PART)"

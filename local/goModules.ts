@@ -81,6 +81,19 @@ export const goModules = {
     minutes: 3,
     diskGiB: 2,
   },
+  keda: {
+    programs: {
+      operator: "github.com/kedacore/keda/v2/cmd/operator",
+      adapter: "github.com/kedacore/keda/v2/cmd/adapter",
+    },
+    minutes: 12,
+    diskGiB: 5,
+  },
+  "metrics-server": {
+    programs: { "metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server" },
+    minutes: 3,
+    diskGiB: 2,
+  },
   "keyvault-provider": {
     programs: { "keyvault-provider": "github.com/Azure/secrets-store-csi-driver-provider-azure/cmd" },
     minutes: 2,

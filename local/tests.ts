@@ -101,13 +101,20 @@ async function lanesOf(suite: Suite): Promise<Step[][]> {
     EDGE_CA: caPath(),
     TLS_SCANNER_PYTHON: await pythonTool(tlsScanner),
   };
-  const driver = suite === "cluster" && cluster.context === contextName ? await secretsDriver() : undefined;
-  const left =
-    suite === "chaos"
-      ? faultsLeftOut()
-      : [...(await withoutLogs(cluster)), ...(driver === undefined ? withoutKeyVault(cluster) : [])];
-  const command = vitest(suite, "--project", suite, ...left.map((file) => `--exclude=${file}`));
-  return [[{ title: `${suite} tests`, command, env: { ...env, ...driver } }]];
+  if (suite === "chaos") return [[{ title: "chaos tests", command: left(faultsLeftOut(), suite), env }]];
+  const beside = cluster.context === contextName;
+  const programs = beside ? { ...(await secretsDriver()), ...(await scalers()) } : {};
+  const without = [
+    ...(await withoutLogs(cluster)),
+    ...(beside ? [] : withoutKeyVault(cluster)),
+    ...("KEDA" in programs ? [] : withoutScalers()),
+  ];
+  return [[{ title: "cluster tests", command: left(without, suite), env: { ...env, ...programs } }]];
+}
+
+/** The tests of a suite that are not in these files. */
+function left(files: readonly string[], suite: Suite): string[] {
+  return vitest(suite, "--project", suite, ...files.map((file) => `--exclude=${file}`));
 }
 
 /** What mounts production's secrets, as processes beside those of this machine's own node. */
@@ -116,6 +123,19 @@ async function secretsDriver(): Promise<NodeJS.ProcessEnv> {
     SECRETS_CSI: await buildGoTool("secrets-csi"),
     KEYVAULT_PROVIDER: await buildGoTool("keyvault-provider"),
   };
+}
+
+/** `make test-cluster SCALERS=1`: what makes pods more and fewer on a cluster that has it, in pods of this machine's own node. */
+async function scalers(): Promise<NodeJS.ProcessEnv> {
+  if (process.env["SCALERS"] !== "1") return {};
+  return { KEDA: await buildGoTool("keda"), METRICS_SERVER: await buildGoTool("metrics-server") };
+}
+
+function withoutScalers(): string[] {
+  say(
+    `cluster tests: without those of scaling, which \`make test-cluster SCALERS=1\` brings to ${contextName}`,
+  );
+  return ["tests/cluster/scaling.test.ts"];
 }
 
 function withoutKeyVault({ context }: Cluster): string[] {

@@ -4,6 +4,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
+import { standInModel } from "./standInModel.ts";
 import { Client, get, kubectl, kubectlCommand, token, waitFor, type Answer } from "./support.ts";
 
 const tenant = `cluster-tests-${randomBytes(4).toString("hex")}`;
@@ -22,14 +23,7 @@ const settings = {
     "JOB_RETRIES=0",
   ],
 };
-const provider = `
-  const piece = (delta, finish) => "data: " + JSON.stringify({ id: "c", object: "chat.completion.chunk",
-    choices: [{ index: 0, delta, finish_reason: finish }] }) + "\\n\\n";
-  require("node:http").createServer((request, response) => {
-    request.resume();
-    response.writeHead(200, { "Content-Type": "text/event-stream" })
-      .end(piece({ content: "the provider's answer" }, null) + piece({}, "stop") + "data: [DONE]\\n\\n");
-  }).listen(${port}, "127.0.0.1", () => console.log("listening"));`;
+const provider = standInModel("127.0.0.1", port);
 
 const client = new Client();
 const running: ChildProcess[] = [];

@@ -6,10 +6,8 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { V1CSINode } from "@kubernetes/client-node";
 import { expect } from "vitest";
-import { z } from "zod";
-import { moduleDirectory } from "../../local/goModules.ts";
+import { fetchGoSource } from "../../local/gotools.ts";
 import { inCluster, nodeName, runtimeDirectory } from "../../local/node/layout.ts";
-import { run } from "../../local/system.ts";
 import { audience } from "./standInVault.ts";
 import { environment, get, kubectlWith, waitFor } from "./support.ts";
 
@@ -20,12 +18,9 @@ const logFile = inCluster("logs", "secrets-csi.log");
 
 /** What the cluster must know of the driver: its own manifests, and that the kubelet hands it tokens for Entra. */
 async function objects(): Promise<string> {
-  const found = await run("go", ["mod", "download", "-json", module], {
-    cwd: moduleDirectory("secrets-csi"),
-  });
-  const { Dir } = z.object({ Dir: z.string() }).parse(JSON.parse(found));
+  const sources = await fetchGoSource("secrets-csi", module);
   const crds = ["secretproviderclasses", "secretproviderclasspodstatuses"].map((name) =>
-    readFile(join(Dir, "deploy", `secrets-store.csi.x-k8s.io_${name}.yaml`), "utf8"),
+    readFile(join(sources, "deploy", `secrets-store.csi.x-k8s.io_${name}.yaml`), "utf8"),
   );
   const csiDriver = {
     apiVersion: "storage.k8s.io/v1",
