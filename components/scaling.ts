@@ -43,6 +43,11 @@ interface Scaled {
 /** What the Deployment of a scaled workload leaves to its scaler. */
 export const scaledFields = ["spec.replicas"];
 
+/** Metadata of a Deployment by itself: without a scaler its number of pods is the program's, whoever decided it before. */
+export function deploymentMetadata(metadata: Scaled, scaled: boolean): k8s.types.input.meta.v1.ObjectMeta {
+  return scaled ? metadata : { ...metadata, annotations: { "pulumi.com/patchForce": "true" } };
+}
+
 /** Scales a Deployment on the CPU and memory of its pods: up at once, down slowly, as load comes back. */
 export function scaleOnLoad(
   parent: pulumi.Resource,

@@ -31,7 +31,7 @@ import {
   spread,
 } from "./podDefaults.ts";
 import { ReleaseTraffic, type ReleaseSettings } from "./releaseTraffic.ts";
-import { scaledFields, scaleOnLoad, type LoadScaling } from "./scaling.ts";
+import { deploymentMetadata, scaledFields, scaleOnLoad, type LoadScaling } from "./scaling.ts";
 import { secretsVolume, type StoredSecret } from "./secrets/secretStore.ts";
 import { emergencySwitches } from "./switches.ts";
 import type { CheckedServer, MetricsTarget, Resources, Share } from "./types.ts";
@@ -104,7 +104,7 @@ export class WebApp extends pulumi.ComponentResource {
     new k8s.apps.v1.Deployment(
       name,
       {
-        metadata,
+        metadata: deploymentMetadata(metadata, args.scaling !== undefined),
         spec: {
           replicas: args.replicas,
           progressDeadlineSeconds: 120,

@@ -27,7 +27,7 @@ import {
   spread,
 } from "./podDefaults.ts";
 import type { MetricsSource } from "./monitoring/settings.ts";
-import { scaledFields, scaleOnQueue } from "./scaling.ts";
+import { deploymentMetadata, scaledFields, scaleOnQueue } from "./scaling.ts";
 import { secretsVolume } from "./secrets/secretStore.ts";
 import type { MetricsTarget, Resources } from "./types.ts";
 
@@ -96,7 +96,7 @@ export class Workers extends pulumi.ComponentResource {
     new k8s.apps.v1.Deployment(
       name,
       {
-        metadata,
+        metadata: deploymentMetadata(metadata, args.scaling === "keda"),
         spec: {
           replicas: args.replicas,
           progressDeadlineSeconds: 120,

@@ -206,6 +206,9 @@ describe("WebApp", () => {
         { resource: { name: "memory", target: { averageUtilization: 80 } } },
       ],
     });
+    // Without a scaler the program takes the number of pods back from whoever decided it.
+    const marks = [resources, scaled].map((all) => at(ofType(all, ":Deployment")[0], "metadata.annotations"));
+    expect(marks).toEqual([{ "pulumi.com/patchForce": "true" }, undefined]);
   });
 
   test("allows evictions only one at a time", () => {

@@ -140,6 +140,9 @@ describe("Workers", () => {
       ],
     });
     expect(at(scaler, "spec.triggers.0.metadata.query")).toContain("(app_jobs_waiting)");
+    // Without a scaler the program takes the number of pods back from whoever decided it.
+    const marks = [resources, scaled].map((all) => at(ofType(all, ":Deployment")[0], "metadata.annotations"));
+    expect(marks).toEqual([{ "pulumi.com/patchForce": "true" }, undefined]);
     conform(ScaledObject, scaler?.inputs);
   });
 
