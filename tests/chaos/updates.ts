@@ -9,6 +9,7 @@ import { expect } from "vitest";
 import { parseDocument, type Document } from "yaml";
 import { stackFile } from "../../local/stack.ts";
 import { knownEngine, up as makeUp } from "../../local/up.ts";
+import { nothingToDo } from "../cluster/stackSettings.ts";
 import { environment, get } from "../cluster/support.ts";
 import { postgresHealthy } from "./postgres.ts";
 import { makeVersions, removeVersions } from "./versions.ts";
@@ -73,9 +74,7 @@ export async function updateKilled(): Promise<Outcome> {
       },
     );
     await makeUp();
-    const { pulumi, env, project } = await knownEngine();
-    const nothingToDo = ["preview", "--stack", "dev", "--expect-no-changes", "--non-interactive"];
-    await promisify(execFile)(pulumi, nothingToDo, { cwd: project, env: withCluster(env) });
+    await nothingToDo();
   });
 }
 

@@ -1,15 +1,12 @@
 /** Pods that come and go with what there is to do: workers by KEDA on the jobs that wait, the app on its processors' load. */
 import type { V1Deployment, V1HorizontalPodAutoscaler, V1Pod, V1PodList } from "@kubernetes/client-node";
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { knownEngine } from "../../local/up.ts";
 import { duringJobs } from "../chaos/jobs.ts";
 import { duringUse } from "../chaos/users.ts";
 import { startScalers } from "./scalers.ts";
-import { applySettings } from "./stackSettings.ts";
+import { applySettings, nothingToDo } from "./stackSettings.ts";
 import { standInModel } from "./standInModel.ts";
-import { environment, get, kubectl, kubectlWith, waitFor } from "./support.ts";
+import { get, kubectl, kubectlWith, waitFor } from "./support.ts";
 
 const namespace = "cluster-tests-scaling";
 const modelPort = 18_080;
@@ -19,7 +16,6 @@ const modelMilliseconds = 2000;
 const calmSeconds = 600;
 
 const undo: (() => Promise<unknown>)[] = [];
-let withoutScalers: () => Promise<void>;
 
 async function deployment(name: string): Promise<V1Deployment> {
   return (await get("deployment", "--namespace=app", name)) as V1Deployment;
@@ -45,14 +41,6 @@ async function settled(name: string, count: (ready: number) => boolean, seconds:
   });
 }
 
-/** What the scaler decided is not taken back by the program. */
-async function nothingToDo(): Promise<void> {
-  const { pulumi, env, project } = await knownEngine();
-  const options = { cwd: project, env: { ...env, KUBECONFIG: environment("KUBECONFIG") } };
-  const preview = ["preview", "--stack", "dev", "--expect-no-changes", "--non-interactive"];
-  await promisify(execFile)(pulumi, preview, options);
-}
-
 async function startModel(image: string): Promise<string> {
   const program = standInModel("0.0.0.0", modelPort, modelMilliseconds);
   const pod = {
@@ -76,21 +64,22 @@ beforeAll(async () => {
   const image = (await deployment("app")).spec?.template.spec?.containers[0]?.image ?? "";
   const address = await startModel(image);
   undo.push(await startScalers(image));
-  withoutScalers = await applySettings({
-    plain: {
-      "groundwork:workers": { scaling: "keda", maxReplicas: "3", jobsPerPod: "5" },
-      "groundwork:app": {
-        "scaling.maxReplicas": "3",
-        poolSize: "3",
-        poolOverflow: "3",
-        "variables.AI_URL": `http://${address}:${modelPort}/v1`,
-        "variables.GENERATE_CONCURRENCY": "2",
-        "egressPorts[0]": String(modelPort),
+  undo.push(
+    await applySettings({
+      plain: {
+        "groundwork:workers": { scaling: "keda", maxReplicas: "3", jobsPerPod: "5" },
+        "groundwork:app": {
+          "scaling.maxReplicas": "3",
+          poolSize: "3",
+          poolOverflow: "3",
+          "variables.AI_URL": `http://${address}:${modelPort}/v1`,
+          "variables.GENERATE_CONCURRENCY": "2",
+          "egressPorts[0]": String(modelPort),
+        },
       },
-    },
-    secret: { "groundwork:appFiles": JSON.stringify({ AI_KEYS_FILE: "any" }) },
-  });
-  undo.push(() => withoutScalers());
+      secret: { "groundwork:appFiles": JSON.stringify({ AI_KEYS_FILE: "any" }) },
+    }),
+  );
 }, 600_000);
 
 afterAll(async () => {
@@ -101,6 +90,7 @@ test("workers come while jobs wait and go when none does, and no job is lost or 
   await settled("worker", (ready) => ready === 1, 60);
   const outcome = await duringJobs(async () => {
     await settled("worker", (ready) => ready >= 3, 180);
+    // What the scaler decided is not taken back by the program.
     await nothingToDo();
     await settled("worker", (ready) => ready < 3, calmSeconds);
   });
@@ -123,8 +113,8 @@ test("pods of the app come under load and go after it, and no request fails", as
 test("without scalers there are as many pods again as the stack says, whatever these decided last", async () => {
   await kubectl("scale", "--namespace=app", "deploy/app", "--replicas=2");
   await settled("app", (ready) => ready === 2, 120);
-  await withoutScalers();
-  withoutScalers = () => Promise.resolve();
+  const withoutScalers = undo.pop();
+  await withoutScalers?.();
   await settled("app", (ready) => ready === 1, 60);
   await settled("worker", (ready) => ready === 1, 60);
 }, 600_000);

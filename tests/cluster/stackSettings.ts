@@ -42,6 +42,12 @@ export async function applySettings({ plain, secret }: Settings): Promise<() => 
   return undo;
 }
 
+/** @throws {Error} with what an `up` of the program would change, if there is anything. */
+export async function nothingToDo(): Promise<void> {
+  const { engine } = withKubeconfig({ engine: await knownEngine(), cluster: await currentCluster() });
+  await pulumiOutput(engine, ["preview", "--expect-no-changes", "--non-interactive", ...stack]);
+}
+
 function prefixed(section: string, values: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(values).map(([path, value]) => [`${section}.${path}`, value]));
 }
