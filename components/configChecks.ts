@@ -192,6 +192,7 @@ function productionProblems({
   postgres,
   redis,
   monitoring,
+  logging,
 }: Sections): string[] {
   if (environment !== "production") return [];
   const atLeast = (key: string, value: number | undefined, least: number): string[] =>
@@ -206,6 +207,7 @@ function productionProblems({
     ...(workers?.replicas === 0 ? [] : atLeast("workers.replicas", workers?.replicas, 2)),
     ...(edge?.mode === "controller" ? [] : atLeast("edge.replicas", edge?.replicas, 2)),
     ...atLeast("monitoring.replicas", monitoring?.replicas, 2),
+    ...atLeast("logging.traces.gateways", logging?.traces.gateways, 2),
     ...atLeast("postgres.members", postgres?.kind === "cluster" ? postgres.members : undefined, 3),
     ...atLeast("redis.queue.members", redis?.kind === "managed" ? undefined : redis?.queue.members, 3),
   ];

@@ -98,6 +98,7 @@ const listed: readonly StackFlow[] = [
   { from: "log-agent", to: "loki", port: 3100 },
   { from: "app", to: "trace-gateway", port: 4318 },
   { from: "worker", to: "trace-gateway", port: 4318 },
+  { from: "trace-gateway", to: "trace-gateway", port: 4317 },
   { from: "trace-gateway", to: "jaeger", port: 4318 },
   { from: "prometheus", to: "loki", port: 3100 },
   { from: "prometheus", to: "jaeger", port: 8888 },

@@ -88,9 +88,14 @@ function highAvailability(): Record<string, object> {
 /** `make up LOGS=1`: logs and traces are collected, too. */
 function collection({ kind }: Cluster): Record<string, object> {
   if (!collectsLogs()) return {};
-  // Only a node of our own keeps them elsewhere than all others do.
   return {
-    "groundwork:logging": { enabled: true, ...(kind === "node" && { podLogs: inCluster("pod-logs") }) },
+    "groundwork:logging": {
+      enabled: true,
+      // As in production, so that they have to hand spans to each other.
+      traces: { gateways: 2 },
+      // Only a node of our own keeps them elsewhere than all others do.
+      ...(kind === "node" && { podLogs: inCluster("pod-logs") }),
+    },
   };
 }
 

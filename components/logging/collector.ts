@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { allowOneEviction } from "../disruption.ts";
 import { checksumAnnotation, manifestFiles } from "../manifests.ts";
 import {
   labels,
@@ -10,6 +11,7 @@ import {
   scratch,
   selector,
   serviceHost,
+  spread,
 } from "../podDefaults.ts";
 import type { Endpoint, MetricsTarget, Resources } from "../types.ts";
 
@@ -33,6 +35,7 @@ const filesPath = "/etc/groundwork/logging";
 const metricsPort = 8888;
 const healthPort = 13_133;
 const tracesPort = 4318;
+const judgedPort = 4317;
 
 /** The pod of either collector: `file` of `k8s-manifests/logging` is its configuration. */
 function collectorPod(
@@ -41,6 +44,7 @@ function collectorPod(
   config: k8s.core.v1.ConfigMap,
   more: {
     readonly file: string;
+    readonly variables?: Record<string, pulumi.Input<string>>;
     readonly ports?: k8s.types.input.core.v1.ContainerPort[];
     readonly mounts?: k8s.types.input.core.v1.VolumeMount[];
     readonly volumes?: k8s.types.input.core.v1.Volume[];
@@ -53,6 +57,7 @@ function collectorPod(
     // Two steps before the kernel kills it: Go collects garbage, then nothing more is taken in.
     GOMEMLIMIT: `${Math.floor(memoryMiB * 0.8)}MiB`,
     MEMORY_LIMIT_MIB: String(Math.floor(memoryMiB * 0.9)),
+    ...more.variables,
   };
   return {
     ...restrictedPod,
@@ -139,13 +144,21 @@ export class LogAgent extends pulumi.ComponentResource {
   }
 }
 
-/** Holds the spans of each trace until it can tell whether the trace is worth keeping; so there is only one of it. */
+interface TraceGatewayArgs extends CollectorArgs {
+  /** Pods. */
+  readonly replicas: number;
+}
+
+/**
+ * Holds the spans of each trace until it can tell whether the trace is worth keeping. Every pod takes spans from everybody,
+ * and hands them to the one that judges their trace.
+ */
 export class TraceGateway extends pulumi.ComponentResource {
   /** Where processes send their spans: OTLP over HTTP. */
   readonly tracesUrl: pulumi.Output<string>;
   readonly metrics: MetricsTarget;
 
-  constructor(resourceName: string, args: CollectorArgs, opts?: pulumi.ComponentResourceOptions) {
+  constructor(resourceName: string, args: TraceGatewayArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:logging:TraceGateway", resourceName, {}, opts);
     const name = "trace-gateway";
     const { namespace } = args;
@@ -154,27 +167,6 @@ export class TraceGateway extends pulumi.ComponentResource {
     const file = "gateway.yaml";
     const files = { [file]: manifestFiles("logging")[file] ?? "" };
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
-    new k8s.apps.v1.Deployment(
-      name,
-      {
-        metadata,
-        spec: {
-          replicas: 1,
-          progressDeadlineSeconds: 120,
-          // Two at once would each see half of a trace.
-          strategy: { type: "Recreate" },
-          selector: { matchLabels: selector(name) },
-          template: {
-            metadata: { labels: metadata.labels, annotations: checksumAnnotation(files) },
-            spec: collectorPod(name, args, config, {
-              file,
-              ports: [{ name: "otlp", containerPort: tracesPort }],
-            }),
-          },
-        },
-      },
-      { ...child, customTimeouts: { create: "4m", update: "4m" } },
-    );
     const service = new k8s.core.v1.Service(
       name,
       {
@@ -184,6 +176,7 @@ export class TraceGateway extends pulumi.ComponentResource {
           selector: selector(name),
           ports: [
             { name: "otlp", port: tracesPort, targetPort: "otlp" },
+            { name: "judged", port: judgedPort, targetPort: "judged" },
             { name: "metrics", port: metricsPort, targetPort: "metrics" },
           ],
         },
@@ -191,6 +184,31 @@ export class TraceGateway extends pulumi.ComponentResource {
       child,
     );
     const host = serviceHost(service.metadata.name, namespace);
+    const pod = collectorPod(name, args, config, {
+      file,
+      variables: { PEERS: host },
+      ports: [
+        { name: "otlp", containerPort: tracesPort },
+        { name: "judged", containerPort: judgedPort },
+      ],
+    });
+    new k8s.apps.v1.Deployment(
+      name,
+      {
+        metadata,
+        spec: {
+          replicas: args.replicas,
+          progressDeadlineSeconds: 120,
+          selector: { matchLabels: selector(name) },
+          template: {
+            metadata: { labels: metadata.labels, annotations: checksumAnnotation(files) },
+            spec: { ...pod, topologySpreadConstraints: spread(name) },
+          },
+        },
+      },
+      { ...child, customTimeouts: { create: "4m", update: "4m" } },
+    );
+    if (args.replicas > 1) allowOneEviction(this, metadata);
     this.tracesUrl = pulumi.interpolate`http://${host}:${tracesPort}/v1/traces`;
     this.metrics = { job: name, host, port: metricsPort };
     this.registerOutputs({ tracesUrl: this.tracesUrl });

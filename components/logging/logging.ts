@@ -19,6 +19,8 @@ export interface LoggingArgs {
     readonly retentionDays: number;
     /** Volume of the traces, GiB. */
     readonly storageGiB: number;
+    /** Pods that judge traces; without a number 1, and 2 where data is retained. */
+    readonly gateways?: number | undefined;
   };
   /** Directory of each node in which its kubelet keeps the pods' logs. */
   readonly podLogs: string;
@@ -65,7 +67,12 @@ export class Logging extends pulumi.ComponentResource {
     );
     const gateway = new TraceGateway(
       "trace-gateway",
-      { ...collector, namespace, store: jaeger.write },
+      {
+        ...collector,
+        namespace,
+        store: jaeger.write,
+        replicas: traces.gateways ?? (retainData ? 2 : 1),
+      },
       child,
     );
 

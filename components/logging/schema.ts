@@ -13,6 +13,12 @@ export const loggingSchema = z
       .strictObject({
         retentionDays: days(7).describe("days that traces are kept"),
         storageGiB: gibibytes(2).describe("volume of the traces, GiB"),
+        gateways: z
+          .int()
+          .min(1)
+          .max(5)
+          .optional()
+          .describe("pods that judge which traces are kept; without it 1, in production 2"),
       })
       .prefault({}),
     podLogs: z

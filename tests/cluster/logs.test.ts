@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
-import { ask, Client, kubectl, readyPods, tenants, token, waitFor } from "./support.ts";
+import { ask, Client, kubectl, readyPods, readyPodsOf, tenants, token, waitFor } from "./support.ts";
 import { remediesOf, runbooksOf, typeRemedy, typeRunbook } from "./typed.ts";
 
 /** How long Loki is away, seconds. */
@@ -46,17 +46,53 @@ function newTrace(): { id: string; traceparent: string } {
   return { id, traceparent: `00-${id}-${randomBytes(8).toString("hex")}-01` };
 }
 
-/** Whether a pod of the workload is ready within two minutes. */
-function ready(workload: string): Promise<void> {
+/** Whether the workload's pods are ready within two minutes. */
+function ready(workload: string, pods = 1): Promise<void> {
   return waitFor(`${workload} ready`, 120, async () => {
-    expect(await readyPods(workload)).toHaveLength(1);
+    expect(await readyPods(workload)).toHaveLength(pods);
   });
 }
+
+const tracesShape = z.object({
+  data: z.array(z.object({ spans: z.array(z.object({ operationName: z.string() })) })),
+});
+
+/** Names of the spans that Jaeger has of a trace. */
+async function spansOf(traceId: string): Promise<string[]> {
+  const answer = await ask("jaeger", `/api/traces/${traceId}`).catch(() => ({ data: [] }));
+  const { data } = tracesShape.parse(answer);
+  return data.flatMap(({ spans }) => spans.map(({ operationName }) => operationName)).sort();
+}
+
+const gatewayService = "trace-gateway.monitoring.svc.cluster.local";
+
+/** Sends a span of each trace to the gateway at `host`, from the app's pod, whom the network lets. */
+async function sendSpans(host: string, name: string, traceIds: readonly string[], failed: boolean) {
+  const now = BigInt(Date.now()) * 1_000_000n;
+  const spans = traceIds.map((traceId) => ({
+    traceId,
+    spanId: randomBytes(8).toString("hex"),
+    name,
+    kind: 1,
+    startTimeUnixNano: String(now),
+    endTimeUnixNano: String(now + 1_000_000n),
+    status: { code: failed ? 2 : 1 },
+  }));
+  const resource = { attributes: [{ key: "service.name", value: { stringValue: "cluster-tests" } }] };
+  const body = JSON.stringify({ resourceSpans: [{ resource, scopeSpans: [{ spans }] }] });
+  const program = `fetch("http://${host}:4318/v1/traces", { method: "POST", body: process.argv[1],
+    headers: { "Content-Type": "application/json" } }).then(({ status }) => process.exit(status === 200 ? 0 : 1))`;
+  await kubectl("exec", "--namespace=app", "deploy/app", "--", "node", "-e", program, body);
+}
+
+const traceIds = (count: number): string[] =>
+  Array.from({ length: count }, () => randomBytes(16).toString("hex"));
 
 describe("logs and traces", () => {
   beforeAll(async () => {
     await ready("loki");
     await ready("jaeger");
+    await ready("trace-gateway", 2);
   });
 
   test("a job's lines are found by its trace, from the edge, the app and the worker", async () => {
@@ -78,21 +114,41 @@ describe("logs and traces", () => {
   });
 
   test("of ordinary traces some are kept, and found in Jaeger", async () => {
-    const spansShape = z.object({
-      data: z.array(z.object({ traceID: z.string(), spans: z.array(z.unknown()) })),
-    });
     // One in ten is kept: of these, one at least but once in 500 runs.
     const traces = Array.from({ length: 60 }, newTrace);
     for (const { traceparent } of traces) await client.get("/api/v1/documents", { headers: { traceparent } });
     await waitFor("a trace in Jaeger", 60, async () => {
-      const kept = await Promise.all(
-        traces.map(async ({ id }) => {
-          const answer = await ask("jaeger", `/api/traces/${id}`).catch(() => ({ data: [] }));
-          return spansShape.parse(answer).data;
-        }),
-      );
+      const kept = await Promise.all(traces.map(({ id }) => spansOf(id)));
       expect(kept.flat().length).toBeGreaterThan(0);
     });
+  });
+
+  test("a trace with an error is kept whole, whichever of two gateways its spans came to", async () => {
+    const addresses = (await readyPodsOf("trace-gateway")).map(({ status }) => status?.podIP ?? "");
+    const [first = "", second = ""] = addresses;
+    expect(addresses).toHaveLength(2);
+    const traces = traceIds(20);
+    await sendSpans(first, "fails", traces, true);
+    await sendSpans(second, "works", traces, false);
+    await waitFor("both spans of every trace", 60, async () => {
+      const found = await Promise.all(traces.map(spansOf));
+      expect(found).toEqual(traces.map(() => ["fails", "works"]));
+    });
+  });
+
+  test("when a gateway is gone, the other keeps what comes then", async () => {
+    const [victim] = await readyPodsOf("trace-gateway");
+    const traces = traceIds(20);
+    await kubectl("delete", "pod", victim?.metadata?.name ?? "", "--namespace=monitoring", "--wait=false");
+    await waitFor("the end of it", 60, async () => {
+      expect(await readyPods("trace-gateway")).not.toContain(victim?.metadata?.uid);
+    });
+    await sendSpans(gatewayService, "fails", traces, true);
+    await waitFor("every trace", 60, async () => {
+      const found = await Promise.all(traces.map(spansOf));
+      expect(found).toEqual(traces.map(() => ["fails"]));
+    });
+    await ready("trace-gateway", 2);
   });
 
   test(

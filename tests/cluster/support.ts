@@ -208,12 +208,15 @@ export async function generations(): Promise<string[][]> {
 
 /** UIDs of a workload's pods that are ready to serve. */
 export async function readyPods(workload: string): Promise<string[]> {
+  return (await readyPodsOf(workload)).map(({ metadata }) => metadata?.uid ?? "");
+}
+
+/** Those pods themselves. */
+export async function readyPodsOf(workload: string): Promise<V1Pod[]> {
   const pods = (await stackPods()).filter((pod) => workloadOf(pod) === workload);
-  return pods
-    .filter(({ status }) =>
-      status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True"),
-    )
-    .map(({ metadata }) => metadata?.uid ?? "");
+  return pods.filter(({ status }) =>
+    status?.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True"),
+  );
 }
 
 /** Deletes every pod of a workload, without waiting for them to go. */

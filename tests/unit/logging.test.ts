@@ -111,10 +111,23 @@ describe("Logging", () => {
       expect(flows).toContainEqual({ from, to, port });
   });
 
-  test("has only one gateway: two would each judge half of a trace", () => {
+  test("has two gateways in production, which hand each other the spans of the traces that they judge", () => {
     const gateway = named(":Deployment", "trace-gateway");
-    expect(at(gateway, "spec.replicas")).toBe(1);
-    expect(at(gateway, "spec.strategy.type")).toBe("Recreate");
+    expect(at(gateway, "spec.replicas")).toBe(2);
+    expect(variables(gateway)["PEERS"]).toBe("trace-gateway.monitoring.svc.cluster.local");
+    expect(flows).toContainEqual({ from: "trace-gateway", to: "trace-gateway", port: 4317 });
+    expect(named(":PodDisruptionBudget", "trace-gateway")).toBeDefined();
+    expect(at(gateway, `${pod}.topologySpreadConstraints`)).toHaveLength(2);
+  });
+
+  test("has one gateway elsewhere, or as many as are asked for", async () => {
+    const gateways = async (gateways?: number): Promise<unknown> => {
+      const traces = { ...args.traces, gateways };
+      const made = await register(() => new Logging("logging", { ...args, traces, retainData: false }));
+      const [gateway] = ofType(made, ":Deployment");
+      return at(gateway, "spec.replicas");
+    };
+    expect([await gateways(), await gateways(3)]).toEqual([1, 3]);
   });
 
   test("needs the namespace for node agents", async () => {
