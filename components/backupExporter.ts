@@ -2,7 +2,8 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { programPods, type Program, type ProgramHost } from "./backupPods.ts";
-import { labels, selector, serviceHost } from "./podDefaults.ts";
+import { scrapedPods } from "./metricsService.ts";
+import { labels, selector } from "./podDefaults.ts";
 import type { MetricsTarget } from "./types.ts";
 
 const name = "backup-exporter";
@@ -54,10 +55,5 @@ export function backupExporter(
     },
     { parent, customTimeouts: { create: "4m", update: "4m" } },
   );
-  const service = new k8s.core.v1.Service(
-    name,
-    { metadata, spec: { clusterIP: "None", selector: matchLabels, ports: [{ name: "metrics", port }] } },
-    { parent },
-  );
-  return { job: "backup", host: serviceHost(service.metadata.name, namespace), port };
+  return scrapedPods(parent, metadata, { job: "backup", port });
 }

@@ -1,7 +1,8 @@
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
-import { labels, restrictedPod, selector, serviceAccount, serviceHost } from "./podDefaults.ts";
+import { scrapedPods } from "./metricsService.ts";
+import { labels, restrictedPod, selector, serviceAccount } from "./podDefaults.ts";
 import type { MetricsTarget } from "./types.ts";
 
 export interface ExporterPods {
@@ -44,10 +45,5 @@ export function exporterDeployment(parent: pulumi.Resource, pods: ExporterPods):
     },
     { parent, customTimeouts: { create: "4m", update: "4m" } },
   );
-  const service = new k8s.core.v1.Service(
-    name,
-    { metadata, spec: { clusterIP: "None", selector: selector(name), ports: [{ name: "metrics", port }] } },
-    { parent },
-  );
-  return { job, host: serviceHost(service.metadata.name, namespace), port };
+  return scrapedPods(parent, metadata, { job, port });
 }

@@ -7,6 +7,7 @@ import { edgeCertificate, type EdgeCertificateArgs } from "./edgeCertificate.ts"
 import type { ProbedEdge } from "./monitoring/blackbox.ts";
 import { edgeFiles, type EdgeLimits, type Upstreams } from "./ingressFiles.ts";
 import { checksumAnnotation } from "./manifests.ts";
+import { scrapedPods } from "./metricsService.ts";
 import {
   labels,
   resources,
@@ -149,17 +150,10 @@ export class NginxIngress extends pulumi.ComponentResource {
       { metadata: { ...metadata, ...serviceAnnotations(service) }, spec: serviceSpec(service) },
       { ...child, dependsOn: [deployment] },
     );
-    const scraped = new k8s.core.v1.Service(
-      metricsName,
-      {
-        metadata: { ...metadata, name: metricsName },
-        spec: {
-          clusterIP: "None",
-          selector: selector(name),
-          ports: [{ name: "metrics", port: metricsPort }],
-        },
-      },
-      child,
+    this.metrics = scrapedPods(
+      this,
+      { ...metadata, name: metricsName },
+      { workload: name, port: metricsPort, pods: args.replicas },
     );
     this.probed = {
       endpoint: { host: serviceHost(name, namespace), port: 443 },
@@ -167,7 +161,6 @@ export class NginxIngress extends pulumi.ComponentResource {
       // A stack that is given its certificate trusts just that; where the vault has it, public authorities vouch for it.
       ...(args.tlsBundle.value && { caPem: pulumi.unsecret(args.tlsBundle.value.apply(certificatesOf)) }),
     };
-    this.metrics = { job: name, host: serviceHost(scraped.metadata.name, namespace), port: metricsPort };
 
     this.url = `https://${args.hosts[0] ?? ""}${publicPort === 443 ? "" : `:${publicPort}`}`;
     this.registerOutputs({ url: this.url });

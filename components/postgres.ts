@@ -218,7 +218,7 @@ export class Postgres extends pulumi.ComponentResource {
     this.endpoint = { host: primary, port: 5432 };
     const everyMember = host(services.members);
     this.metrics = [
-      { job: name, host: everyMember, port: 8008 },
+      { job: name, host: everyMember, port: 8008, pods: args.members },
       { job: "postgres-exporter", host: everyMember, port: postgresExporterPort },
     ];
     this.registerOutputs({ endpoint: this.endpoint });

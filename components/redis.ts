@@ -206,6 +206,7 @@ export class Redis extends pulumi.ComponentResource {
       job: name,
       host: membersHost,
       port: redisExporterPort,
+      pods: count,
     };
     this.registerOutputs({ endpoint: this.endpoint });
   }

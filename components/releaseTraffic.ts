@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
 import { allowOneEviction } from "./disruption.ts";
+import { scrapedPods } from "./metricsService.ts";
 import { labels, selector, serviceHost } from "./podDefaults.ts";
 import type { MetricsTarget, Share } from "./types.ts";
 
@@ -95,21 +96,14 @@ export class ReleaseTraffic extends pulumi.ComponentResource {
       );
       return { percent, host: serviceHost(service.metadata.name, namespace), port: api.port };
     });
-    const metricsService = new k8s.core.v1.Service(
-      `${candidate}-metrics`,
+    this.metrics = scrapedPods(
+      this,
       {
-        metadata: {
-          ...metadata(`${candidate}-metrics`, candidate),
-          // It has pods only while there is a new version.
-          annotations: { "pulumi.com/skipAwait": "true" },
-        },
-        spec: {
-          clusterIP: "None",
-          selector: selector(candidate),
-          ports: [{ name: "metrics", port: metricsPort }],
-        },
+        ...metadata(`${candidate}-metrics`, candidate),
+        // It has pods only while there is a new version.
+        annotations: { "pulumi.com/skipAwait": "true" },
       },
-      child,
+      { workload: candidate, port: metricsPort },
     );
     allowOneEviction(this, metadata(candidate, candidate));
     new k8s.core.v1.ConfigMap(
@@ -120,11 +114,6 @@ export class ReleaseTraffic extends pulumi.ComponentResource {
       },
       child,
     );
-    this.metrics = {
-      job: candidate,
-      host: serviceHost(metricsService.metadata.name, namespace),
-      port: metricsPort,
-    };
     this.registerOutputs({});
   }
 }

@@ -32,6 +32,8 @@ export interface MetricsTarget {
   readonly host: pulumi.Input<string>;
   /** TCP port of the metrics listener. */
   readonly port: number;
+  /** Pods that must answer, where losing one would go unseen; fewer are an alert. */
+  readonly pods?: number;
   /** HTTP path; default `/metrics`. */
   readonly path?: string;
   /** Names of the only series that are kept, as a regular expression; default all. */

@@ -18,6 +18,7 @@ import { served, type AppContainer } from "./appContainer.ts";
 import type { ServerCertificate } from "./certificates.ts";
 import { allowOneEviction } from "./disruption.ts";
 import { shortHash } from "./manifests.ts";
+import { scrapedPods } from "./metricsService.ts";
 import {
   labels,
   resources,
@@ -173,18 +174,11 @@ export class WebApp extends pulumi.ComponentResource {
     );
     allowOneEviction(this, metadata);
     if (args.scaling) scaleOnLoad(this, metadata, args.replicas, args.scaling);
-    const metrics = new k8s.core.v1.Service(
-      `${name}-metrics`,
-      {
-        metadata: { ...metadata, name: `${name}-metrics` },
-        spec: {
-          clusterIP: "None",
-          selector: selector(name),
-          ports: [{ name: "metrics", port: metricsPort }],
-        },
-      },
-      child,
-    ).metadata.name;
+    this.metrics = scrapedPods(
+      this,
+      { ...metadata, name: `${name}-metrics` },
+      { workload: name, port: metricsPort, pods: args.replicas },
+    );
     const traffic = new ReleaseTraffic(
       "release",
       { namespace, app: name, api, metricsPort, settings: args.release },
@@ -193,7 +187,6 @@ export class WebApp extends pulumi.ComponentResource {
 
     this.shares = traffic.shares;
     this.tls = tls ? { name: serviceHost(name, namespace), ca: args.certificate.ca } : undefined;
-    this.metrics = { job: name, host: serviceHost(metrics, namespace), port: metricsPort };
     this.candidate = traffic;
     this.registerOutputs({});
   }

@@ -14,6 +14,7 @@ import {
 } from "./appConnections.ts";
 import { settingsEnvironment, settingsFiles } from "./appSettings.ts";
 import { allowOneEviction } from "./disruption.ts";
+import { scrapedPods } from "./metricsService.ts";
 import {
   labels,
   resources,
@@ -23,7 +24,6 @@ import {
   secretsPath,
   selector,
   serviceAccount,
-  serviceHost,
   spread,
 } from "./podDefaults.ts";
 import type { MetricsSource } from "./monitoring/settings.ts";
@@ -162,22 +162,11 @@ export class Workers extends pulumi.ComponentResource {
     );
     allowOneEviction(this, metadata);
     if (args.scaling === "keda") scaleOnQueue(this, metadata, args.replicas, args);
-    const metricsName = `${name}-metrics`;
-    new k8s.core.v1.Service(
-      metricsName,
-      {
-        metadata: { ...metadata, name: metricsName },
-        spec: {
-          selector: selector(name),
-          clusterIP: "None",
-          ports: [{ name: "metrics", port: metricsPort }],
-        },
-      },
-      child,
+    this.metrics = scrapedPods(
+      this,
+      { ...metadata, name: `${name}-metrics` },
+      { workload: name, port: metricsPort, pods: args.replicas },
     );
-
-    // By the name alone: what is scraped need not be there before Prometheus is.
-    this.metrics = { job: name, host: serviceHost(metricsName, namespace), port: metricsPort };
     this.registerOutputs({});
   }
 }

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { allowOneEviction } from "../disruption.ts";
 import { checksumAnnotation, manifestFiles } from "../manifests.ts";
+import { scrapedPods } from "../metricsService.ts";
 import {
   labels,
   resources,
@@ -127,19 +128,7 @@ export class LogAgent extends pulumi.ComponentResource {
       },
       { ...child, customTimeouts: { create: "4m", update: "4m" } },
     );
-    const service = new k8s.core.v1.Service(
-      name,
-      {
-        metadata,
-        spec: {
-          clusterIP: "None",
-          selector: selector(name),
-          ports: [{ name: "metrics", port: metricsPort, targetPort: "metrics" }],
-        },
-      },
-      child,
-    );
-    this.metrics = { job: name, host: serviceHost(service.metadata.name, namespace), port: metricsPort };
+    this.metrics = scrapedPods(this, metadata, { port: metricsPort });
     this.registerOutputs({});
   }
 }
@@ -210,7 +199,7 @@ export class TraceGateway extends pulumi.ComponentResource {
     );
     if (args.replicas > 1) allowOneEviction(this, metadata);
     this.tracesUrl = pulumi.interpolate`http://${host}:${tracesPort}/v1/traces`;
-    this.metrics = { job: name, host, port: metricsPort };
+    this.metrics = { job: name, host, port: metricsPort, pods: args.replicas };
     this.registerOutputs({ tracesUrl: this.tracesUrl });
   }
 }

@@ -151,7 +151,7 @@ export class Alertmanager extends pulumi.ComponentResource {
       host: serviceHost(service.metadata.name, namespace),
       port,
     };
-    this.metrics = { job: name, host: membersHost, port };
+    this.metrics = { job: name, host: membersHost, port, pods: args.replicas };
     this.registerOutputs({ endpoint: this.endpoint });
   }
 }

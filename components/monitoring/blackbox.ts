@@ -4,6 +4,7 @@ import { stringify } from "yaml";
 
 import { allowOneEviction } from "../disruption.ts";
 import { checksumAnnotation } from "../manifests.ts";
+import { scrapedPods } from "../metricsService.ts";
 import {
   labels,
   resources,
@@ -13,7 +14,7 @@ import {
   serviceHost,
   spread,
 } from "../podDefaults.ts";
-import type { Endpoint, Resources } from "../types.ts";
+import type { Endpoint, MetricsTarget, Resources } from "../types.ts";
 
 /** How users reach the edge, as a client inside the cluster can do it too. */
 export interface ProbedEdge {
@@ -57,6 +58,8 @@ const questions = {
 
 /** A client of our own, which asks through the edge as users do: by name, by TLS with a checked certificate. */
 export class Blackbox extends pulumi.ComponentResource {
+  /** Of the pods themselves. */
+  readonly metrics: MetricsTarget;
   /** Where Prometheus has it ask. */
   readonly endpoint: Endpoint;
   readonly probes: readonly Probe[];
@@ -113,6 +116,9 @@ export class Blackbox extends pulumi.ComponentResource {
     );
 
     this.endpoint = { host: serviceHost(service.metadata.name, namespace), port };
+    const metricsName = `${name}-metrics`;
+    const scraped = { workload: name, port, pods: args.replicas };
+    this.metrics = scrapedPods(this, { ...metadata, name: metricsName }, scraped);
     this.probes = Object.entries(questions).map(([probe, { path }]) => ({
       name: probe,
       url: pulumi.interpolate`https://${edge.endpoint.host}:${edge.endpoint.port}${path}`,

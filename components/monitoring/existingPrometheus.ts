@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { labels, serviceHost } from "../podDefaults.ts";
 import type { Endpoint, MetricsTarget } from "../types.ts";
 import { scoped, stackLabel } from "./promql.ts";
-import { ruleGroups, type RuleGroup } from "./rules.ts";
+import { expectedPods, ruleGroups, type RuleGroup } from "./rules.ts";
 import type { Scrapes } from "./scrapes.ts";
 
 /** A Prometheus that somebody else runs in the cluster, by the Prometheus Operator. */
@@ -63,7 +63,10 @@ export class ExistingPrometheus extends pulumi.ComponentResource {
       });
     const { own = [], ...files } = ruleGroups();
     const jobs = scrapes.targets.map(({ job }) => job).filter((job) => !mayBeAbsent.has(job));
-    for (const [name, groups] of Object.entries({ ...files, targets: [missingTargets(own, jobs)] }))
+    for (const [name, groups] of Object.entries({
+      ...files,
+      targets: [missingTargets(own, jobs), expectedPods(scrapes.targets)],
+    }))
       object("PrometheusRule", name, { groups: groups.map((group) => scopedGroup(group, stack)) });
 
     new k8s.core.v1.ConfigMap(

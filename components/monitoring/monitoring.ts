@@ -104,7 +104,7 @@ export class Monitoring extends pulumi.ComponentResource {
         ]
       : [];
     const scrapes = (own: readonly MetricsTarget[]) => ({
-      targets: [...args.targets, ...own, ...probers.map(({ metrics }) => metrics)],
+      targets: [...args.targets, ...own, ...[blackbox, ...probers].map(({ metrics }) => metrics)],
       prober: blackbox.endpoint,
       probes: blackbox.probes,
     });

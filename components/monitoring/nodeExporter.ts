@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { scrapedPods } from "../metricsService.ts";
 import {
   labels,
   resources,
@@ -8,7 +9,6 @@ import {
   restrictedPod,
   selector,
   serviceAccount,
-  serviceHost,
 } from "../podDefaults.ts";
 import type { MetricsTarget, Resources } from "../types.ts";
 
@@ -76,12 +76,7 @@ export class NodeExporter extends pulumi.ComponentResource {
       },
       { ...child, customTimeouts: { create: "4m", update: "4m" } },
     );
-    const service = new k8s.core.v1.Service(
-      name,
-      { metadata, spec: { clusterIP: "None", selector: selector(name), ports: [{ name: "metrics", port }] } },
-      child,
-    );
-    this.metrics = { job: "node", host: serviceHost(service.metadata.name, namespace), port };
+    this.metrics = scrapedPods(this, metadata, { job: "node", port });
     this.registerOutputs({});
   }
 }

@@ -5,6 +5,7 @@ import { ownContainer } from "../appContainer.ts";
 import type { StackValues } from "../configSchema.ts";
 import { allowOneEviction } from "../disruption.ts";
 import { checksumAnnotation, manifestFiles } from "../manifests.ts";
+import { scrapedPods } from "../metricsService.ts";
 import {
   labels,
   resources,
@@ -13,7 +14,6 @@ import {
   secretsPath,
   selector,
   serviceAccount,
-  serviceHost,
   spread,
 } from "../podDefaults.ts";
 import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore.ts";
@@ -110,12 +110,7 @@ export class Prober extends pulumi.ComponentResource {
       { ...child, customTimeouts: { create: "3m", update: "3m" } },
     );
     allowOneEviction(this, metadata);
-    const service = new k8s.core.v1.Service(
-      name,
-      { metadata, spec: { clusterIP: "None", selector: selector(name), ports: [{ name: "metrics", port }] } },
-      child,
-    );
-    this.metrics = { job: name, host: serviceHost(service.metadata.name, namespace), port };
+    this.metrics = scrapedPods(this, metadata, { port, pods: args.replicas });
     this.registerOutputs({});
   }
 }

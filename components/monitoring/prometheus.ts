@@ -1,5 +1,6 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
+import { stringify } from "yaml";
 
 import { allowOneEviction } from "../disruption.ts";
 import { checksumAnnotation } from "../manifests.ts";
@@ -15,7 +16,7 @@ import {
 } from "../podDefaults.ts";
 import { secretsVolume, type SecretStore } from "../secrets/secretStore.ts";
 import type { Endpoint, Resources } from "../types.ts";
-import { ruleFiles } from "./rules.ts";
+import { expectedPods, ruleFiles } from "./rules.ts";
 import { prometheusFiles, remoteWriteFile, type RemoteWrite, type Scrapes } from "./scrapes.ts";
 
 export interface PrometheusArgs {
@@ -66,10 +67,13 @@ export class Prometheus extends pulumi.ComponentResource {
     const metadata = { name, namespace, labels: labels(name, "metrics") };
 
     const host = serviceHost(membersName, namespace);
-    const peers = args.replicas > 1 ? [{ job: "prometheus-peers", host, port, kept: peerMetrics }] : [];
+    const peers =
+      args.replicas > 1
+        ? [{ job: "prometheus-peers", host, port, pods: args.replicas, kept: peerMetrics }]
+        : [];
     const scrapes = { ...args.scrapes, targets: [...args.scrapes.targets, ...peers] };
     const config = prometheusFiles(scrapes, args.alertmanagers, args.remoteWrite);
-    const rules = ruleFiles();
+    const rules = { ...ruleFiles(), "pods.yaml": stringify({ groups: [expectedPods(scrapes.targets)] }) };
     const configMap = new k8s.core.v1.ConfigMap(name, { metadata, data: config }, child);
     const rulesMap = new k8s.core.v1.ConfigMap(
       `${name}-rules`,

@@ -2,6 +2,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 
 import { manifestFiles } from "../manifests.ts";
+import type { MetricsTarget } from "../types.ts";
 import { checkPromql } from "./promql.ts";
 
 const duration = z.string().regex(/^(\d+(ms|[smhdwy]))+$/, "must be a duration such as 5m or 1h30m");
@@ -49,6 +50,14 @@ export function ruleGroups(): Record<string, readonly RuleGroup[]> {
   return Object.fromEntries(
     files.map(([name, text]) => [name.replace(/\.yaml$/, ""), ruleFile.parse(parse(text)).groups]),
   );
+}
+
+/** How many pods of each workload there are at least, for the alert PodsMissing. One that is alone is missed by TargetMissing. */
+export function expectedPods(targets: readonly MetricsTarget[]): RuleGroup {
+  const rules = targets.flatMap(({ job, pods = 1 }) =>
+    pods > 1 ? [{ record: "job:pods:expected", expr: `vector(${pods})`, labels: { job } }] : [],
+  );
+  return { name: "pods", rules };
 }
 
 /** @throws {Error} naming the file, the rule and what is wrong with it. */

@@ -13,7 +13,7 @@ import {
   type MailServer,
 } from "./receivers.ts";
 import { applySettings } from "./stackSettings.ts";
-import { ask, Client, get, kubectl, readyPods, waitFor } from "./support.ts";
+import { ask, Client, get, kubectl, readyPods, runJob, waitFor } from "./support.ts";
 
 type Webhook = Awaited<ReturnType<typeof webhookReceiver>>;
 
@@ -200,4 +200,38 @@ test("whoever watches that alerting works is told so again after five minutes, a
   });
   const [first] = webhook.at("/switch");
   expect((second.at - (first?.at ?? 0)) / 1000).toBeGreaterThan(230);
+});
+
+test("while the exporter of the backups is away, backups are made, and it is missed", async () => {
+  const scale = (replicas: number) =>
+    kubectl("scale", "--namespace=data", "deployment/backup-exporter", `--replicas=${replicas}`);
+  await scale(0);
+  try {
+    expect((await runJob("data", "cronjob/backup-hourly")).succeeded).toBe(true);
+    await waitFor("TargetMissing pending", 90, async () => {
+      expect(await statesOf("TargetMissing")).toContain("pending");
+    });
+  } finally {
+    await scale(1);
+  }
+});
+
+test("of two Prometheus one goes on while the other is away, and misses it", async () => {
+  const nodes = (await kubectl("get", "nodes", "--output=name")).trim().split("\n");
+  expect(await readyPods("prometheus")).toHaveLength(2);
+  expect(await statesOf("PodsMissing")).toEqual([]);
+  // So that it finds no node to come back to.
+  await kubectl("cordon", ...nodes);
+  try {
+    await kubectl("delete", "pod", "prometheus-1", "--namespace=monitoring", "--wait=false");
+    await waitFor("PodsMissing pending", 120, async () => {
+      expect(await statesOf("PodsMissing")).toContain("pending");
+    });
+  } finally {
+    await kubectl("uncordon", ...nodes);
+  }
+  await waitFor("both again", 120, async () => {
+    expect(await readyPods("prometheus")).toHaveLength(2);
+    expect(await statesOf("PodsMissing")).toEqual([]);
+  });
 });

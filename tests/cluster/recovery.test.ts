@@ -2,6 +2,7 @@ import type { V1ConfigMap, V1Deployment, V1Pod } from "@kubernetes/client-node";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
+  ask,
   Client,
   createDocument,
   documentOf,
@@ -118,6 +119,21 @@ describe("a killed pod comes back:", () => {
     } finally {
       await restartedWith(settings);
     }
+  });
+
+  test("Prometheus's, with what it has recorded, and no reader notices", async () => {
+    const query = encodeURIComponent('up{job="app"}');
+    const earlier = Date.now() / 1000 - 30;
+    const recorded = () => ask("prometheus", `/api/v1/query?query=${query}&time=${earlier}`);
+    const shown = await recorded();
+    expect(shown).toMatchObject({ data: { result: [{ metric: { job: "app" } }] } });
+    const before = await readyPods("prometheus");
+    await killPods("monitoring", "prometheus");
+    expect((await client.get(path, { token: editor })).status).toBe(200);
+    await replaced("prometheus", before, 90);
+    await waitFor("the same figures", 30, async () => {
+      expect(await recorded()).toEqual(shown);
+    });
   });
 
   test("the cache's, and no reader notices", async () => {

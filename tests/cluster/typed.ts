@@ -64,6 +64,7 @@ async function filled(line: string): Promise<string> {
     [/<pod> -c redis/g, () => "redis-queue-0 -c redis"],
     [/<(primary|member|a member that answers|pod|its pod|name)>/g, pod],
     [/<scrape_job>/g, () => "postgres"],
+    [/<job>/g, () => "edge"],
     [/<address>/g, () => got("{.status.podIP}", "pod", "postgres-0", "--namespace=data")],
     [/<node>/g, () => got("{.spec.nodeName}", "pod", "postgres-0", "--namespace=data")],
     [/<host>:443/g, () => edge.host],

@@ -69,7 +69,7 @@ describe("an existing Prometheus", () => {
   test("is told by objects that the operator's published schemas allow, with the labels it selects by", () => {
     const scrapes = objects("ScrapeConfig");
     const rules = objects("PrometheusRule");
-    expect([scrapes.length, rules.length]).toEqual([6, 10]);
+    expect([scrapes.length, rules.length]).toEqual([7, 10]);
     for (const { inputs } of scrapes) conform(ScrapeConfig, inputs);
     for (const { inputs } of rules) conform(PrometheusRule, inputs);
     expect(() => {
@@ -204,7 +204,7 @@ describe("the rules among others' figures", () => {
           {
             eval_time: "10m",
             alertname: "TargetMissing",
-            exp_alerts: ["app", "loki", "prober"].map(expected),
+            exp_alerts: ["app", "blackbox", "loki", "prober"].map(expected),
           },
         ],
       },
@@ -212,7 +212,11 @@ describe("the rules among others' figures", () => {
         interval: "1m",
         input_series: of(stack),
         alert_rule_test: [
-          { eval_time: "10m", alertname: "TargetMissing", exp_alerts: ["loki", "prober"].map(expected) },
+          {
+            eval_time: "10m",
+            alertname: "TargetMissing",
+            exp_alerts: ["blackbox", "loki", "prober"].map(expected),
+          },
         ],
       },
     ];

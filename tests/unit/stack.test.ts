@@ -14,6 +14,10 @@ interface PodSpec {
   readonly automountServiceAccountToken?: boolean;
 }
 
+interface Rules {
+  readonly groups: { readonly rules: { readonly labels: { job: string }; readonly expr: string }[] }[];
+}
+
 /** What `local/` or a person adds to the committed development stack. */
 const added = {
   "groundwork:images": { app: "app:1", postgres: "postgres:1", exporters: "exporters:1" },
@@ -177,6 +181,25 @@ describe("production", () => {
       );
     expect(replicas(":StatefulSet", "postgres")).toBe(3);
     expect(replicas(":Deployment", "app")).toBe(3);
+  });
+
+  test("misses a pod of every workload that is to have several", () => {
+    const rules = ofType(resources, ":ConfigMap").find(({ name }) => name === "prometheus-rules");
+    const { "pods.yaml": text = "" } = at(rules, "data") as Record<string, string>;
+    const { groups } = parse(text) as Rules;
+    // Jobs that are not called like their workload.
+    const workload: Record<string, string> = { patroni: "postgres", "prometheus-peers": "prometheus" };
+    const expected = groups.flatMap(({ rules: all }) =>
+      all.map(({ labels: { job }, expr }) => [workload[job] ?? job, expr]),
+    );
+    const several = [...ofType(resources, ":Deployment"), ...ofType(resources, ":StatefulSet")].flatMap(
+      (resource) => {
+        const replicas = at(resource, "spec.replicas") as number;
+        return replicas > 1 ? [[resource.name, `vector(${replicas})`]] : [];
+      },
+    );
+    expect(several.length).toBeGreaterThan(5);
+    expect(Object.fromEntries(expected)).toEqual(Object.fromEntries(several));
   });
 
   test("collects logs and traces, with its own namespace for what sees the nodes", () => {
