@@ -40,12 +40,17 @@ interface Scaled {
   readonly labels: Record<string, string>;
 }
 
-/** What the Deployment of a scaled workload leaves to its scaler. */
-export const scaledFields = ["spec.replicas"];
-
-/** Metadata of a Deployment by itself: without a scaler its number of pods is the program's, whoever decided it before. */
-export function deploymentMetadata(metadata: Scaled, scaled: boolean): k8s.types.input.meta.v1.ObjectMeta {
-  return scaled ? metadata : { ...metadata, annotations: { "pulumi.com/patchForce": "true" } };
+/** Who decides on a Deployment's number of pods: its scaler, or else the program, whoever decided on it before. */
+export function podCount(
+  metadata: Scaled,
+  scaled: boolean,
+): {
+  readonly metadata: k8s.types.input.meta.v1.ObjectMeta;
+  readonly options: Pick<pulumi.CustomResourceOptions, "ignoreChanges">;
+} {
+  return scaled
+    ? { metadata, options: { ignoreChanges: ["spec.replicas"] } }
+    : { metadata: { ...metadata, annotations: { "pulumi.com/patchForce": "true" } }, options: {} };
 }
 
 /** Scales a Deployment on the CPU and memory of its pods: up at once, down slowly, as load comes back. */

@@ -32,7 +32,7 @@ import {
   spread,
 } from "./podDefaults.ts";
 import { ReleaseTraffic, type ReleaseSettings } from "./releaseTraffic.ts";
-import { deploymentMetadata, scaledFields, scaleOnLoad, type LoadScaling } from "./scaling.ts";
+import { podCount, scaleOnLoad, type LoadScaling } from "./scaling.ts";
 import { secretsVolume, type StoredSecret } from "./secrets/secretStore.ts";
 import { emergencySwitches } from "./switches.ts";
 import type { CheckedServer, MetricsTarget, Resources, Share } from "./types.ts";
@@ -102,10 +102,11 @@ export class WebApp extends pulumi.ComponentResource {
     });
     const temporary = scratch("tmp", "/tmp");
     const switches = emergencySwitches(this, namespace);
+    const decided = podCount(metadata, args.scaling !== undefined);
     new k8s.apps.v1.Deployment(
       name,
       {
-        metadata: deploymentMetadata(metadata, args.scaling !== undefined),
+        metadata: decided.metadata,
         spec: {
           replicas: args.replicas,
           progressDeadlineSeconds: 120,
@@ -169,7 +170,7 @@ export class WebApp extends pulumi.ComponentResource {
         ...child,
         dependsOn: migrations,
         customTimeouts: { create: "4m", update: "6m" },
-        ...(args.scaling && { ignoreChanges: scaledFields }),
+        ...decided.options,
       },
     );
     allowOneEviction(this, metadata);

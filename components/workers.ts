@@ -27,7 +27,7 @@ import {
   spread,
 } from "./podDefaults.ts";
 import type { MetricsSource } from "./monitoring/settings.ts";
-import { deploymentMetadata, scaledFields, scaleOnQueue } from "./scaling.ts";
+import { podCount, scaleOnQueue } from "./scaling.ts";
 import { secretsVolume } from "./secrets/secretStore.ts";
 import type { MetricsTarget, Resources } from "./types.ts";
 
@@ -93,10 +93,11 @@ export class Workers extends pulumi.ComponentResource {
       },
       child,
     );
+    const decided = podCount(metadata, args.scaling === "keda");
     new k8s.apps.v1.Deployment(
       name,
       {
-        metadata: deploymentMetadata(metadata, args.scaling === "keda"),
+        metadata: decided.metadata,
         spec: {
           replicas: args.replicas,
           progressDeadlineSeconds: 120,
@@ -157,7 +158,7 @@ export class Workers extends pulumi.ComponentResource {
       {
         ...child,
         customTimeouts: { create: "4m", update: "6m" },
-        ...(args.scaling === "keda" && { ignoreChanges: scaledFields }),
+        ...decided.options,
       },
     );
     allowOneEviction(this, metadata);
