@@ -4,7 +4,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { standInModel } from "./standInModel.ts";
+import { atLength, pieceCount, standInModel } from "./standInModel.ts";
 import { Client, get, kubectl, kubectlCommand, token, waitFor, type Answer } from "./support.ts";
 
 const tenant = `cluster-tests-${randomBytes(4).toString("hex")}`;
@@ -122,3 +122,43 @@ test("once it is back, questions are answered by it again", async () => {
     expect(answer).toMatch(/event: done\ndata: .*"degraded":false/);
   });
 });
+
+test("two hundred answers are streamed at once, each of them whole, and the service stays ready", async () => {
+  // No user may ask more than thirty questions a minute.
+  const askers: { client: Client; token: string }[] = [];
+  for (let number = 1; number <= 10; number += 1)
+    askers.push({ client: new Client(), token: await token("editor", `${tenant}-${number}`) });
+  const answers = Promise.all(
+    Array.from({ length: 200 }, (_, index) => {
+      const { client, token } = askers[index % askers.length] as (typeof askers)[number];
+      const message = `Say ${atLength} what ${randomBytes(4).toString("hex")} is.`;
+      return client.send("POST", "/api/v2/chat", { token, body: { message } });
+    }),
+  );
+  await waitFor("two hundred streams at once", 9, async () => {
+    expect(await streams()).toBe(200);
+  });
+  expect((await client.get("/ready")).status).toBe(200);
+  const whole = (await answers).filter(
+    ({ status, body }) =>
+      status === 200 &&
+      body.split("event: delta").length - 1 === pieceCount &&
+      /event: done\ndata: .*"degraded":false/.test(body),
+  );
+  expect(whole).toHaveLength(200);
+});
+
+/** As many as the app's pods count together. */
+async function streams(): Promise<number> {
+  const { items } = (await get(
+    "pods",
+    "--namespace=app",
+    "--selector=app.kubernetes.io/name=app",
+  )) as V1PodList;
+  const counts = items.map(async ({ metadata }) => {
+    const path = `/api/v1/namespaces/app/pods/${metadata?.name ?? ""}:9464/proxy/metrics`;
+    const found = /^app_active_streams\{transport="sse"\} (\d+)/m.exec(await kubectl("get", "--raw", path));
+    return Number(found?.[1] ?? 0);
+  });
+  return (await Promise.all(counts)).reduce((total, count) => total + count, 0);
+}
