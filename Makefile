@@ -32,8 +32,8 @@ bench: ## measures into docs/benchmarks.md, about 30 minutes with the dev stack 
 	@$(GW) bench "$(PART)"
 chaos: ## faults under load into docs/reliability.md, against `make up HA=1`: FAULT=name,… (default all) TIMES=n (default 1)
 	@$(GW) chaos
-scan: ## wapiti and sqlmap against the API through the running dev stack's edge, signed in and not; fails on a high finding
-	@$(GW) scan
+scan: ## wapiti and sqlmap against the API through the running dev stack's edge, as each role and as nobody, or as ROLE=; fails on a high finding
+	@$(GW) scan "$(ROLE)"
 docs: ## writes the generated parts of docs/ (configuration, network flows) from the code
 	@$(GW) exec node docs/generate/main.ts
 restore: ## FROM=latest|<kind>/<timestamp>, or the data of TO_TIME=<ISO time>, into service: shows the plan; CONFIRM=yes does it

@@ -84,7 +84,7 @@ const commands: Readonly<Record<string, Command>> = {
   bench: async (part = "") => (await import("./bench/main.ts")).runBench(part),
   "test-cluster": () => runTests("cluster"),
   chaos: () => runTests("chaos"),
-  scan,
+  scan: (role = "") => scan(role),
   ...deliveryCommands,
 };
 

@@ -1,6 +1,6 @@
 /** A way to the edge for programs that scan: plain HTTP on this machine, signed in or not, each request from another address. */
 import { randomBytes } from "node:crypto";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { Agent, request } from "node:https";
 import type { AddressInfo } from "node:net";
 
@@ -14,18 +14,23 @@ export interface Way {
   close(): void;
 }
 
-/** Goes through the edge by TLS. The edge trusts this machine to name the client, so its limits by address are not met. */
-export async function openWay(edge: URL, ca: string, token?: string): Promise<Way> {
+/**
+ * Goes through the edge by TLS. The edge trusts this machine to name the client, so its limits by address are not met.
+ * @param tokenOf - gives a new bearer token; without it nobody is signed in.
+ */
+export async function openWay(edge: URL, ca: string, tokenOf?: () => Promise<string>): Promise<Way> {
+  const token = tokenOf && renewed(tokenOf);
+  await token?.();
   const agent = new Agent({ ca, keepAlive: true, maxSockets: 16 });
   const answers: Record<string, number> = {};
   const failures = new Set<string>();
-  const server = createServer((asked, answer) => {
+  const pass = async (asked: IncomingMessage, answer: ServerResponse): Promise<void> => {
     const { method = "GET", url: path = "/" } = asked;
     const headers = {
       ...asked.headers,
       host: edge.host,
       "x-forwarded-for": `2001:db8:${randomBytes(2).toString("hex")}:${randomBytes(2).toString("hex")}::1`,
-      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(token && { authorization: `Bearer ${await token()}` }),
     };
     const note = (status: number | "none") => {
       answers[status] = (answers[status] ?? 0) + 1;
@@ -45,6 +50,9 @@ export async function openWay(edge: URL, ca: string, token?: string): Promise<Wa
     });
     answer.on("close", () => sent.destroy());
     asked.pipe(sent);
+  };
+  const server = createServer((asked, answer) => {
+    pass(asked, answer).catch((error: unknown) => answer.destroy(error instanceof Error ? error : undefined));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
@@ -58,5 +66,15 @@ export async function openWay(edge: URL, ca: string, token?: string): Promise<Wa
       server.close();
       agent.destroy();
     },
+  };
+}
+
+/** A token holds for a quarter of an hour, and a scan takes longer. */
+function renewed(tokenOf: () => Promise<string>): () => Promise<string> {
+  const holdsMilliseconds = 600_000;
+  let [token, until] = [tokenOf(), Date.now() + holdsMilliseconds];
+  return () => {
+    if (Date.now() > until) [token, until] = [tokenOf(), Date.now() + holdsMilliseconds];
+    return token;
   };
 }
