@@ -132,6 +132,14 @@ export const stackSchema = z.strictObject({
         .describe(
           "TCP ports outside the cluster that these variables make the app reach, such as 443 or 636",
         ),
+      expectedUsers: z
+        .int()
+        .min(1)
+        .max(10_000)
+        .default(20)
+        .describe(
+          "users at once that the service is made for: `make load` brings so many, and ten times as many",
+        ),
       container: containerSchema.describe("how images.app is run, for another container in the app's place"),
       release: releaseSchema,
       scaling: loadScalingSchema.optional().describe("more pods under load; without it always `replicas`"),

@@ -181,13 +181,21 @@ async function ownNode(): Promise<Cluster> {
 }
 
 /** Puts the images that are built here where the cluster's pods find them, and drops the builds before them. */
-export async function loadImages(cluster: Cluster, { images, tars }: LocalImages): Promise<void> {
+export async function loadImages(cluster: Cluster, local: LocalImages): Promise<void> {
+  await addImages(cluster, local);
+  if (cluster.kind === "node") await pruneImages(Object.values(local.images), "groundwork/");
+}
+
+/** Puts images where the cluster's pods find them, beside those that are there. */
+export async function addImages(
+  cluster: Cluster,
+  { images, tars }: Pick<LocalImages, "images" | "tars">,
+): Promise<void> {
   if (cluster.kind === "node") {
     // References carry a hash of the content: one that is there need not be looked into.
     const present = new Set(await listImages());
     const references = Object.values(images);
     await importImages(tars.filter((_, index) => !present.has(fullName(references[index] ?? ""))));
-    await pruneImages(references, "groundwork/");
     return;
   }
   const kindCommand = cluster.kind === "kind" ? await kindProgram() : undefined;

@@ -6,7 +6,15 @@ import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ensureBase } from "./images/base.ts";
 import { buildImages, type Workshop } from "./images/build.ts";
-import { baseImage, isRun, missing, sources, type World } from "./images/catalogue.ts";
+import {
+  baseImage,
+  isRun,
+  missing,
+  sources,
+  tools,
+  type ImageSource,
+  type World,
+} from "./images/catalogue.ts";
 import { plan, type PlannedImage } from "./images/contents.ts";
 import { removePrivateDocker, withPrivateDocker } from "./images/privateDocker.ts";
 import { Progress, StepError } from "./images/steps.ts";
@@ -39,13 +47,21 @@ const pullSeconds = 120;
 
 /** Builds what is not built yet and says where it is; takes a second or two when everything is there. */
 export async function ensureImages(): Promise<LocalImages> {
-  const { world, planned } = (await finished()) ?? (await build());
+  const { world, planned } = (await finished(sources)) ?? (await build(sources));
   const run = planned.filter(({ source }) => isRun(source));
   return {
     images: Object.fromEntries(run.map(({ source, reference }) => [source.name, reference])),
     tars: run.map(tarPath),
     missing: missing(world),
   };
+}
+
+/** An image that only one command runs: built here where the stack's are, else its upstream. */
+export async function ensureTool(name: keyof typeof tools): Promise<Pick<LocalImages, "images" | "tars">> {
+  const { source, upstream } = tools[name];
+  const wanted: Wanted = (world) => (world === "packages" ? [source] : []);
+  const { planned } = (await finished(wanted)) ?? (await build(wanted));
+  return { images: { [name]: planned[0]?.reference ?? upstream }, tars: planned.map(tarPath) };
 }
 
 /** Removes all images and what made them. */
@@ -60,6 +76,8 @@ interface Outcome {
   readonly world: World;
   readonly planned: readonly PlannedImage[];
 }
+
+type Wanted = (world: World) => readonly ImageSource[];
 
 function directory(): string {
   return join(cacheDirectory(), "images");
@@ -80,22 +98,22 @@ async function chosenBefore(): Promise<World | undefined> {
 }
 
 /** What an earlier run made, if it is all there and still what the sources say. */
-async function finished(): Promise<Outcome | undefined> {
+async function finished(wanted: Wanted): Promise<Outcome | undefined> {
   const world = await chosenBefore();
   if (world === undefined) return undefined;
-  const planned = await plan(sources(world), world);
+  const planned = await plan(wanted(world), world);
   const run = planned.filter(({ source }) => isRun(source));
   const present = await Promise.all(run.map((image) => exists(tarPath(image))));
   return present.every(Boolean) ? { world, planned } : undefined;
 }
 
-async function build(): Promise<Outcome> {
+async function build(wanted: Wanted): Promise<Outcome> {
   return withLock("images", async () => {
     await mkdir(directory(), { recursive: true });
     const leftovers = (await readdir(directory())).filter((file) => file.endsWith(".partial"));
     for (const file of leftovers) await rm(join(directory(), file));
     const world = await choose();
-    const planned = await plan(sources(world), world);
+    const planned = await plan(wanted(world), world);
     await requireSpace();
     const progress = new Progress();
     try {

@@ -59,3 +59,10 @@ export async function stackSettings(stack: string, fill: boolean): Promise<Stack
   const used = fill && production ? config.filter(([key]) => !secretKeys.includes(key)) : config;
   return { config: Object.fromEntries(used), secretKeys };
 }
+
+/** `groundwork:app.expectedUsers` of the dev stack. */
+export async function expectedUsers(): Promise<number> {
+  const { config } = await stackSettings("dev", false);
+  const { stackSchema } = await import("../components/configSchema.ts");
+  return stackSchema.shape.app.parse(JSON.parse(config["groundwork:app"] ?? "{}")).expectedUsers;
+}

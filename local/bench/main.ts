@@ -43,7 +43,12 @@ export async function runBench(only = ""): Promise<void> {
     const before = loadavg()[0] ?? 0;
     const measured = await part.measure();
     say(tableOf(measured.figures));
-    await writePart(name, { title: part.title, ...measured, loads: [before, loadavg()[0] ?? 0] });
+    await writePart(name, {
+      title: part.title,
+      command: `make bench PART=${name}`,
+      ...measured,
+      loads: [before, loadavg()[0] ?? 0],
+    });
   }
   say("\nwritten to docs/benchmarks.md");
 }

@@ -1,4 +1,5 @@
 /** P8: as many people as ten times those expected, through the edge if the dev stack is up. */
+import { expectedUsers } from "../stackValues.ts";
 import { say } from "../system.ts";
 import { type Experience, people } from "./load.ts";
 import { below, type Measured } from "./report.ts";
@@ -7,17 +8,15 @@ import { stackOrReason } from "./running.ts";
 
 const runs = 5;
 const seconds = 15;
-/** Ten times the 20 that are expected. */
-const clients = 200;
-
 /** Without a dev stack one app process is measured, which is then said. */
 export async function measurePeople(): Promise<Measured> {
+  const clients = 10 * (await expectedUsers());
   const stack = await stackOrReason();
   if (typeof stack !== "string") {
     const results = await repeated(`${clients} clients of the dev stack's edge`, () =>
       people({ ...stack, clients, seconds }),
     );
-    return measured("P8: through the edge", results, "");
+    return measured("P8: through the edge", clients, results, "");
   }
   say(`the dev stack is not measured: ${stack}`);
   return withBench(async (bench) => {
@@ -29,6 +28,7 @@ export async function measurePeople(): Promise<Measured> {
     await app.stop();
     return measured(
       "one app process without edge",
+      clients,
       results,
       ` P8 itself, through the edge, was **not measured**: ${stack}`,
     );
@@ -44,7 +44,7 @@ async function repeated(what: string, once: () => Promise<Experience>): Promise<
   return results;
 }
 
-function measured(where: string, results: readonly Experience[], remark: string): Measured {
+function measured(where: string, clients: number, results: readonly Experience[], remark: string): Measured {
   return {
     figures: [
       {

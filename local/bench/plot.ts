@@ -59,6 +59,36 @@ export function line(title: string, axes: { x: string; y: string }, points: read
   ]);
 }
 
+/** Several courses over x, each a line in its own colour; x and y begin at 0. */
+export function lines(
+  title: string,
+  axes: { x: string; y: string },
+  courses: readonly { readonly label: string; readonly points: readonly (readonly [number, number])[] }[],
+): string {
+  const [height, top, bottom, start] = [320, 50, 270, 70];
+  const all = courses.flatMap(({ points }) => [...points]);
+  const [mostX, mostY] = [Math.max(...all.map(([at]) => at)), Math.max(...all.map(([, value]) => value))];
+  const x = (value: number) => round(start + (value / mostX) * (width - start - left));
+  const y = (value: number) => round(bottom - (value / mostY) * (bottom - top));
+  return picture(height, title, [
+    `<path d="M${start} ${top}V${bottom}H${width - left}" stroke="${faint}" fill="none"/>`,
+    ...courses.flatMap(({ label, points }, index) => {
+      const colour = `hsl(${Math.round((360 * index) / courses.length)} 65% 45%)`;
+      const [place, path] = [top + 12 + index * 18, points.map(([at, value]) => `${x(at)} ${y(value)}`)];
+      return [
+        `<path d="M${path.join("L")}" stroke="${colour}" fill="none"/>`,
+        `<path d="M${width - left + 14} ${place - 4}h18" stroke="${colour}" stroke-width="3"/>`,
+        text(width - left + 40, place, label, "start"),
+      ];
+    }),
+    text(start - 8, top + 5, shown(mostY), "end"),
+    text(start - 8, bottom, "0", "end"),
+    text(width - left, bottom + 18, shown(mostX), "middle"),
+    text(width - left, bottom + 38, axes.x, "end"),
+    text(start, top - 8, axes.y, "start"),
+  ]);
+}
+
 function picture(height: number, title: string, parts: readonly string[]): string {
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="13" role="img">`,

@@ -28,6 +28,8 @@ export interface Plot {
 
 interface Section extends Measured {
   readonly title: string;
+  /** What measured it. */
+  readonly command: string;
   /** Load average of the machine before and after. */
   readonly loads: readonly [number, number];
 }
@@ -39,7 +41,7 @@ export async function writePart(part: string, section: Section): Promise<void> {
   await mkdir(join(repository, "docs/plots"), { recursive: true });
   for (const { file, svg } of section.plots ?? []) await writeFile(join(repository, "docs/plots", file), svg);
   const text = await readFile(reportFile, "utf8");
-  await writeFile(reportFile, replaceBetween(text, part, sectionOf(part, section)));
+  await writeFile(reportFile, replaceBetween(text, part, sectionOf(section)));
   await run("npx", ["oxfmt", reportFile], { cwd: repository });
 }
 
@@ -51,9 +53,9 @@ export function replaceBetween(text: string, name: string, content: string): str
   return `${text.slice(0, from + begin.length)}\n\n${content}\n\n${text.slice(to)}`;
 }
 
-function sectionOf(part: string, { title, figures, notes, plots = [], loads }: Section): string {
+function sectionOf({ title, command, figures, notes, plots = [], loads }: Section): string {
   const images = plots.map((plot) => `![${plot.title}](plots/${plot.file})`);
-  return [`### ${title}`, machine(part, loads), tableOf(figures), ...notes, ...images].join("\n\n");
+  return [`### ${title}`, machine(command, loads), tableOf(figures), ...notes, ...images].join("\n\n");
 }
 
 export function tableOf(figures: readonly Figure[]): string {
@@ -95,11 +97,11 @@ export function ratios(values: readonly number[], others: readonly number[]): nu
   return values.map((value, index) => value / (others[index] ?? Number.NaN));
 }
 
-function machine(part: string, [before, after]: readonly [number, number]): string {
+function machine(command: string, [before, after]: readonly [number, number]): string {
   const day = new Date().toISOString().slice(0, 10);
   const memory = Math.round(totalmem() / 2 ** 30);
   return (
-    `Measured on ${day} by \`make bench PART=${part}\`: ${cpus().length} cores, ${memory} GiB of memory, Linux ${release()}, ` +
+    `Measured on ${day} by \`${command}\`: ${cpus().length} cores, ${memory} GiB of memory, Linux ${release()}, ` +
     `Node ${process.versions.node}; what loads and what is loaded share the machine. Load average ${before.toFixed(1)} before and ` +
     `${after.toFixed(1)} after: where it is above the number of cores before, others were at work, and the figures say less.`
   );

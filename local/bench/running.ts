@@ -43,17 +43,33 @@ export async function timed(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - started) / 1000;
 }
 
+interface Sent {
+  readonly method: string;
+  readonly path: string;
+  readonly token: string;
+  readonly body?: string;
+  /** The client that the edge takes it for; without, all requests are one client's. */
+  readonly address?: string;
+  /** Statuses that are no failure, beside those of success. */
+  readonly also?: readonly number[];
+}
+
 /** One request through the edge; the `Location` of its answer. @throws when it is no success. */
 export function request(
-  { url, ca }: RunningStack,
-  { method, path, token, body }: { method: string; path: string; token: string; body?: string },
+  { url, ca }: Pick<RunningStack, "url" | "ca">,
+  { method, path, token, body, address, also = [] }: Sent,
 ): Promise<string> {
-  const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/json" };
+  const headers = {
+    Authorization: `Bearer ${token}`,
+    "Content-Type": "application/json",
+    ...(address !== undefined && { "X-Forwarded-For": address }),
+  };
   return new Promise((resolve, reject) => {
     const sending = send(new URL(path, url), { method, ca, headers }, (answer) => {
       const { statusCode = 0 } = answer;
       answer.resume();
-      if (statusCode >= 200 && statusCode < 300) resolve(answer.headers.location ?? "");
+      if ((statusCode >= 200 && statusCode < 300) || also.includes(statusCode))
+        resolve(answer.headers.location ?? "");
       else reject(new Error(`${method} ${path}: ${statusCode}`));
     });
     sending.once("error", reject);

@@ -98,12 +98,54 @@ async function sourceOf({ kubectl }: Target): Promise<Source> {
 
 /** Every series that a PromQL expression gives now. */
 export async function askAll(target: Target, expression: string): Promise<Series[]> {
+  return answerShape.parse(await answerOf(target, "query", expression)).data.result;
+}
+
+const coursesShape = z.object({
+  data: z.object({
+    result: z.array(
+      z.object({
+        metric: z.record(z.string(), z.string()),
+        values: z.array(z.tuple([z.number(), z.string()])),
+      }),
+    ),
+  }),
+});
+
+/** The labels of a series, and its values over a time. */
+export interface Course {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly points: readonly { readonly atSeconds: number; readonly value: number }[];
+}
+
+/** Every series that a PromQL expression gave from one moment to another, in so many steps. Seconds since 1970. */
+export async function askOver(
+  target: Target,
+  expression: string,
+  { from, to, steps }: { from: number; to: number; steps: number },
+): Promise<Course[]> {
+  const span = { start: String(from), end: String(to), step: String((to - from) / steps) };
+  const { data } = coursesShape.parse(await answerOf(target, "query_range", expression, span));
+  return data.result.map(({ metric, values }) => ({
+    labels: metric,
+    points: values.map(([atSeconds, value]) => ({ atSeconds, value: Number(value) })),
+  }));
+}
+
+async function answerOf(
+  target: Target,
+  endpoint: "query" | "query_range",
+  expression: string,
+  span: Readonly<Record<string, string>> = {},
+): Promise<unknown> {
   const source = sources.get(target) ?? sourceOf(target);
   sources.set(target, source);
   const { service, asked } = await source;
-  const query = `/api/v1/namespaces/${service}/proxy/api/v1/query?query=${encodeURIComponent(asked(expression))}`;
-  const text = await target.kubectl(["get", "--raw", query]);
-  return answerShape.parse(JSON.parse(text)).data.result;
+  const query = Object.entries({ query: asked(expression), ...span })
+    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+    .join("&");
+  const path = `/api/v1/namespaces/${service}/proxy/api/v1/${endpoint}?${query}`;
+  return JSON.parse(await target.kubectl(["get", "--raw", path]));
 }
 
 /** The one value of a PromQL expression; undefined when there is none. */

@@ -86,6 +86,15 @@ const logging: readonly ImageSource[] = [
   goImage("jaeger", "telemetry", "jaeger"),
 ];
 
+/** What no stack runs, and only one command: its upstream image, and how it is built where that cannot be pulled. */
+export const tools = {
+  k6: {
+    upstream:
+      "docker.io/grafana/k6:1.4.2@sha256:3656673de3f30424e8ebcfa46acd9558d83b6a43612d0f668ffeac953950c6c7",
+    source: goImage("k6", "k6", "k6"),
+  },
+} as const;
+
 /** Whether this run is `make up LOGS=1`. */
 export const collectsLogs = (): boolean => process.env["LOGS"] === "1";
 
