@@ -10,7 +10,7 @@ GW := local/groundwork
 .PHONY: rotate backup check-manifests checklist images-list check-config bootstrap-azure
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/[$$][$$]/, "$$", $$2); printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## the dev stack, on a real Kubernetes on this machine; HA=1: three members of Postgres and of the queue; LOGS=1: logs and traces
 	@$(GW) up
@@ -116,5 +116,5 @@ rollback: ## all users of STACK=dev|prod to the last good version, at once
 	@$(GW) rollback $(STACK)
 emergency: ## LEVEL=1 degraded, 2 a function is down (NOTICE="what users are told"; OFF=1: is back), 3 all is down; each has a runbook
 	@$(GW) emergency $(STACK) "$(LEVEL)"
-load: ## users by k6 against the dev stack: PROFILE=smoke|expected|ten-times|soak DURATION=time
+load: ## users by k6 against the dev stack: PROFILE=smoke|expected|ten-times, or soak, a Job in the cluster; DURATION=time
 	@$(GW) load "$(PROFILE)"
