@@ -2,7 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 
 import { selector, serviceHost } from "./podDefaults.ts";
-import type { MetricsTarget } from "./types.ts";
+import type { MetricsTarget, WorkloadMetadata } from "./types.ts";
 
 interface ScrapedPods {
   /** What selects the pods; default the Service's own name. */
@@ -18,12 +18,7 @@ interface ScrapedPods {
 /** Lets Prometheus find every pod of a workload, and not a random one: the name of a headless Service has all their addresses. */
 export function scrapedPods(
   parent: pulumi.Resource,
-  metadata: {
-    readonly name: string;
-    readonly namespace: pulumi.Input<string>;
-    readonly labels: Record<string, string>;
-    readonly annotations?: Record<string, string>;
-  },
+  metadata: WorkloadMetadata & { readonly annotations?: Record<string, string> },
   { port, workload = metadata.name, job = workload, pods }: ScrapedPods,
 ): MetricsTarget {
   const { name, namespace } = metadata;

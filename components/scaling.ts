@@ -3,6 +3,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import { z } from "zod";
 
 import type { MetricsSource } from "./monitoring/settings.ts";
+import type { WorkloadMetadata } from "./types.ts";
 
 /** Pods by load: between the workload's `replicas` and `maxReplicas`. */
 export const loadScalingSchema = z.strictObject({
@@ -33,16 +34,9 @@ export const queueScalingFields = {
 
 export type LoadScaling = z.output<typeof loadScalingSchema>;
 
-/** A workload's own metadata. */
-interface Scaled {
-  readonly name: string;
-  readonly namespace: pulumi.Input<string>;
-  readonly labels: Record<string, string>;
-}
-
 /** Who decides on a Deployment's number of pods: its scaler, or else the program, whoever decided on it before. */
 export function podCount(
-  metadata: Scaled,
+  metadata: WorkloadMetadata,
   scaled: boolean,
 ): {
   readonly metadata: k8s.types.input.meta.v1.ObjectMeta;
@@ -56,7 +50,7 @@ export function podCount(
 /** Scales a Deployment on the CPU and memory of its pods: up at once, down slowly, as load comes back. */
 export function scaleOnLoad(
   parent: pulumi.Resource,
-  metadata: Scaled,
+  metadata: WorkloadMetadata,
   minReplicas: number,
   { maxReplicas, cpuPercent, memoryPercent }: LoadScaling,
 ): void {
@@ -83,7 +77,7 @@ export function scaleOnLoad(
 /** Has KEDA scale a Deployment on the jobs that wait, as Prometheus knows them: KEDA needs no password of the queue. */
 export function scaleOnQueue(
   parent: pulumi.Resource,
-  metadata: Scaled,
+  metadata: WorkloadMetadata,
   minReplicaCount: number,
   args: {
     readonly maxReplicas: number;

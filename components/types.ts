@@ -24,6 +24,13 @@ export interface CheckedServer {
   readonly ca: StoredSecret;
 }
 
+/** What a workload's objects are called, and where they are. */
+export interface WorkloadMetadata {
+  readonly name: string;
+  readonly namespace: pulumi.Input<string>;
+  readonly labels: Record<string, string>;
+}
+
 /** What Prometheus needs to scrape every pod of a workload: a headless Service answers with all of them. */
 export interface MetricsTarget {
   /** Prometheus job name. */
