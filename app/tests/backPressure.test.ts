@@ -17,6 +17,8 @@ const pieceBytes = 64 * 1024;
 /** What the system's own socket buffers, both ends', may swallow. */
 const bufferedBytes = 32 * 1024 * 1024;
 
+const answerId = "7d444840-9dc0-41d8-b245-1ef6a4d4fc9a";
+
 let given = 0;
 let ended = false;
 /** An answer that never ends, as fast as it is taken. */
@@ -68,24 +70,32 @@ describe("a reader who takes nothing", () => {
     });
   });
 
-  it("of a WebSocket stops the answer instead of filling memory", async () => {
+  /** A WebSocket to a service of which only the door is there. */
+  async function socketTo({
+    answer,
+    admit = () => Promise.resolve(),
+    heartbeatSeconds = 60,
+  }: {
+    answer: () => AsyncGenerator<ChatEvent>;
+    admit?: () => Promise<void>;
+    heartbeatSeconds?: number;
+  }): Promise<{ client: SocketClient; upgrades: ChatSockets }> {
     const tokens = new Tokens(new KeyStore(await writeKeyFile(), silentLogger), {
       ...jwt,
       keysFile: undefined,
     });
-    const answerId = "7d444840-9dc0-41d8-b245-1ef6a4d4fc9a";
     const upgrades = new ChatSockets({
       chat: {
         ask: () => {
           throw new Error("not asked");
         },
-        resume: async () => Promise.resolve(endless()),
+        resume: async () => Promise.resolve(answer()),
         cancel: () => undefined,
       },
       tokens,
-      admit: async () => Promise.resolve(),
+      admit,
       allowedOrigins: [],
-      heartbeatSeconds: 60,
+      heartbeatSeconds,
       metrics: new Metrics(),
       logger: silentLogger,
     });
@@ -95,8 +105,31 @@ describe("a reader who takes nothing", () => {
       headers: { authorization: `Bearer ${token}` },
     });
     await client.send({ type: "resume", answerId });
+    return { client, upgrades };
+  }
+
+  it("of a WebSocket stops the answer instead of filling memory", async () => {
+    const { client, upgrades } = await socketTo({ answer: endless });
     client.socket.pause();
     expect(await settled()).toBeLessThan(bufferedBytes);
+    client.socket.terminate();
+    await upgrades.close();
+  });
+
+  it("of the service's own is not taken for a client's silence", async () => {
+    const { client, upgrades } = await socketTo({
+      admit: () => sleep(700),
+      heartbeatSeconds: 0.2,
+      async *answer() {
+        await sleep(0);
+        yield { id: 1, type: "delta", data: { text: "late" } };
+      },
+    });
+    await eventually(() => {
+      expect(client.types()).toEqual(["delta"]);
+    });
+    await sleep(500);
+    expect(client.socket.readyState).toBe(client.socket.OPEN);
     client.socket.terminate();
     await upgrades.close();
   });

@@ -30,7 +30,7 @@ async function start(): Promise<TestService> {
     jwt: { ...jwt, keysFile },
     corsOrigins: [origin],
     ai: { ...ai, url: provider.url },
-    chat: { ...chat, resumeSeconds: 1, heartbeatSeconds: 0.3 },
+    chat: { ...chat, resumeSeconds: 1, heartbeatSeconds: 1 },
     limits: { chatPerMinute: 100, tenantPerMinute: 1000 },
   });
 }

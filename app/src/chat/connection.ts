@@ -1,4 +1,4 @@
-import { type RawData, WebSocket } from "ws";
+import type { RawData, WebSocket } from "ws";
 import { z } from "zod";
 import type { Admission } from "../auth/guard.ts";
 import { rules } from "../auth/rules.ts";
@@ -91,14 +91,16 @@ export class ChatConnection {
     this.#socket.on("error", () => undefined);
   }
 
+  /** Also of one that is being closed: the other side's consent has to be read. */
   #unpause(): void {
-    if (this.#socket.readyState === WebSocket.OPEN) {
-      this.#socket.resume();
-    }
+    // Its pongs of meanwhile are read from now on.
+    this.#heard = true;
+    this.#socket.resume();
   }
 
   #beat(): void {
-    if (!this.#heard) {
+    // While a message is dealt with, nothing is read: silence then is this end's.
+    if (!this.#heard && !this.#socket.isPaused) {
       this.#socket.terminate();
       return;
     }
