@@ -1,16 +1,18 @@
 /** Tokens of the dev stack, for trying things out and for measuring. */
 import { currentCluster, kubectl } from "./cluster.ts";
+import { lastLines, message, UserError } from "./system.ts";
 
-/** Signed in the app's own pod, which does so in development only. */
+/**
+ * Signed in the app's own pod, which does so in development only.
+ * @throws {UserError} when there is no such pod.
+ */
 export async function developmentToken(role: string, tenant: string): Promise<string> {
   const program = ["node", "/app/dist/cli/token.js", "--role", role, "--tenant", tenant];
-  const text = await kubectl(await currentCluster(), [
-    "exec",
-    "--namespace",
-    "app",
-    "deploy/app",
-    "--",
-    ...program,
-  ]);
+  const command = ["exec", "--namespace", "app", "deploy/app", "--", ...program];
+  const text = await kubectl(await currentCluster(), command).catch((error: unknown) => {
+    throw new UserError(
+      `The app of the dev stack gives no token; \`make up\` brings the stack up: ${lastLines(message(error), 1)}`,
+    );
+  });
   return text.trim();
 }
