@@ -150,11 +150,8 @@ export class NginxIngress extends pulumi.ComponentResource {
       { metadata: { ...metadata, ...serviceAnnotations(service) }, spec: serviceSpec(service) },
       { ...child, dependsOn: [deployment] },
     );
-    this.metrics = scrapedPods(
-      this,
-      { ...metadata, name: metricsName },
-      { workload: name, port: metricsPort, pods: args.replicas },
-    );
+    const scraped = { service: metricsName, port: metricsPort, pods: args.replicas };
+    this.metrics = scrapedPods(this, metadata, scraped);
     this.probed = {
       endpoint: { host: serviceHost(name, namespace), port: 443 },
       host: args.hosts[0] ?? "",

@@ -5,8 +5,8 @@ import { selector, serviceHost } from "./podDefaults.ts";
 import type { MetricsTarget, WorkloadMetadata } from "./types.ts";
 
 interface ScrapedPods {
-  /** What selects the pods; default the Service's own name. */
-  readonly workload?: string;
+  /** Name of the Service; default the workload's, where that has no other. */
+  readonly service?: string;
   /** Prometheus job name; default the workload's. */
   readonly job?: string;
   /** TCP port of each pod's metrics listener. */
@@ -15,21 +15,23 @@ interface ScrapedPods {
   readonly pods?: number;
 }
 
-/** Lets Prometheus find every pod of a workload, and not a random one: the name of a headless Service has all their addresses. */
+/**
+ * Lets Prometheus find every pod of a workload, and not a random one: the name of a headless Service has all their addresses.
+ * `metadata` is the workload's own.
+ */
 export function scrapedPods(
   parent: pulumi.Resource,
   metadata: WorkloadMetadata & { readonly annotations?: Record<string, string> },
-  { port, workload = metadata.name, job = workload, pods }: ScrapedPods,
+  { port, service = metadata.name, job = metadata.name, pods }: ScrapedPods,
 ): MetricsTarget {
-  const { name, namespace } = metadata;
   new k8s.core.v1.Service(
-    name,
+    service,
     {
-      metadata,
-      spec: { clusterIP: "None", selector: selector(workload), ports: [{ name: "metrics", port }] },
+      metadata: { ...metadata, name: service },
+      spec: { clusterIP: "None", selector: selector(metadata.name), ports: [{ name: "metrics", port }] },
     },
     { parent },
   );
   // By the name alone: what is scraped need not be there before Prometheus is.
-  return { job, host: serviceHost(name, namespace), port, ...(pods !== undefined && { pods }) };
+  return { job, host: serviceHost(service, metadata.namespace), port, ...(pods !== undefined && { pods }) };
 }

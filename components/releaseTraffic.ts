@@ -99,11 +99,11 @@ export class ReleaseTraffic extends pulumi.ComponentResource {
     this.metrics = scrapedPods(
       this,
       {
-        ...metadata(`${candidate}-metrics`, candidate),
+        ...metadata(candidate, candidate),
         // It has pods only while there is a new version.
         annotations: { "pulumi.com/skipAwait": "true" },
       },
-      { workload: candidate, port: metricsPort },
+      { service: `${candidate}-metrics`, port: metricsPort },
     );
     allowOneEviction(this, metadata(candidate, candidate));
     new k8s.core.v1.ConfigMap(

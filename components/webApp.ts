@@ -175,11 +175,8 @@ export class WebApp extends pulumi.ComponentResource {
     );
     allowOneEviction(this, metadata);
     if (args.scaling) scaleOnLoad(this, metadata, args.replicas, args.scaling);
-    this.metrics = scrapedPods(
-      this,
-      { ...metadata, name: `${name}-metrics` },
-      { workload: name, port: metricsPort, pods: args.replicas },
-    );
+    const service = `${name}-metrics`;
+    this.metrics = scrapedPods(this, metadata, { service, port: metricsPort, pods: args.replicas });
     const traffic = new ReleaseTraffic(
       "release",
       { namespace, app: name, api, metricsPort, settings: args.release },

@@ -163,11 +163,8 @@ export class Workers extends pulumi.ComponentResource {
     );
     allowOneEviction(this, metadata);
     if (args.scaling === "keda") scaleOnQueue(this, metadata, args.replicas, args);
-    this.metrics = scrapedPods(
-      this,
-      { ...metadata, name: `${name}-metrics` },
-      { workload: name, port: metricsPort, pods: args.replicas },
-    );
+    const service = `${name}-metrics`;
+    this.metrics = scrapedPods(this, metadata, { service, port: metricsPort, pods: args.replicas });
     this.registerOutputs({});
   }
 }

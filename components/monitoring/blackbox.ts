@@ -116,9 +116,7 @@ export class Blackbox extends pulumi.ComponentResource {
     );
 
     this.endpoint = { host: serviceHost(service.metadata.name, namespace), port };
-    const metricsName = `${name}-metrics`;
-    const scraped = { workload: name, port, pods: args.replicas };
-    this.metrics = scrapedPods(this, { ...metadata, name: metricsName }, scraped);
+    this.metrics = scrapedPods(this, metadata, { service: `${name}-metrics`, port, pods: args.replicas });
     this.probes = Object.entries(questions).map(([probe, { path }]) => ({
       name: probe,
       url: pulumi.interpolate`https://${edge.endpoint.host}:${edge.endpoint.port}${path}`,
