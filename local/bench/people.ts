@@ -8,6 +8,7 @@ import { stackOrReason } from "./running.ts";
 
 const runs = 5;
 const seconds = 15;
+
 /** Without a dev stack one app process is measured, which is then said. */
 export async function measurePeople(): Promise<Measured> {
   const clients = 10 * (await expectedUsers());

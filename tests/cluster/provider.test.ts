@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { atLength, pieceCount, standInModel } from "./standInModel.ts";
-import { Client, get, kubectl, kubectlCommand, token, waitFor, type Answer } from "./support.ts";
+import { Client, get, kubectl, kubectlCommand, readyPodsOf, token, waitFor, type Answer } from "./support.ts";
 
 const tenant = `cluster-tests-${randomBytes(4).toString("hex")}`;
 const port = 18_080;
@@ -150,12 +150,7 @@ test("two hundred answers are streamed at once, each of them whole, and the serv
 
 /** As many as the app's pods count together. */
 async function streams(): Promise<number> {
-  const { items } = (await get(
-    "pods",
-    "--namespace=app",
-    "--selector=app.kubernetes.io/name=app",
-  )) as V1PodList;
-  const counts = items.map(async ({ metadata }) => {
+  const counts = (await readyPodsOf("app")).map(async ({ metadata }) => {
     const path = `/api/v1/namespaces/app/pods/${metadata?.name ?? ""}:9464/proxy/metrics`;
     const found = /^app_active_streams\{transport="sse"\} (\d+)/m.exec(await kubectl("get", "--raw", path));
     return Number(found?.[1] ?? 0);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { lines } from "../../local/bench/plot.ts";
 import { figuresOf } from "../../local/delivery/loadFigures.ts";
-import { growth } from "../../local/delivery/soak.ts";
+import { growth } from "../../local/delivery/soakVerdict.ts";
 
 const values = (of: Record<string, number>) => ({ values: of });
 const summary = ({ failed = 0, p95 = 10 }) => ({
