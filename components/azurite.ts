@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { BlobStore } from "./blobStore.ts";
+import { claimTemplates, growClaims, templateAsMade } from "./claims.ts";
 import { checksumAnnotation, manifestFiles } from "./manifests.ts";
 import {
   labels,
@@ -62,7 +63,7 @@ export class Azurite extends pulumi.ComponentResource {
     const temporary = scratch("tmp", "/tmp", 16);
     const open = { tcpSocket: { port: "blob" }, timeoutSeconds: 3 };
 
-    new k8s.apps.v1.StatefulSet(
+    const set = new k8s.apps.v1.StatefulSet(
       name,
       {
         metadata,
@@ -101,19 +102,12 @@ export class Azurite extends pulumi.ComponentResource {
               ],
             },
           },
-          volumeClaimTemplates: [
-            {
-              metadata: { name: "data", labels: selector(name) },
-              spec: {
-                accessModes: ["ReadWriteOnce"],
-                resources: { requests: { storage: `${storageGiB}Gi` } },
-              },
-            },
-          ],
+          volumeClaimTemplates: claimTemplates(name, storageGiB),
         },
       },
-      { ...child, customTimeouts: { create: "5m", update: "5m" } },
+      { ...child, ...templateAsMade, customTimeouts: { create: "5m", update: "5m" } },
     );
+    growClaims(set, { workload: name, namespace, members: 1, storageGiB }, this);
 
     // Plain HTTP: dumps are encrypted before they are sent, requests are signed and carry no key, and the network
     // policies let only the backup pods in.

@@ -55,7 +55,12 @@ export const postgresSchema = z
       .union([z.literal(1), z.literal(3), z.literal(5)])
       .default(1)
       .describe("Patroni members"),
-    storageGiB: z.int().min(1).max(16_384).default(2).describe("volume of each member, GiB"),
+    storageGiB: z
+      .int()
+      .min(1)
+      .max(16_384)
+      .default(2)
+      .describe("volume of each member, GiB; may grow, not shrink"),
     resources: resources(250, 384),
     passwords: passwordGenerations,
     maxConnections: z.int().min(20).max(5_000).default(100).describe("connections the server accepts"),
@@ -98,7 +103,7 @@ export const redisSchema = z
           .min(1)
           .max(1_024)
           .default(1)
-          .describe("volume of each member's append-only file, GiB"),
+          .describe("volume of each member's append-only file, GiB; may grow, not shrink"),
         resources: resources(50, 96),
       })
       .prefault({}),

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { blobClient, type BlobStore } from "./blobStore.ts";
 import type { ServerCertificate } from "./certificates.ts";
+import { claimTemplates, growClaims, templateAsMade } from "./claims.ts";
 import { allowOneEviction } from "./disruption.ts";
 import { postgresExporter, postgresExporterPort } from "./exporters.ts";
 import { patroniAccess, patroniServices, patroniSettings, postgresLabels, postgresName } from "./patroni.ts";
@@ -197,18 +198,20 @@ export class Postgres extends pulumi.ComponentResource {
               ],
             },
           },
-          volumeClaimTemplates: [
-            {
-              metadata: { name: "data", labels: selector(name) },
-              spec: {
-                accessModes: ["ReadWriteOnce"],
-                resources: { requests: { storage: `${args.storageGiB}Gi` } },
-              },
-            },
-          ],
+          volumeClaimTemplates: claimTemplates(name, args.storageGiB),
         },
       },
-      { ...child, dependsOn: [services.primary], customTimeouts: { create: "5m", update: "10m" } },
+      {
+        ...child,
+        ...templateAsMade,
+        dependsOn: [services.primary],
+        customTimeouts: { create: "5m", update: "10m" },
+      },
+    );
+    growClaims(
+      members,
+      { workload: name, namespace, members: args.members, storageGiB: args.storageGiB },
+      this,
     );
     allowOneEviction(this, { name, namespace, labels: metadataLabels });
 

@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { ServerCertificate } from "./certificates.ts";
+import { claimTemplates, growClaims, templateAsMade } from "./claims.ts";
 import { allowOneEviction } from "./disruption.ts";
 import { redisExporter, redisExporterPort } from "./exporters.ts";
 import { checksumAnnotation, manifestFiles } from "./manifests.ts";
@@ -133,7 +134,7 @@ export class Redis extends pulumi.ComponentResource {
     ];
     const maxMemoryMiB = Math.floor((args.resources.memoryMiB * 3) / 4);
 
-    new k8s.apps.v1.StatefulSet(
+    const set = new k8s.apps.v1.StatefulSet(
       name,
       {
         metadata,
@@ -178,20 +179,14 @@ export class Redis extends pulumi.ComponentResource {
             },
           },
           ...(args.storageGiB !== undefined && {
-            volumeClaimTemplates: [
-              {
-                metadata: { name: "data", labels: selector(name) },
-                spec: {
-                  accessModes: ["ReadWriteOnce"],
-                  resources: { requests: { storage: `${args.storageGiB}Gi` } },
-                },
-              },
-            ],
+            volumeClaimTemplates: claimTemplates(name, args.storageGiB),
           }),
         },
       },
-      { ...child, customTimeouts: { create: "5m", update: "5m" } },
+      { ...child, ...templateAsMade, customTimeouts: { create: "5m", update: "5m" } },
     );
+    if (args.storageGiB !== undefined)
+      growClaims(set, { workload: name, namespace, members: count, storageGiB: args.storageGiB }, this);
 
     this.endpoint = {
       host: serviceHost(service.metadata.name, namespace),

@@ -1,6 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
+import { claimTemplates, growClaims, templateAsMade } from "../claims.ts";
 import { checksumAnnotation, manifestFiles } from "../manifests.ts";
 import {
   labels,
@@ -112,7 +113,7 @@ export class TelemetryStore extends pulumi.ComponentResource {
       GOMEMLIMIT: `${Math.floor(args.resources.memoryMiB * 0.9)}MiB`,
     };
     const probe = { httpGet: { path: health.path, port: portName(health.port) }, timeoutSeconds: 5 };
-    new k8s.apps.v1.StatefulSet(
+    const set = new k8s.apps.v1.StatefulSet(
       name,
       {
         metadata,
@@ -155,19 +156,12 @@ export class TelemetryStore extends pulumi.ComponentResource {
               volumes: [{ name: "config", configMap: { name: config.metadata.name } }, temporary.volume],
             },
           },
-          volumeClaimTemplates: [
-            {
-              metadata: { name: "data", labels: selector(name) },
-              spec: {
-                accessModes: ["ReadWriteOnce"],
-                resources: { requests: { storage: `${args.storageGiB}Gi` } },
-              },
-            },
-          ],
+          volumeClaimTemplates: claimTemplates(name, args.storageGiB),
         },
       },
-      { ...child, customTimeouts: { create: "5m", update: "5m" } },
+      { ...child, ...templateAsMade, customTimeouts: { create: "5m", update: "5m" } },
     );
+    growClaims(set, { workload: name, namespace, members: 1, storageGiB: args.storageGiB }, this);
 
     const host = serviceHost(service.metadata.name, namespace);
     this.read = { host, port: ports.read };

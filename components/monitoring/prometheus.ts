@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 import { stringify } from "yaml";
 
+import { claimTemplates, growClaims, templateAsMade } from "../claims.ts";
 import { allowOneEviction } from "../disruption.ts";
 import { checksumAnnotation } from "../manifests.ts";
 import {
@@ -102,7 +103,7 @@ export class Prometheus extends pulumi.ComponentResource {
       child,
     );
 
-    new k8s.apps.v1.StatefulSet(
+    const set = new k8s.apps.v1.StatefulSet(
       name,
       {
         metadata,
@@ -175,19 +176,12 @@ export class Prometheus extends pulumi.ComponentResource {
               ],
             },
           },
-          volumeClaimTemplates: [
-            {
-              metadata: { name: "data", labels: selector(name) },
-              spec: {
-                accessModes: ["ReadWriteOnce"],
-                resources: { requests: { storage: `${args.storageGiB}Gi` } },
-              },
-            },
-          ],
+          volumeClaimTemplates: claimTemplates(name, args.storageGiB),
         },
       },
-      { ...child, customTimeouts: { create: "5m", update: "8m" } },
+      { ...child, ...templateAsMade, customTimeouts: { create: "5m", update: "8m" } },
     );
+    growClaims(set, { workload: name, namespace, members: args.replicas, storageGiB: args.storageGiB }, this);
     allowOneEviction(this, metadata);
 
     this.endpoint = { host: serviceHost(service.metadata.name, namespace), port };

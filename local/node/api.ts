@@ -51,6 +51,7 @@ const plurals: Readonly<Record<string, string>> = {
   ClusterRoleBinding: "clusterrolebindings",
   ConfigMap: "configmaps",
   Deployment: "deployments",
+  PersistentVolume: "persistentvolumes",
   Service: "services",
   ServiceAccount: "serviceaccounts",
   StorageClass: "storageclasses",

@@ -1,4 +1,4 @@
-/** Volumes as file systems in sparse files: each is exactly as large as its claim asked, and full when it is full. */
+/** Volumes as file systems in sparse files: each is exactly as large as its claim asks, and full when it is full. */
 import { mkdir, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { exists, readIfPresent, run, tryRun } from "../system.ts";
 import { ApiError, type Api, type KubernetesObject } from "./api.ts";
@@ -19,7 +19,10 @@ export interface Claim extends KubernetesObject {
 }
 
 export interface Volume extends KubernetesObject {
-  readonly spec: { readonly persistentVolumeReclaimPolicy?: string };
+  readonly spec: {
+    readonly persistentVolumeReclaimPolicy?: string;
+    readonly capacity: { readonly storage: string };
+  };
   readonly status?: { readonly phase?: string };
 }
 
@@ -32,7 +35,7 @@ interface List<T> {
   readonly items: readonly T[];
 }
 
-/** Gives claims that wait for a volume one, and takes back the volumes that nobody claims any more. */
+/** Gives claims that wait for a volume one, grows what is too small, and takes back what nobody claims any more. */
 export async function reconcileVolumes(api: Api): Promise<void> {
   const [classes, claims, volumes] = await Promise.all([
     api.get<List<StorageClass>>("/apis/storage.k8s.io/v1/storageclasses?resourceVersion=0"),
@@ -42,7 +45,7 @@ export async function reconcileVolumes(api: Api): Promise<void> {
   const ours = new Map(
     classes.items.filter((one) => one.provisioner === provisioner).map((one) => [one.metadata.name, one]),
   );
-  const present = new Set(volumes.items.map((volume) => volume.metadata.name));
+  const present = new Map(volumes.items.map((volume) => [volume.metadata.name, volume]));
   const work = claims.items.filter(
     (claim) => isWaiting(claim) && ours.has(claim.spec.storageClassName ?? ""),
   );
@@ -53,6 +56,9 @@ export async function reconcileVolumes(api: Api): Promise<void> {
         const policy = ours.get(claim.spec.storageClassName ?? "")?.reclaimPolicy ?? "Delete";
         return () => provide(api, claim, policy);
       }),
+    ...claims.items
+      .filter((claim) => isTooSmall(present.get(volumeName(claim)), claim))
+      .map((claim) => () => grow(api, claim)),
     ...volumes.items.filter(isToBeDeleted).map((volume) => () => release(api, volume.metadata.name)),
   ];
   // One that fails (a full disk, a mount still in use) must not keep the others waiting; it is tried again.
@@ -66,6 +72,12 @@ export function isWaiting(claim: Claim): boolean {
   const chosen = claim.metadata.annotations?.["volume.kubernetes.io/selected-node"];
   const isUnbound = claim.spec.volumeName === undefined || claim.spec.volumeName === "";
   return isUnbound && chosen === nodeName && claim.metadata.deletionTimestamp === undefined;
+}
+
+/** The volume has less than its claim asks for since it was made. */
+export function isTooSmall(volume: Volume | undefined, { spec }: Claim): boolean {
+  if (volume?.metadata.annotations?.["pv.kubernetes.io/provisioned-by"] !== provisioner) return false;
+  return quantityBytes(volume.spec.capacity.storage) < quantityBytes(spec.resources.requests.storage);
 }
 
 export function isToBeDeleted(volume: Volume): boolean {
@@ -129,6 +141,26 @@ async function provide(api: Api, claim: Claim, reclaimPolicy: string): Promise<v
     if (!(error instanceof ApiError && error.status === 409)) throw error;
   });
   process.stdout.write(`volume ${name}: ${asked} for ${claim.metadata.namespace}/${claim.metadata.name}\n`);
+}
+
+/** While it is mounted. The kubelet then tells the claim. */
+async function grow(api: Api, claim: Claim): Promise<void> {
+  const name = volumeName(claim);
+  const asked = claim.spec.resources.requests.storage;
+  const image = imageFile(name);
+  await truncate(image, quantityBytes(asked));
+  const devices = await run("losetup", ["--associated", image, "--output", "NAME", "--noheadings"]);
+  const device = devices.trim();
+  await run("losetup", ["--set-capacity", device]);
+  await run("resize2fs", [device]);
+  const volume = {
+    apiVersion: "v1",
+    kind: "PersistentVolume",
+    metadata: { name },
+    spec: { capacity: { storage: asked } },
+  };
+  await api.apply(volume);
+  process.stdout.write(`volume ${name}: grown to ${asked}\n`);
 }
 
 async function release(api: Api, name: string): Promise<void> {

@@ -9,6 +9,7 @@ import { edgePorts, projectDirectory } from "../../local/stack.ts";
 import { core } from "./contract/cluster.ts";
 import { backupKey, caPath, edgeCertificate } from "../../local/identity.ts";
 import { internalCertificates } from "../../local/internalCertificates.ts";
+import { losses } from "./stateful.ts";
 import { operations, succeeded, TestProject } from "./support.ts";
 
 const context = process.env["KUBE_CONTEXT"] ?? "";
@@ -95,6 +96,21 @@ describe("the dev stack", () => {
     expect(operations(run, "app")).toEqual(["update"]);
     expect(run.changes.map(({ name }) => name)).toEqual(expect.arrayContaining(["app"]) as string[]);
     expect(run.changes.filter(({ name }) => !["app", "app-migrate", "worker"].includes(name))).toEqual([]);
+  });
+
+  test("grows volumes while what uses them runs", async () => {
+    const claim = { namespace: "data", name: "data-postgres-0" };
+    const server = { namespace: "data", name: "postgres-0" };
+    const uid = (await core.readNamespacedPod(server)).metadata?.uid;
+    await project.setConfig({ "groundwork:postgres": { storageGiB: 3 } });
+    const run = succeeded(await project.up());
+    expect(operations(run, claim.name)).toEqual(["update"]);
+    expect(losses(run.steps)).toEqual([]);
+    const size = async (): Promise<string | undefined> =>
+      (await core.readNamespacedPersistentVolumeClaim(claim)).status?.capacity?.["storage"];
+    await expect.poll(size, { timeout: 120_000, interval: 1_000 }).toBe("3Gi");
+    expect((await core.readNamespacedPod(server)).metadata?.uid).toBe(uid);
+    expect(succeeded(await project.up()).changes).toEqual([]);
   });
 
   // By then the job of the version before was deleted for the new one's.

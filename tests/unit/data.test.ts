@@ -54,6 +54,23 @@ describe("Postgres", () => {
     expect(at(set, "spec.volumeClaimTemplates.0.spec.resources.requests.storage")).toBe("5Gi");
   });
 
+  test("has the volumes that are there grow to the size that is asked for", async () => {
+    const claims = ofType(await postgres(3), ":PersistentVolumeClaimPatch");
+    expect(claims.map((claim) => at(claim, "metadata.name"))).toEqual([
+      "data-postgres-0",
+      "data-postgres-1",
+      "data-postgres-2",
+    ]);
+    for (const claim of claims) {
+      expect(at(claim, "metadata.namespace")).toBe("data");
+      // A preview asks the API server as if it were to be made: it has to be a whole claim.
+      expect(at(claim, "spec")).toEqual({
+        accessModes: ["ReadWriteOnce"],
+        resources: { requests: { storage: "5Gi" } },
+      });
+    }
+  });
+
   test.each([
     [true, "Retain"],
     [false, "Delete"],
@@ -209,6 +226,8 @@ describe("Redis", () => {
     const [set] = ofType(await redis("queue", 3), ":StatefulSet");
     expect(at(set, "spec.volumeClaimTemplates.0.spec.resources.requests.storage")).toBe("3Gi");
     expect(at(set, "spec.template.spec.containers.0.command")).toContain("queue");
+    const claims = ofType(await redis("queue", 3), ":PersistentVolumeClaimPatch");
+    expect(claims.map((claim) => at(claim, "spec.resources.requests.storage"))).toEqual(["3Gi"]);
   });
 
   test("with several members has a Sentinel beside each, names them all, and keeps members apart", async () => {
@@ -224,8 +243,10 @@ describe("Redis", () => {
   });
 
   test("as a cache keeps nothing, and gives data three quarters of its memory", async () => {
-    const [set] = ofType(await redis("cache"), ":StatefulSet");
+    const all = await redis("cache");
+    const [set] = ofType(all, ":StatefulSet");
     expect(at(set, "spec.volumeClaimTemplates")).toBeUndefined();
+    expect(ofType(all, ":PersistentVolumeClaimPatch")).toEqual([]);
     expect(at(set, "spec.template.spec.containers.0.command")).toEqual([
       "/bin/sh",
       "/etc/groundwork/redis/start.sh",

@@ -37,9 +37,13 @@ export function parseId(id: string): { namespace: string; name: string } {
   return second === undefined ? { namespace: "", name: first } : { namespace: first, name: second };
 }
 
+/** Whether resources of this type change a part of an object that somebody else made. */
+export const isPatch = (type: string): boolean => type.endsWith("Patch");
+
 /** The API version and kind that a resource's type token stands for. */
 export function gvkOfType(type: string): { apiVersion: string; kind: string } {
-  const [, module = "", kind = ""] = type.split(":");
+  const [, module = "", token = ""] = type.split(":");
+  const kind = isPatch(type) ? token.slice(0, -"Patch".length) : token;
   const [group = "", version = ""] = module.split("/");
   return { apiVersion: group === "core" || group === "" ? version : `${group}/${version}`, kind };
 }

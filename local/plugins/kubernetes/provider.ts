@@ -27,7 +27,7 @@ import { newFieldManager, withName } from "./naming.ts";
 import * as objects from "./objects.ts";
 import { replacePaths } from "./replaceRules.ts";
 import { readSettings } from "./settings.ts";
-import { apply, create, isMissingNamespace, remove, withIgnoredFields } from "./write.ts";
+import { apply, create, isMissingNamespace, patch, relinquish, remove, withIgnoredFields } from "./write.ts";
 
 const CONFIG_THAT_REPLACES = ["kubeconfig", "context", "cluster"];
 
@@ -105,9 +105,11 @@ export class KubernetesProvider implements Provider {
     const client = this.#cluster.client();
     let live: JsonObject;
     try {
-      live = await create(inputs, client, options, (message) => {
-        this.#log.status("info", urn, message);
-      });
+      live = objects.isPatch(request.type)
+        ? await patch(inputs, client, options)
+        : await create(inputs, client, options, (message) => {
+            this.#log.status("info", urn, message);
+          });
     } catch (error) {
       const harmless =
         error instanceof NoMatchError ||
@@ -216,7 +218,11 @@ export class KubernetesProvider implements Provider {
     const { live, inputs } = objects.parseCheckpoint(request.olds);
     try {
       const path = await this.#cluster.pathOf(live);
-      if (await remove(path, inputs, this.#cluster.client()))
+      if (objects.isPatch(request.type)) {
+        const fieldManager = textAt(request.olds, objects.FIELD_MANAGER);
+        const options = { fieldManager, preview: false, signal: this.#cancel.signal };
+        await relinquish(live, this.#cluster.client(), options);
+      } else if (await remove(path, inputs, this.#cluster.client()))
         await untilGone(path, inputs, this.#wait(request));
     } catch (error) {
       if (error instanceof NoMatchError) return;

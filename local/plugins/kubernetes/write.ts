@@ -60,13 +60,24 @@ export async function apply(object: JsonObject, client: Client, options: WriteOp
   const managed = listAt(live, "metadata", "managedFields");
   const created = managed.some((entry) => isOwnUpdate(entry, options.fieldManager));
   if (created && !options.preview) await adoptCreatedFields(path, live, client, options);
-  const force = annotation(object, "pulumi.com/patchForce") === "true" || (created && options.preview);
+  return patch(object, client, options, created && options.preview);
+}
+
+/** Makes the object's given fields what the inputs say, and the object where there is none. */
+export async function patch(
+  object: JsonObject,
+  client: Client,
+  options: WriteOptions,
+  forced = false,
+): Promise<JsonObject> {
+  const path = await client.path(apiVersionOf(object), kindOf(object), namespaceOf(object), nameOf(object));
+  const force = forced || annotation(object, "pulumi.com/patchForce") === "true";
   try {
     return await client.request("PATCH", path, {
       query: { ...common(options), force: String(force) },
       body: object,
       contentType: "application/apply-patch+yaml",
-      signal,
+      signal: options.signal,
     });
   } catch (error) {
     if (!(error instanceof ApiError) || error.code !== 409) throw error;
@@ -76,6 +87,16 @@ export async function apply(object: JsonObject, client: Client, options: WriteOp
       "",
     );
   }
+}
+
+/** What a patch said is nobody's any more; the object stays, as it is another's. */
+export async function relinquish(object: JsonObject, client: Client, options: WriteOptions): Promise<void> {
+  const identity = { name: nameOf(object), namespace: namespaceOf(object) };
+  await patch(
+    { apiVersion: apiVersionOf(object), kind: kindOf(object), metadata: identity },
+    client,
+    options,
+  );
 }
 
 const isOwnUpdate = (entry: Json, fieldManager: string): boolean =>

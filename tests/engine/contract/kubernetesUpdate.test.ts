@@ -64,6 +64,21 @@ describe("changing Kubernetes objects", () => {
     expect(await readConfig("changed")).toEqual({ a: "1" });
   });
 
+  it("patches a part of another's object, and lets go of it without the object", async () => {
+    const theirs = { metadata: { name: "theirs", namespace }, data: { kept: "1" } };
+    await core.createNamespacedConfigMap({ namespace, body: theirs });
+    const patch = (value: string): string =>
+      `new k8s.core.v1.ConfigMapPatch("theirs", { metadata: { name: "theirs", namespace }, data: { ours: "${value}" } }, options);\n`;
+    await project.program(program(namespace, patch("1"), mutable));
+    expect(operations(await project.up(), "theirs")).toEqual(["create"]);
+    await project.program(program(namespace, patch("2"), mutable));
+    expect(operations(await project.up(), "theirs")).toEqual(["update"]);
+    expect(await readConfig("theirs")).toEqual({ kept: "1", ours: "2" });
+    await project.program(program(namespace, "", mutable));
+    expect(operations(await project.up(), "theirs")).toEqual(["delete"]);
+    expect(await readConfig("theirs")).toEqual({ kept: "1" });
+  });
+
   it("replaces an object when a field changes that the server never changes", async () => {
     const labelled = deployment("fixed", "replicas: 0");
     await project.program(program(namespace, labelled, mutable));

@@ -1,0 +1,54 @@
+/** The volumes of a StatefulSet's members: made from its template, and grown with the configuration. */
+import * as k8s from "@pulumi/kubernetes";
+import type * as pulumi from "@pulumi/pulumi";
+import { selector } from "./podDefaults.ts";
+
+const claimName = "data";
+
+/** What a member's claim asks for. */
+const claimOf = (storageGiB: number) => ({
+  accessModes: ["ReadWriteOnce"],
+  resources: { requests: { storage: `${storageGiB}Gi` } },
+});
+
+/** `volumeClaimTemplates` of the workload's StatefulSet: one volume a member, mounted as `data`. */
+export function claimTemplates(
+  workload: string,
+  storageGiB: number,
+): k8s.types.input.core.v1.PersistentVolumeClaim[] {
+  return [{ metadata: { name: claimName, labels: selector(workload) }, spec: claimOf(storageGiB) }];
+}
+
+/** Of a StatefulSet with claims: its template cannot be changed, so that another size would replace it. {@link growClaims} grows them. */
+export const templateAsMade = { ignoreChanges: ["spec.volumeClaimTemplates"] };
+
+export interface ClaimSizes {
+  /** Name of the StatefulSet. */
+  readonly workload: string;
+  readonly namespace: pulumi.Input<string>;
+  readonly members: number;
+  readonly storageGiB: number;
+}
+
+/**
+ * Has each member's claim ask for `storageGiB`, while its server runs. The API server refuses less than a claim has, and more where the
+ * storage class does not allow expansion. Claims belong to the StatefulSet: what is deleted here leaves them as they are.
+ */
+export function growClaims(set: k8s.apps.v1.StatefulSet, sizes: ClaimSizes, parent: pulumi.Resource): void {
+  for (let member = 0; member < sizes.members; member += 1) {
+    const name = `${claimName}-${sizes.workload}-${member}`;
+    new k8s.core.v1.PersistentVolumeClaimPatch(
+      name,
+      {
+        // The size was the StatefulSet's to say when it made the claim.
+        metadata: {
+          name,
+          namespace: sizes.namespace,
+          annotations: { "pulumi.com/patchForce": "true" },
+        },
+        spec: claimOf(sizes.storageGiB),
+      },
+      { parent, dependsOn: set, retainOnDelete: true },
+    );
+  }
+}
