@@ -18,6 +18,7 @@ async function schemaOf(database: string): Promise<unknown[]> {
        union all select format('function %s %s', proname, proacl) from pg_proc
          where pronamespace = 'public'::regnamespace
        union all select indexdef from pg_indexes where schemaname = 'public'
+       union all select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
        order by 1`,
     );
     return rows.map(({ object }) => object);

@@ -37,6 +37,22 @@ async function page(token: string, parameters: Record<string, string>): Promise<
 const titles = async (token: string, query: string) =>
   (await page(token, { query })).items.map(({ title }) => title);
 
+it("finds what a dump brought back: the terms are in it, and are not made anew", async () => {
+  await tenantWith([{ title: "Dumped", content: "with its terms" }]);
+  const terms = await asSuperuser(postgres, database, async (client) => {
+    // As pg_restore does it: triggers come after the rows.
+    await client.query("set session_replication_role = replica");
+    await client.query("create temporary table dumped as select * from documents where title = 'Dumped'");
+    await client.query("delete from documents where title = 'Dumped'");
+    await client.query("insert into documents select * from dumped");
+    const { rows } = await client.query<{ search: string }>(
+      "select search::text from documents where title = 'Dumped'",
+    );
+    return rows.map(({ search }) => search);
+  });
+  expect(terms).toEqual(["'dumped':1A 'its' 'terms' 'with'"]);
+});
+
 describe("a search", () => {
   let token: string;
   beforeAll(async () => {
