@@ -5,6 +5,7 @@ import { azureSchema } from "./azure/schema.ts";
 import { postgresSchema, redisSchema } from "./dataSchema.ts";
 import { edgeSchema } from "./edgeSchema.ts";
 import { imageNames } from "./images.ts";
+import { keysSchema } from "./keyFile.ts";
 import { loggingSchema } from "./logging/schema.ts";
 import { monitoringSchema } from "./monitoring/schema.ts";
 import { releaseSchema } from "./releaseTraffic.ts";
@@ -140,6 +141,7 @@ export const stackSchema = z.strictObject({
         .describe(
           "users at once that the service is made for: `make load` brings so many, and ten times as many",
         ),
+      keys: keysSchema,
       container: containerSchema.describe("how images.app is run, for another container in the app's place"),
       release: releaseSchema,
       scaling: loadScalingSchema.optional().describe("more pods under load; without it always `replicas`"),

@@ -33,17 +33,20 @@ export function passwordFiles(file: string, password: Password): Record<string, 
   return { [`${file}${suffix}`]: secret, ...(other && passwordFiles(file, other)) };
 }
 
+/** Which generations of a secret are valid, the one in use first. A rotation makes four settings of it, each with an `up`. */
+export const generations = (what: string) =>
+  z
+    .array(z.int().min(1))
+    .min(1)
+    .max(2)
+    .refine(
+      ([first = 0, second]) => second === undefined || Math.abs(first - second) === 1,
+      "must be one generation, or two that follow each other",
+    )
+    .default([1])
+    .describe(`${what}; a rotation goes from [1] by [1, 2] and [2, 1] to [2], with an \`up\` at each`);
+
 /** `passwords` of `groundwork:postgres` and `groundwork:redis`. */
-export const passwordGenerations = z
-  .array(z.int().min(1))
-  .min(1)
-  .max(2)
-  .refine(
-    ([first = 0, second]) => second === undefined || Math.abs(first - second) === 1,
-    "must be one generation, or two that follow each other",
-  )
-  .default([1])
-  .describe(
-    "generations of the passwords that the server takes, the one that clients use first; a rotation goes from [1] by [1, 2] and " +
-      "[2, 1] to [2], with an `up` at each",
-  );
+export const passwordGenerations = generations(
+  "generations of the passwords that the server takes, the one that clients use first",
+);
