@@ -140,6 +140,7 @@ test("runs another container in the app's place, without workers", async () => {
   const container = {
     command: ["./podinfo"],
     port: 9898,
+    tls: false,
     metricsPort: 9797,
     readinessPath: "/readyz",
     migration: [],
@@ -151,7 +152,11 @@ test("runs another container in the app's place, without workers", async () => {
     "groundwork:workers": { replicas: 0 },
   });
   const pods = new Map(podsOf(resources).map(({ name, spec }) => [name, spec.containers[0]]));
-  expect(pods.get("app")).toMatchObject({ image: "podinfo:1", command: ["./podinfo"] });
+  expect(pods.get("app")).toMatchObject({
+    image: "podinfo:1",
+    command: ["./podinfo"],
+    readinessProbe: { httpGet: { path: "/readyz", port: "http" } },
+  });
   expect([...pods.keys()]).not.toContain("worker");
   expect([...pods.keys()]).not.toContain("app-migrate");
   const policy = ofType(resources, ":NetworkPolicy").find((one) => at(one, "metadata.name") === "app-flows");
