@@ -46,7 +46,7 @@ format: ## one format over everything
 	@$(GW) exec npx oxfmt
 status: ## one look at the health of every workload
 	@$(GW) status
-logs: ## the latest log lines of every pod; APP=name for one workload
+logs: ## the latest 20 log lines of every container; APP=name for one workload
 	@$(GW) logs $(APP)
 url: ## base URL of the edge
 	@$(GW) url
