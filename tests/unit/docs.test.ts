@@ -144,7 +144,12 @@ describe("what pages name", () => {
       [...code.matchAll(/groundwork:([a-zA-Z][\w.]*\w)/g)].map(([key]) => key),
     );
     // A section counts, and so does a name that a map is given.
-    const maps = ["groundwork:images.", "groundwork:monitoring.existing.labels."];
+    const maps = [
+      "groundwork:images.",
+      "groundwork:monitoring.existing.labels.",
+      "groundwork:app.variables.",
+      "groundwork:appFiles.",
+    ];
     const exists = (key: string): boolean =>
       known.some((path) => path === key || path.startsWith(`${key}.`)) ||
       maps.some((map) => key.startsWith(map));

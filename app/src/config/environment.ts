@@ -25,6 +25,7 @@ export function environmentTable(): string {
     "Written from `app/src/config/variables.ts` by `npm run env-sample`. Nothing else reads the environment. A malformed\n",
     "value always keeps the app from starting. One that is needed and missing switches the part off that it is for, or\n",
     "keeps the app from starting under `REQUIRE_CREDENTIALS=true`. All that is wrong is said in one log line.\n\n",
+    "How a stack is given one: [operations](operations.md#a-variable-or-a-secret-of-the-apps-own).\n\n",
     "| variable | purpose | form | default | example | needed |\n",
     "| --- | --- | --- | --- | --- | --- |\n",
     ...rows,
