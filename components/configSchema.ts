@@ -207,7 +207,9 @@ export const stackSchema = z.strictObject({
       store: z.enum(["kubernetes", "keyVault"]).default("kubernetes").describe("where secrets are kept"),
     })
     .prefault({}),
-  azure: azureSchema.optional().describe("Azure settings; only for secrets.store: keyVault"),
+  azure: azureSchema
+    .optional()
+    .describe("Azure settings; needed for secrets.store: keyVault and for kind: managed"),
 });
 
 export type StackValues = z.output<typeof stackSchema>;
