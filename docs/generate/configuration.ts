@@ -62,8 +62,10 @@ export function configurationPage(): string {
       table(keys),
     ]),
     "\n## Secrets\n\n",
-    "Set with `pulumi config set --secret`; in plain text they are refused. All but those for a setting that is named are needed where secrets are kept in\n",
-    "Kubernetes. With `secrets.store: keyVault` they are put into the vault instead ([azure.md](azure.md)).\n\n",
+    "Set with `pulumi config set --secret`; in plain text they are refused. With `secrets.store: kubernetes` set `tlsBundle`,\n",
+    "`internalCa`, `postgresTls`, `redisTls`, `appTls` and `ageIdentity`, and of the others those that a setting of yours needs.\n",
+    "With `keyVault` whatever is set here is put into the vault; what is not set has to be there\n",
+    "([by these names](secrets.md)).\n\n",
     table(secretKeys()),
   ].join("");
 }
