@@ -94,30 +94,35 @@ export async function drDrill(rows: string, kib: string): Promise<void> {
   );
 }
 
-/**
- * A few words each; or, for a large database, one long word that hardly compresses: of it the first hundred letters are a term, so that
- * its terms are known without the trigger, which would take most of the time.
- */
+/** A few words each; or, for a large database, `kib` KiB in one long word that hardly compresses. What an interrupted drill still loads is ended. */
 async function load(cluster: Cluster, rows: number, kib: number): Promise<void> {
-  const letters = 1024 * kib;
-  const content =
-    kib === 0
-      ? "repeat(md5(number::text) || ' ', 8)"
-      : `substr(letters, 1 + number * 7919 % (length(letters) - ${letters}), ${letters})`;
   await inServiceSql(
     cluster,
     `set client_min_messages = warning;
+    select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = '${tenant}';
+    set application_name = '${tenant}';
     insert into tenants (id, name) values (gen_random_uuid(), '${tenant}') on conflict (name) do nothing;
     delete from documents where tenant_id = (select id from tenants where name = '${tenant}');
-    ${kib === 0 ? "" : "set session_replication_role = replica;"}
-    with source as materialized (select string_agg(md5(part::text), '') as letters from generate_series(1, 32768) part)
-    insert into documents (tenant_id, title, content, created_by, search)
-      select id, title, content, 'loader', search_vector(title, left(content, 100))
-      from source, tenants, generate_series(1, ${rows}) number,
-        lateral (select 'Loaded ' || number as title, ${content} as content) document
-      where name = '${tenant}'`,
+    ${kib === 0 ? fewWords(rows) : longWord(rows, kib)}`,
   );
 }
+
+const fewWords = (rows: number): string => `
+  insert into documents (tenant_id, title, content, created_by)
+  select id, 'Loaded ' || number, repeat(md5(number::text) || ' ', 8), 'loader'
+  from tenants, generate_series(1, ${rows}) number where name = '${tenant}'`;
+
+/** Of a word the first hundred letters are its term: so much is known without the trigger, which would take most of the time. */
+const longWord = (rows: number, kib: number): string => `
+  set session_replication_role = replica;
+  create temporary table words as
+    select word, string_agg(md5(word || ' ' || part), '') as letters
+    from generate_series(0, 99) word, generate_series(1, ${32 * kib}) part group by word;
+  insert into documents (tenant_id, title, content, created_by, search)
+  select id, title, letters, 'loader', search_vector(title, left(letters, 100))
+  from tenants, generate_series(1, ${rows}) number join words on word = number % 100,
+    lateral (select 'Loaded ' || number as title) named
+  where name = '${tenant}'`;
 
 /** Of the loaded rows: how many, and a sum over a hash of each, which takes no memory however many they are. */
 async function fingerprint(cluster: Cluster): Promise<string> {
