@@ -39,50 +39,42 @@ export async function bootstrapOf(stack: string, github: string): Promise<Bootst
 /** Azure's limits: a vault has 3 to 24 characters, a storage account 3 to 24 letters and digits. */
 const longestName = 24;
 
-/** Environments of GitHub that jobs of `.github/workflows` run in. */
-const environments = ["development", "production", "production-read"];
-
 /** A script for bash that explains itself. Running it twice does no harm. */
 export function bootstrapScript(settings: Bootstrap): string {
   const { stack, subscriptionId, tenantId, location, prefix, github } = settings;
   const group = `${prefix}-state`;
   const account = `${prefix}state`.slice(0, longestName - 4);
   const vault = `${prefix}-state`.slice(0, longestName - 5);
-  const subjects = [
-    {
-      name: "main",
-      subject: `repo:${github}:ref:refs/heads/main`,
-      why: "jobs of main that run in no environment",
-    },
-    { name: "pull-request", subject: `repo:${github}:pull_request`, why: "previews" },
-    ...environments.map((name) => ({
-      name,
-      subject: `repo:${github}:environment:${name}`,
-      why: `jobs of the environment ${name}`,
-    })),
-  ];
   return `#!/usr/bin/env bash
-# What Pulumi needs before the first \`up\` of ${stack}: a place for its state, a key for the secrets in it, and an identity
-# that GitHub's workflows sign in as without any password. Read it, then run it: make -s bootstrap-azure REPO=${github} | bash
+# What Pulumi needs before the first \`up\` of ${stack}: places for its state, keys for the secrets in it, and identities
+# that GitHub's workflows sign in as without any password. It needs az and gh, both signed in. Read it, then run it:
+#   make -s bootstrap-azure REPO=${github} | bash
 set -euo pipefail
 
 az account set --subscription ${subscriptionId}
 me=$(az ad signed-in-user show --query id --output tsv)
+subscription=/subscriptions/${subscriptionId}
+# With the ids that GitHub never gives again: a name can go to somebody else.
+repository=$(gh api repos/${github} --jq '"repo:\\(.owner.login)@\\(.owner.id)/\\(.name)@\\(.id)"')
 # Names of vaults and storage accounts are unique in the world: the same subscription always gets the same ones.
 suffix=$(printf '%s' ${subscriptionId} | sha256sum | cut -c1-4)
 account=${account}$suffix
 vault=${vault}-$suffix
 
 # 1. The state: a storage account that knows no shared keys and keeps what is overwritten or deleted for 30 days.
+#    Development has a container of its own, as whoever writes a state decides what the next \`up\` does.
 az group create --name ${group} --location ${location} --output none
 az storage account create --resource-group ${group} --name "$account" --location ${location} --sku Standard_ZRS \\
   --allow-shared-key-access false --allow-blob-public-access false --min-tls-version TLS1_2 --https-only true --output none
 az storage account blob-service-properties update --resource-group ${group} --account-name "$account" \\
   --enable-versioning true --enable-delete-retention true --delete-retention-days 30 --output none
-az storage container-rm create --resource-group ${group} --storage-account "$account" --name state --output none
+for container in state state-development; do
+  az storage container-rm create --resource-group ${group} --storage-account "$account" --name "$container" --output none
+done
 storage=$(az storage account show --resource-group ${group} --name "$account" --query id --output tsv)
+containers=$storage/blobServices/default/containers
 
-# 2. The key that the state's secrets are encrypted with. It can be deleted, but not for good: without it the state is lost.
+# 2. The keys that the states' secrets are encrypted with. They can be deleted, but not for good: without them a state is lost.
 az keyvault show --name "$vault" --output none 2>/dev/null ||
   az keyvault create --resource-group ${group} --name "$vault" --location ${location} \\
     --enable-rbac-authorization true --enable-purge-protection true --retention-days 90 --output none
@@ -90,42 +82,98 @@ keys=$(az keyvault show --name "$vault" --query id --output tsv)
 az role assignment create --assignee "$me" --role "Key Vault Crypto Officer" --scope "$keys" --output none
 az role assignment create --assignee "$me" --role "Storage Blob Data Contributor" --scope "$storage" --output none
 # Azure takes a minute or two to know of a role.
-until az keyvault key show --vault-name "$vault" --name pulumi --output none 2>/dev/null ||
-  az keyvault key create --vault-name "$vault" --name pulumi --kty RSA --size 3072 --output none 2>/dev/null; do
-  echo "waiting for the role on $vault" >&2
-  sleep 10
+for key in pulumi pulumi-development; do
+  until az keyvault key show --vault-name "$vault" --name "$key" --output none 2>/dev/null ||
+    az keyvault key create --vault-name "$vault" --name "$key" --kty RSA --size 3072 --output none 2>/dev/null; do
+    echo "waiting for the role on $vault" >&2
+    sleep 10
+  done
 done
 
-# 3. The identity of the workflows: GitHub vouches for who runs, so that no secret has to be stored or renewed.
-az identity create --resource-group ${group} --name ${prefix}-${stack}-github --location ${location} --output none
-client=$(az identity show --resource-group ${group} --name ${prefix}-${stack}-github --query clientId --output tsv)
-principal=$(az identity show --resource-group ${group} --name ${prefix}-${stack}-github --query principalId --output tsv)
-${subjects
-  .map(
-    ({ name, subject, why }) => `# ${why}
-az identity federated-credential create --resource-group ${group} --identity-name ${prefix}-${stack}-github --name ${name} \\
-  --issuer https://token.actions.githubusercontent.com --subject '${subject}' \\
-  --audiences api://AzureADTokenExchange --output none`,
-  )
-  .join("\n")}
-for role in Contributor "Role Based Access Control Administrator"; do
+# 3. An identity for each of GitHub's environments, and for nothing else: GitHub vouches for the environment that a job runs
+#    in, so that no secret has to be stored or renewed, and the environment's own rules say which branches and tags may be it.
+identity() { # environment; sets client and principal
+  az identity create --resource-group ${group} --name ${prefix}-"$1" --location ${location} --output none
+  az identity federated-credential create --resource-group ${group} --identity-name ${prefix}-"$1" --name github \\
+    --issuer https://token.actions.githubusercontent.com --subject "$repository:environment:$1" \\
+    --audiences api://AzureADTokenExchange --output none
+  client=$(az identity show --resource-group ${group} --name ${prefix}-"$1" --query clientId --output tsv)
+  principal=$(az identity show --resource-group ${group} --name ${prefix}-"$1" --query principalId --output tsv)
+}
+grant() { # role, scope
   az role assignment create --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal \\
-    --role "$role" --scope /subscriptions/${subscriptionId} --output none
-done
-az role assignment create --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal \\
-  --role "Key Vault Crypto User" --scope "$keys" --output none
-az role assignment create --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal \\
-  --role "Storage Blob Data Contributor" --scope "$storage" --output none
+    --role "$1" --scope "$2" --output none
+}
+
+# production: makes everything of the stack, and gives its workloads their roles. There are no accounts in the cluster itself.
+# Secrets are written by the resource manager, but deleted from the vault, which the stack makes: hence the officer.
+identity production
+production=$client
+grant "Contributor" "$subscription"
+grant "Role Based Access Control Administrator" "$subscription"
+grant "Azure Kubernetes Service RBAC Cluster Admin" "$subscription"
+grant "Key Vault Secrets Officer" "$subscription"
+grant "Key Vault Crypto User" "$keys/keys/pulumi"
+grant "Storage Blob Data Contributor" "$containers/state"
+
+# production-read: compares what runs with the program, which asks for the cluster's address and the managed Redis's keys, and
+# starts the Job of a restore drill. It reads secrets, so it is not for pull requests.
+az role definition list --custom-role-only true --name "${prefix} production-read" --query "[].id" --output tsv | grep -q . ||
+  az role definition create --output none --role-definition '{
+    "Name": "${prefix} production-read",
+    "Description": "A drift check and a restore drill, besides Reader.",
+    "Actions": [
+      "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action",
+      "Microsoft.Cache/redisEnterprise/databases/listKeys/action"
+    ],
+    "DataActions": [
+      "Microsoft.ContainerService/managedClusters/*/read",
+      "Microsoft.ContainerService/managedClusters/batch/jobs/write",
+      "Microsoft.ContainerService/managedClusters/batch/jobs/delete"
+    ],
+    "AssignableScopes": ["/subscriptions/${subscriptionId}"]
+  }'
+identity production-read
+production_read=$client
+grant "Reader" "$subscription"
+grant "${prefix} production-read" "$subscription"
+grant "Key Vault Crypto User" "$keys/keys/pulumi"
+grant "Storage Blob Data Reader" "$containers/state"
+
+# development: pushes images and brings up the dev stack; neither reaches production.
+identity development
+development=$client
+grant "Key Vault Crypto User" "$keys/keys/pulumi-development"
+grant "Storage Blob Data Contributor" "$containers/state-development"
 
 cat <<END
-Done. On GitHub, under Settings, Secrets and variables, Actions, Variables (none of these is secret):
-  AZURE_CLIENT_ID        $client
+Done. If a role was not known yet, run this again.
+
+On GitHub, under Settings, Environments. The rules are what keeps others from being the environment: set them first.
+  production       deployment tags v* only, required reviewers
+  production-read  deployment branch main only
+  development      deployment branch main only
+A repository from before 15 July 2026 says its ids only when told to: Settings, Actions, OIDC, immutable subject claims.
+
+Under Settings, Secrets and variables, Actions, Variables (none of these is secret):
   AZURE_TENANT_ID        ${tenantId}
   AZURE_SUBSCRIPTION_ID  ${subscriptionId}
-  PULUMI_BACKEND_URL     azblob://state?storage_account=$account
+
+Variables of each environment:
+  production       AZURE_CLIENT_ID     $production
+                   PULUMI_BACKEND_URL  azblob://state?storage_account=$account
+  production-read  AZURE_CLIENT_ID     $production_read
+                   PULUMI_BACKEND_URL  azblob://state?storage_account=$account
+  development      AZURE_CLIENT_ID     $development
+                   PULUMI_BACKEND_URL  azblob://state-development?storage_account=$account
+
+Where there are a registry and a cluster for development, with their ids:
+  az role assignment create --assignee $development --role AcrPush --scope <registry>
+  az role assignment create --assignee $development --role "Azure Kubernetes Service Cluster User Role" --scope <cluster>
+  az role assignment create --assignee $development --role "Azure Kubernetes Service RBAC Cluster Admin" --scope <cluster>
 
 Here:
-  export AZURE_STORAGE_ACCOUNT=$account AZURE_KEYVAULT_AUTH_VIA_CLI=true
+  export AZURE_STORAGE_ACCOUNT=$account
   pulumi login 'azblob://state?storage_account='$account
   pulumi stack init ${stack} --secrets-provider azurekeyvault://$vault.vault.azure.net/keys/pulumi
 END

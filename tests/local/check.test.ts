@@ -8,7 +8,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { KubeConfig } from "@kubernetes/client-node";
 import { afterEach, describe, expect, test } from "vitest";
-import { bootstrapScript } from "../../local/bootstrapAzure.ts";
 import { checkSubscription, checkVault, missingActions, type Azure } from "../../local/check/azure.ts";
 import { checkCluster, dependencies, findContext } from "../../local/check/cluster.ts";
 import { leftExamples } from "../../local/check/examples.ts";
@@ -290,45 +289,4 @@ test("the table puts failures last, each with what mends it", () => {
     ["mend: make one"],
     [""],
   ]);
-});
-
-describe("the bootstrap for Azure", () => {
-  const settings = {
-    stack: "prod",
-    subscriptionId: "11111111-1111-1111-1111-111111111111",
-    tenantId: "22222222-2222-2222-2222-222222222222",
-    location: "japaneast",
-    prefix: "abcdefghijklmno",
-    github: "acme/service",
-  };
-
-  test("is a script that bash can read, with no secret to be stored anywhere", () => {
-    const script = bootstrapScript(settings);
-    execFileSync("bash", ["-n"], { input: script });
-    expect(script).not.toMatch(/client-secret|--password|account-key|credential reset/);
-    expect(script).toContain("--allow-shared-key-access false");
-    expect(script).toContain("--enable-purge-protection true");
-  });
-
-  test("trusts no workflow but those of the repository: main, pull requests and the named environments", () => {
-    const subjects = [...bootstrapScript(settings).matchAll(/--subject '([^']*)'/g)].map(
-      ([, subject]) => subject,
-    );
-    expect(subjects).toEqual([
-      "repo:acme/service:ref:refs/heads/main",
-      "repo:acme/service:pull_request",
-      "repo:acme/service:environment:development",
-      "repo:acme/service:environment:production",
-      "repo:acme/service:environment:production-read",
-    ]);
-  });
-
-  test("keeps names within Azure's 24 characters, whatever the prefix", () => {
-    const script = bootstrapScript(settings);
-    const account = /^account=(\w+)\$suffix$/m.exec(script)?.[1] ?? "";
-    const vault = /^vault=([\w-]+)-\$suffix$/m.exec(script)?.[1] ?? "";
-    expect(account.length + 4).toBeLessThanOrEqual(24);
-    expect(vault.length + 5).toBeLessThanOrEqual(24);
-    expect(vault).not.toMatch(/-$/);
-  });
 });
