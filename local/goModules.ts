@@ -65,6 +65,7 @@ export const goModules = {
     minutes: 1,
     diskGiB: 1,
   },
+  kubelogin: { programs: { kubelogin: "github.com/Azure/kubelogin" }, minutes: 1, diskGiB: 1 },
   loki: { programs: { loki: "github.com/grafana/loki/v3/cmd/loki" }, minutes: 25, diskGiB: 6 },
   telemetry: {
     programs: { "otelcol-contrib": ".", jaeger: "github.com/jaegertracing/jaeger/cmd/jaeger" },

@@ -42,7 +42,6 @@ export const comesWith: Readonly<Record<string, string>> = {
   ip: "Debian's package iproute2",
   iptables: "Debian's package iptables",
   "iptables-restore": "Debian's package iptables",
-  kubelogin: "Azure's kubelogin",
   ln: "Debian's package coreutils",
   make: "Debian's package make",
   "mkfs.ext4": "Debian's package e2fsprogs",

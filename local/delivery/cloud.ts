@@ -1,38 +1,48 @@
 /** `make cloud-login`: signs a workflow in to Azure by its own identity token; no secret is stored anywhere. */
-import { z } from "zod";
+import { appendFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { run, say, UserError } from "../system.ts";
+import { tool } from "./checks.ts";
+import { withWorkloadIdentity } from "./workloadIdentity.ts";
 
-function required(name: string, meaning: string): string {
-  const value = process.env[name];
+function required(env: NodeJS.ProcessEnv, name: string, meaning: string): string {
+  const value = env[name];
   if (!value) throw new UserError(`${name} is not set: ${meaning}`);
   return value;
 }
 
-/** CLUSTER (resource group/name) also writes its kubeconfig, REGISTRY also signs Docker in. */
+/** CLUSTER (resource group/name) also writes its kubeconfig, AAD_LOGIN_METHOD also brings kubelogin, REGISTRY also signs Docker in. */
 export async function cloudLogin(): Promise<void> {
-  const client = required("AZURE_CLIENT_ID", "the identity that trusts this repository's workflows");
-  const tenant = required("AZURE_TENANT_ID", "the directory of that identity");
-  const hint = "GitHub sets it for jobs with `permissions: id-token: write`";
-  const url = required("ACTIONS_ID_TOKEN_REQUEST_URL", hint);
-  const bearer = required("ACTIONS_ID_TOKEN_REQUEST_TOKEN", hint);
-  const answer = await fetch(`${url}&audience=api://AzureADTokenExchange`, {
-    headers: { Authorization: `Bearer ${bearer}` },
-    signal: AbortSignal.timeout(10_000),
+  await withWorkloadIdentity(async (env) => {
+    const client = required(env, "AZURE_CLIENT_ID", "the identity that trusts the job's environment");
+    const tenant = required(env, "AZURE_TENANT_ID", "the directory of that identity");
+    const hint = "GitHub lets jobs with `permissions: id-token: write` have a token";
+    const file = required(env, "AZURE_FEDERATED_TOKEN_FILE", hint);
+    const identity = ["--service-principal", "--username", client, "--tenant", tenant];
+    // az reads the file: arguments can be read in the process list.
+    await run("az", ["login", ...identity, "--federated-token", `@${file}`, "--output", "none"]);
   });
-  const { value } = z.object({ value: z.string() }).parse(await answer.json());
-  const identity = ["--service-principal", "--username", client, "--tenant", tenant];
-  await run("az", ["login", ...identity, "--federated-token", value, "--output", "none"]);
   say("azure: signed in");
+  if (process.env["AAD_LOGIN_METHOD"]) await bringKubelogin();
   const cluster = process.env["CLUSTER"] ?? "";
   if (cluster !== "") await useCluster(cluster);
   const [registry = ""] = (process.env["REGISTRY"] ?? "").split(".");
   if (registry !== "") await run("az", ["acr", "login", "--name", registry]);
 }
 
+/** For the steps that follow: kubectl and Pulumi call it by its name. GitHub's runners come without it. */
+async function bringKubelogin(): Promise<void> {
+  const program = await tool("kubelogin");
+  const path = process.env["GITHUB_PATH"];
+  if (path) await appendFile(path, `${dirname(program)}\n`);
+  say(`azure: ${program} signs in to clusters`);
+}
+
 async function useCluster(cluster: string): Promise<void> {
   const [group = "", name = "", ...rest] = cluster.split("/");
   if (group === "" || name === "" || rest.length > 0)
     throw new UserError(`CLUSTER is "${cluster}" and may be <resource group>/<name> of an AKS cluster`);
+  required(process.env, "AAD_LOGIN_METHOD", "kubelogin's way to sign in, in a workflow workloadidentity");
   await run("az", [
     "aks",
     "get-credentials",
@@ -42,6 +52,5 @@ async function useCluster(cluster: string): Promise<void> {
     name,
     "--overwrite-existing",
   ]);
-  await run("kubelogin", ["convert-kubeconfig", "--login", "azurecli"]);
   say(`azure: kubectl works on ${name}`);
 }

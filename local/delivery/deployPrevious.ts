@@ -7,6 +7,7 @@ import { repository } from "../stack.ts";
 import { message, run, say, UserError } from "../system.ts";
 import { runVisibly } from "./checks.ts";
 import { pulumiProgram } from "./deploy.ts";
+import { withWorkloadIdentity } from "./workloadIdentity.ts";
 
 /** One entry of `pulumi stack history --json`. */
 const update = z.object({
@@ -17,10 +18,14 @@ const update = z.object({
 });
 
 /** Runs `make deploy` of the commit that was deployed before this one, in a clone of `directory`; gives its exit status. */
-export async function deployPrevious(stack: string, directory = repository): Promise<number> {
+export function deployPrevious(stack: string, directory = repository): Promise<number> {
+  return withWorkloadIdentity((env) => goBack(stack, directory, env));
+}
+
+async function goBack(stack: string, directory: string, env: NodeJS.ProcessEnv): Promise<number> {
   const git = (...args: string[]): Promise<string> => run("git", args, { cwd: directory });
   const history = ["stack", "history", "--json", "--page-size=100", "--stack", stack];
-  const updates = await run(await pulumiProgram(stack), history, { cwd: directory }).catch(
+  const updates = await run(await pulumiProgram(stack), history, { cwd: directory, env }).catch(
     (error: unknown) => {
       throw new UserError(`The history of ${stack} cannot be read at PULUMI_BACKEND_URL: ${message(error)}`);
     },

@@ -1,0 +1,127 @@
+/** What workflows do at Azure, with programs that only write down how they were called, and a GitHub that gives tokens. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { cloudLogin } from "../../local/delivery/cloud.ts";
+import { withWorkloadIdentity } from "../../local/delivery/workloadIdentity.ts";
+
+/** Writes down its arguments, and what stands in the token's file, its mode, and the sign-in that it was given. */
+const recorder = `#!/usr/bin/env bash
+{
+  echo "$(basename "$0") $*"
+  for argument in "$@"; do [[ $argument == @* ]] && echo "token $(cat "\${argument#@}") $(stat -c %a "\${argument#@}")"; done
+  [[ -n \${AZURE_FEDERATED_TOKEN_FILE:-} ]] && echo "file $(cat "$AZURE_FEDERATED_TOKEN_FILE")"
+} >> "$CALLS"
+[[ "$1 $2" == "buildx inspect" ]] && exit 1
+[[ "$1 $2" == "buildx imagetools" ]] && echo sha256:1
+exit \${FAILS:-0}
+`;
+
+let directory: string;
+let github: Server;
+let tokens = 0;
+let printed: string[];
+const calls = (): string[] => readFileSync(join(directory, "calls"), "utf8").trim().split("\n");
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "groundwork-cloud-"));
+  for (const name of ["az", "kubelogin", "pulumi", "docker"])
+    writeFileSync(join(directory, name), recorder, { mode: 0o755 });
+  writeFileSync(join(directory, "calls"), "");
+  github = createServer((request, response) => {
+    const asked = new URL(request.url ?? "", "http://github");
+    const good =
+      request.headers.authorization === "Bearer of the job" &&
+      asked.searchParams.get("audience") === "api://AzureADTokenExchange";
+    response.writeHead(good ? 200 : 401).end(JSON.stringify({ value: `token${++tokens}` }));
+  });
+  await new Promise<void>((resolve) => github.listen(0, "127.0.0.1", resolve));
+  tokens = 0;
+  const { port } = github.address() as AddressInfo;
+  const environment = {
+    PATH: `${directory}${delimiter}${process.env["PATH"] ?? ""}`,
+    CALLS: join(directory, "calls"),
+    ACTIONS_ID_TOKEN_REQUEST_URL: `http://127.0.0.1:${port}/?api-version=2`,
+    ACTIONS_ID_TOKEN_REQUEST_TOKEN: "of the job",
+    AZURE_CLIENT_ID: "client",
+    AZURE_TENANT_ID: "tenant",
+    PULUMI_BACKEND_URL: "azblob://state",
+    GITHUB_PATH: undefined,
+    AAD_LOGIN_METHOD: undefined,
+    CLUSTER: undefined,
+    REGISTRY: undefined,
+  };
+  for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
+  printed = [];
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    printed.push(String(text));
+    return true;
+  });
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+  vi.unstubAllEnvs();
+  github.close();
+  await rm(directory, { recursive: true });
+});
+
+describe("the sign-in of a workflow", () => {
+  test("gives its token to az in a file that nobody else can read, and has GitHub hide it", async () => {
+    await cloudLogin();
+    const [login = "", token] = calls();
+    expect(login).toMatch(
+      /^az login --service-principal --username client --tenant tenant --federated-token @/,
+    );
+    expect(login).not.toContain("token1");
+    expect(token).toBe("token token1 600");
+    expect(printed).toEqual(["\n::add-mask::token1\n"]);
+  });
+
+  test("does not quote the token when az refuses it", async () => {
+    vi.stubEnv("FAILS", "1");
+    const refused: unknown = await cloudLogin().catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(Error);
+    expect(String(refused)).not.toContain("token1");
+  });
+
+  test("brings kubelogin to the steps that follow, which sign in by it for as long as they last", async () => {
+    const path = join(directory, "path");
+    writeFileSync(path, "");
+    vi.stubEnv("GITHUB_PATH", path);
+    vi.stubEnv("AAD_LOGIN_METHOD", "workloadidentity");
+    vi.stubEnv("CLUSTER", "group/name");
+    await cloudLogin();
+    expect(readFileSync(path, "utf8")).toBe(`${directory}\n`);
+    expect(calls().at(-1)).toBe(
+      "az aks get-credentials --resource-group group --name name --overwrite-existing",
+    );
+  });
+
+  test("refuses a cluster that kubelogin would ask a person for", async () => {
+    vi.stubEnv("CLUSTER", "group/name");
+    await expect(cloudLogin()).rejects.toThrow("AAD_LOGIN_METHOD is not set");
+  });
+
+  test("outlasts GitHub's tokens, and leaves no file behind", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    const left = await withWorkloadIdentity(async ({ AZURE_FEDERATED_TOKEN_FILE: file = "" }) => {
+      expect(readFileSync(file, "utf8")).toBe("token1");
+      vi.advanceTimersByTime(2 * 60_000);
+      await vi.waitFor(() => {
+        expect(readFileSync(file, "utf8")).toBe("token2");
+      });
+      return file;
+    });
+    expect(() => readFileSync(left)).toThrow("ENOENT");
+  });
+
+  test("changes nothing where there is no workflow", async () => {
+    vi.stubEnv("ACTIONS_ID_TOKEN_REQUEST_URL", "");
+    expect(await withWorkloadIdentity((env) => Promise.resolve(env))).toBe(process.env);
+  });
+});
