@@ -88,8 +88,8 @@ hooks: ## has git run .githooks/pre-commit before each commit
 	@git config core.hooksPath .githooks
 cloud-login: ## a workflow signs in to Azure by its own token: CLUSTER=group/name REGISTRY=name
 	@$(GW) cloud-login
-deploy: ## `pulumi up` of STACK=dev|prod with the state at PULUMI_BACKEND_URL
-	@$(GW) deploy $(STACK)
+deploy: ## `pulumi up` of STACK=dev|prod with the state at PULUMI_BACKEND_URL; IMAGES="name=reference …" for images to run
+	@$(GW) deploy $(STACK) "$(IMAGES)"
 deploy-previous: ## the same of the commit that was deployed before this one, which turned out bad
 	@$(GW) deploy-previous $(STACK)
 drift: ## fails when what STACK=dev|prod runs is not what the program says

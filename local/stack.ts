@@ -73,6 +73,14 @@ export async function committedContext(stack: string): Promise<string> {
   return cluster?.context ?? "";
 }
 
+/** Has the policy pack judge a preview or an `up` of the stack; development is not held to all that production is. */
+export async function policyArguments(stack: string): Promise<string[]> {
+  const development = (await committed(stack)).config?.["groundwork:environment"] === "development";
+  const pack = join(repository, "policy");
+  const relaxed = development ? ["--policy-pack-config", join(pack, "development.json")] : [];
+  return ["--policy-pack", pack, ...relaxed];
+}
+
 /** The passphrase that encrypts this machine's states; made once. */
 export async function passphraseFile(): Promise<string> {
   const path = join(stateDirectory(), "passphrase");

@@ -16,11 +16,11 @@ import { recover } from "./recover.ts";
 import {
   edgePorts,
   merge,
+  policyArguments,
   prepareStack,
   projectDirectory,
   pulumi,
   pulumiOutput,
-  repository,
   requireStack,
   type Engine,
   writeProject,
@@ -197,9 +197,7 @@ export async function preview(name: string): Promise<number> {
   const world = withKubeconfig(await prepare());
   if (name === stack) await configure(world);
   else await prepareStack(world.engine, name, { "groundwork:cluster": { context: world.cluster.context } });
-  const pack = join(repository, "policy");
-  const relaxed = name === stack ? ["--policy-pack-config", join(pack, "development.json")] : [];
-  return pulumi(world.engine, ["preview", "--stack", name, "--policy-pack", pack, ...relaxed]);
+  return pulumi(world.engine, ["preview", "--stack", name, ...(await policyArguments(name))]);
 }
 
 export function withKubeconfig<T extends { readonly engine: Engine; readonly cluster: Cluster }>(

@@ -16,7 +16,7 @@ export const deliveryCommands = {
   audit,
   "scan-secrets": scanSecrets,
   "cloud-login": cloudLogin,
-  deploy: (stack = "dev") => deploy(stack),
+  deploy: (stack = "dev", images = "") => deploy(stack, images),
   "deploy-previous": (stack = "dev") => deployPrevious(stack),
   drift: (stack = "dev") => drift(stack),
   smoke: (url = "") => smoke(url),

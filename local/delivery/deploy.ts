@@ -1,10 +1,12 @@
 /** What the workflows do with a stack whose state is kept elsewhere: bring it up, compare it, look at it from outside. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
+import { hasDigest, ownImages } from "../../components/images.ts";
 import { findCommand, message, run, say, UserError } from "../system.ts";
-import { repository, requireStack, wrapperDirectory } from "../stack.ts";
+import { policyArguments, repository, requireStack, wrapperDirectory } from "../stack.ts";
 import { runVisibly } from "./checks.ts";
 import { targetOf } from "./target.ts";
+import { withWorkloadIdentity } from "./workloadIdentity.ts";
 
 /** The stack's own Pulumi, signed in to its own backend; never this machine's private one. */
 export async function pulumiProgram(stack: string): Promise<string> {
@@ -18,16 +20,37 @@ export async function pulumiProgram(stack: string): Promise<string> {
   return found;
 }
 
-/** `make deploy STACK=…`: an `up` that the policy pack allows. */
-export async function deploy(stack: string): Promise<number> {
-  const pack = ["--policy-pack", join(repository, "policy")];
-  return runVisibly(await pulumiProgram(stack), ["up", "--yes", "--skip-preview", "--stack", stack, ...pack]);
+/**
+ * `make deploy STACK=…`: an `up` that the policy pack allows. It previews first, so that a violation changes nothing.
+ * @param images - `name=reference` of images to run, with spaces between; they become part of the stack's configuration.
+ */
+export async function deploy(stack: string, images: string): Promise<number> {
+  const settings = imageSettings(images);
+  const pulumi = await pulumiProgram(stack);
+  const args = ["up", "--yes", "--stack", stack, ...settings, ...(await policyArguments(stack))];
+  return withWorkloadIdentity((env) => runVisibly(pulumi, args, env));
+}
+
+function imageSettings(images: string): string[] {
+  const settings = images.split(" ").filter(Boolean);
+  const wrong = settings.filter((setting) => {
+    const [name = "", reference = ""] = setting.split("=");
+    return !(name in ownImages) || !hasDigest(reference);
+  });
+  if (wrong.length > 0)
+    throw new UserError(
+      `IMAGES has "${wrong.join(" ")}" and may have ${Object.keys(ownImages).join(", ")}, each as name=registry/name@sha256:…`,
+    );
+  return settings.length === 0
+    ? []
+    : ["--config-path", ...settings.flatMap((setting) => ["--config", `groundwork:images.${setting}`])];
 }
 
 /** `make drift STACK=…`: fails when what runs is not what the program says. */
 export async function drift(stack: string): Promise<number> {
+  const pulumi = await pulumiProgram(stack);
   const args = ["preview", "--refresh", "--expect-no-changes", "--diff", "--stack", stack];
-  return runVisibly(await pulumiProgram(stack), args);
+  return withWorkloadIdentity((env) => runVisibly(pulumi, args, env));
 }
 
 const smokePaths = ["/health", "/api/health", "/ready"];

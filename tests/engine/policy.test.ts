@@ -2,13 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { join } from "node:path";
 import { internalCertificates } from "../../local/internalCertificates.ts";
-import { repository } from "../../local/stack.ts";
+import { policyArguments, repository } from "../../local/stack.ts";
 import { succeeded, TestProject } from "./support.ts";
 
 const context = process.env["KUBE_CONTEXT"] ?? "";
 const policy = join(repository, "policy");
 const underPolicy = ["preview", "--policy-pack", policy];
-const relaxed = ["--policy-pack-config", join(policy, "development.json")];
 
 test.each(["dev", "prod"])("the %s stack breaks no rule of the policy pack", async (stack) => {
   const settings = {
@@ -31,7 +30,7 @@ test.each(["dev", "prod"])("the %s stack breaks no rule of the policy pack", asy
         await project.secret(key, value);
       await project.secret("groundwork:ageIdentity", `AGE-SECRET-KEY-1${"Q".repeat(58)}`);
     }
-    const run = succeeded(await project.run([...underPolicy, ...(stack === "dev" ? relaxed : [])]));
+    const run = succeeded(await project.run(["preview", ...(await policyArguments(stack))]));
     expect(run.text).toMatch(/✅ groundwork@v\S+ \(local: /);
   } finally {
     await project.dispose();

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { cloudLogin } from "../../local/delivery/cloud.ts";
+import { deploy, drift } from "../../local/delivery/deploy.ts";
 import { withWorkloadIdentity } from "../../local/delivery/workloadIdentity.ts";
 
 /** Writes down its arguments, and what stands in the token's file, its mode, and the sign-in that it was given. */
@@ -123,5 +124,37 @@ describe("the sign-in of a workflow", () => {
   test("changes nothing where there is no workflow", async () => {
     vi.stubEnv("ACTIONS_ID_TOKEN_REQUEST_URL", "");
     expect(await withWorkloadIdentity((env) => Promise.resolve(env))).toBe(process.env);
+  });
+});
+
+describe("make deploy", () => {
+  const digest = `sha256:${"1".repeat(64)}`;
+
+  test("previews first and holds production to every rule", async () => {
+    expect(await deploy("prod", "")).toBe(0);
+    const [up = "", identity] = calls();
+    expect(up).toMatch(/^pulumi up --yes --stack prod --policy-pack \S+\/policy$/);
+    expect(identity).toBe("file token1");
+  });
+
+  test("holds development to its own, and has it run the images that it is given", async () => {
+    await deploy("dev", `app=example.com/app@${digest} postgres=example.com/postgres@${digest}`);
+    expect(calls()[0]).toContain(
+      `--config-path --config groundwork:images.app=example.com/app@${digest} --config groundwork:images.postgres=`,
+    );
+    expect(calls()[0]).toMatch(/--policy-pack \S+ --policy-pack-config \S+\/policy\/development\.json$/);
+  });
+
+  test.each(["app=example.com/app:1", "nginx=example.com/nginx@" + digest, "app="])(
+    "refuses %s",
+    async (images) => {
+      await expect(deploy("dev", images)).rejects.toThrow("may have app, postgres, exporters");
+      expect(calls()).toEqual([""]);
+    },
+  );
+
+  test("signs the check for drift in, too", async () => {
+    await drift("prod");
+    expect(calls()[1]).toBe("file token1");
   });
 });
