@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { hasDigest, ownImages } from "../../components/images.ts";
-import { findCommand, message, run, say, UserError } from "../system.ts";
+import { findCommand, message, run, say, tryRun, UserError } from "../system.ts";
 import { policyArguments, repository, requireStack, wrapperDirectory } from "../stack.ts";
 import { runVisibly } from "./checks.ts";
 import { targetOf } from "./target.ts";
@@ -118,18 +118,20 @@ async function runNow(stack: string, cronJob: string): Promise<boolean> {
   }
 }
 
+/** Docker's own builder attaches no bills of materials unless it keeps images as containerd does, which not every Docker does. */
+const builder = "groundwork";
+
 /** `make push-images REGISTRY=…`: builds the three images with their bills of materials, and prints their digests. */
 export async function pushImages(registry: string): Promise<void> {
   if (!/^[a-z0-9.-]+(:\d+)?(\/[a-z0-9._/-]+)?$/.test(registry))
     throw new UserError(`REGISTRY is "${registry}" and may be a name such as example.azurecr.io/groundwork`);
-  for (const [name, directory] of Object.entries({
-    app: "app",
-    postgres: "images/postgres",
-    exporters: "images/exporters",
-  })) {
-    const commit = (await run("git", ["rev-parse", "HEAD"], { cwd: repository })).trim();
+  if ((await tryRun("docker", ["buildx", "inspect", builder])) === undefined)
+    await run("docker", ["buildx", "create", "--name", builder, "--driver", "docker-container"]);
+  const commit = (await run("git", ["rev-parse", "HEAD"], { cwd: repository })).trim();
+  for (const [name, directory] of Object.entries(ownImages)) {
     const reference = `${registry}/${name}:${commit}`;
-    const args = ["buildx", "build", "--push", "--sbom=true", "--provenance=mode=max", "--tag", reference];
+    const attested = ["--sbom=true", "--provenance=mode=max"];
+    const args = ["buildx", "build", "--builder", builder, "--push", ...attested, "--tag", reference];
     const code = await runVisibly("docker", [...args, join(repository, directory)]);
     if (code !== 0) throw new UserError(`${name} could not be built and pushed; Docker says why above.`);
     const format = ["--format", "{{.Manifest.Digest}}"];

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { cloudLogin } from "../../local/delivery/cloud.ts";
-import { deploy, drift } from "../../local/delivery/deploy.ts";
+import { deploy, drift, pushImages } from "../../local/delivery/deploy.ts";
 import { withWorkloadIdentity } from "../../local/delivery/workloadIdentity.ts";
 
 /** Writes down its arguments, and what stands in the token's file, its mode, and the sign-in that it was given. */
@@ -157,4 +157,14 @@ describe("make deploy", () => {
     await drift("prod");
     expect(calls()[1]).toBe("file token1");
   });
+});
+
+test("images are built by a builder that can attach bills of materials, made when there is none", async () => {
+  await pushImages("example.com/groundwork");
+  const docker = calls().filter((call) => call.startsWith("docker buildx"));
+  expect(docker[1]).toBe("docker buildx create --name groundwork --driver docker-container");
+  const builds = docker.filter((call) => call.startsWith("docker buildx build "));
+  expect(builds).toHaveLength(3);
+  for (const build of builds) expect(build).toContain("--builder groundwork --push --sbom=true");
+  expect(printed.map((line) => line.split("=")[0])).toEqual(["app", "postgres", "exporters"]);
 });
