@@ -1,11 +1,12 @@
 /** Logs of the stack's pods, and its web interfaces on this machine. */
 import { spawn } from "node:child_process";
 import { currentCluster, kubectl, kubectlProgram, type Cluster } from "./cluster.ts";
-import { say } from "./system.ts";
+import { message, say } from "./system.ts";
 
-/** Prints the latest log lines of every pod, or of one workload's. */
-export async function showLogs(workload = ""): Promise<void> {
+/** Prints the latest log lines of every pod, or of one workload's; exit status 1 when some could not be had. */
+export async function showLogs(workload = ""): Promise<number> {
   const cluster = await currentCluster();
+  let status = 0;
   const selector =
     workload === "" ? "app.kubernetes.io/part-of=groundwork" : `app.kubernetes.io/name=${workload}`;
   for (const namespace of ["edge", "app", "data", "monitoring", "node-agents"]) {
@@ -18,9 +19,17 @@ export async function showLogs(workload = ""): Promise<void> {
       "--all-containers",
       "--prefix",
       "--tail=20",
+      // A container that has not started has no log, and the others' are what is looked for.
+      "--ignore-errors",
     ];
-    process.stdout.write(await kubectl(cluster, args));
+    try {
+      process.stdout.write(await kubectl(cluster, args));
+    } catch (error) {
+      say(`${namespace}: ${message(error)}`);
+      status = 1;
+    }
   }
+  return status;
 }
 
 const interfaces = [
