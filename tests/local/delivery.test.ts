@@ -4,17 +4,27 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
+import { ownImages } from "../../components/images.ts";
 import { isAllowed, lockFiles, refusedIn, refusedLicences } from "../../local/delivery/licences.ts";
 import { commentBody } from "../../local/delivery/previewComment.ts";
 
 const root = join(import.meta.dirname, "../..");
 const workflows = join(root, ".github/workflows");
+const texts = z.record(z.string(), z.string());
 const shape = z.object({
-  permissions: z.record(z.string(), z.string()),
+  permissions: texts,
+  concurrency: z.object({ group: z.string() }).optional(),
   jobs: z.record(
     z.string(),
     z.object({
+      "runs-on": z.string(),
       "timeout-minutes": z.number(),
+      needs: z.string().optional(),
+      environment: z.union([z.string(), z.object({ name: z.string() })]).optional(),
+      permissions: texts.optional(),
+      concurrency: z.object({ group: z.string() }).optional(),
+      outputs: texts.optional(),
+      env: texts.optional(),
       steps: z.array(z.object({ uses: z.string().optional(), run: z.string().optional() })),
     }),
   ),
@@ -23,6 +33,9 @@ const files = readdirSync(workflows).map((name) => {
   const text = readFileSync(join(workflows, name), "utf8");
   return { name, text, workflow: shape.parse(parse(text)) };
 });
+const allJobs = files.flatMap(({ name, workflow }) =>
+  Object.entries(workflow.jobs).map(([key, job]) => ({ title: `${name} ${key}`, job })),
+);
 
 describe.each(files)("the workflow $name", ({ text, workflow }) => {
   const steps = Object.values(workflow.jobs).flatMap((job) => job.steps);
@@ -42,12 +55,80 @@ describe.each(files)("the workflow $name", ({ text, workflow }) => {
     const makefile = readFileSync(join(root, "Makefile"), "utf8");
     for (const { run } of steps) {
       if (run === undefined) continue;
-      const [, targets = ""] = /\bmake (?:--silent )?([a-z -]+)/.exec(run) ?? [];
+      const [, targets = ""] = /\bmake (?:--\S+ )*([a-z -]+)/.exec(run) ?? [];
       expect(targets, run).not.toBe("");
       for (const target of targets.trim().split(" "))
         expect(makefile).toMatch(new RegExp(`^${target}:.*##`, "m"));
     }
   });
+});
+
+describe("a job that signs in to Azure", () => {
+  const signedIn = allJobs.filter(({ job }) => job.steps.some(({ run }) => run === "make cloud-login"));
+  const onCluster = signedIn.filter(({ job }) => job.env?.["CLUSTER"] !== undefined);
+
+  test("is one of an environment, whose rules say who may be it, and no other may ask for an identity", () => {
+    expect(signedIn).toHaveLength(4);
+    for (const { title, job } of allJobs) {
+      const may = job.permissions?.["id-token"] === "write";
+      expect(may, title).toBe(job.environment !== undefined);
+      expect(may, title).toBe(signedIn.some((other) => other.job === job));
+    }
+  });
+
+  test("reaches its cluster, where GitHub's own runners do not, and as itself for as long as it lasts", () => {
+    expect(onCluster).toHaveLength(3);
+    for (const { title, job } of onCluster) {
+      expect(job["runs-on"], title).toBe("${{ vars.RUNNER || 'ubuntu-24.04' }}");
+      expect(job.env, title).toMatchObject({ AAD_LOGIN_METHOD: "workloadidentity", ARM_USE_OIDC: "true" });
+    }
+  });
+
+  test("does not share a group with a job of another kind, which would replace it while it waits", () => {
+    const groups = [...files.map(({ workflow }) => workflow), ...allJobs.map(({ job }) => job)].flatMap(
+      ({ concurrency }) => concurrency?.group ?? [],
+    );
+    expect(groups.length).toBeGreaterThanOrEqual(4);
+    expect(groups).toEqual([...new Set(groups)]);
+    for (const { title, job } of onCluster) expect(job.concurrency?.group, title).toMatch(/^stack-/);
+  });
+
+  test("runs on the development cluster the three images of its commit", () => {
+    const { images, dev } = shape.parse(parse(readFileSync(join(workflows, "merge.yml"), "utf8"))).jobs;
+    expect(dev?.needs).toBe("images");
+    const names = Object.keys(ownImages);
+    expect(Object.keys(images?.outputs ?? {}).sort()).toEqual([...names].sort());
+    expect(dev?.env?.["IMAGES"]?.trim()).toBe(
+      names.map((name) => `${name}=\${{ needs.images.outputs.${name} }}`).join(" "),
+    );
+    const attested = readFileSync(join(workflows, "merge.yml"), "utf8");
+    for (const name of names)
+      expect(attested).toContain(`subject-digest: \${{ steps.push.outputs.${name}-digest }}`);
+  });
+});
+
+test("what is to be seen of an ill stack is all shown", () => {
+  const shown = [...files.map(({ text }) => text), readFileSync(join(root, ".ci/run"), "utf8")].flatMap(
+    (text) => text.match(/make .*\bstatus logs/g) ?? [],
+  );
+  expect(shown).toHaveLength(5);
+  for (const command of shown) expect(command).toContain("--keep-going");
+});
+
+test("a restore drill on a stack that the job has made finds a backup", () => {
+  for (const { title, job } of allJobs) {
+    const commands = job.steps.map(({ run }) => run);
+    const drill = commands.indexOf("make restore-drill");
+    if (drill >= 0) expect(commands.slice(0, drill), title).toContain("make backup");
+  }
+});
+
+test("every quarter a disaster is recovered from, and what it said is kept", () => {
+  const { text } = files.find(({ name }) => name === "quarterly.yml") ?? { text: "" };
+  expect(text).toMatch(/cron: "\d+ \d+ 1 1,4,7,10 \*"/);
+  expect(text).toMatch(
+    /make dr-drill \|& tee dr-drill\.txt[^]*actions\/upload-artifact@[^]*path: dr-drill\.txt/,
+  );
 });
 
 describe("the comment with the previews", () => {
