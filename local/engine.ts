@@ -31,6 +31,9 @@ const leastVersion = [3, 200] as const;
 /** The npm package that downloads the CLI of the same version. */
 const downloader = { name: "pulumi", version: "3.265.0" } as const;
 
+/** The real one asks for a sign-in even where it only previews, and nothing that this engine does may reach Azure. */
+const neverReal = "azure-native";
+
 /** Provider → the program that stands in for it. */
 const standIns = {
   random: "random/main.ts",
@@ -157,6 +160,12 @@ async function choosePlugins(cli: Cli): Promise<boolean> {
     const ambient = await findCommand(file);
     if (ambient !== undefined) {
       say(`${title}: ${ambient} on PATH`);
+      continue;
+    }
+    if (name === neverReal) {
+      await layStandIn(directory, file, program, name, version);
+      standIn = true;
+      say(`${title}: stand-in (this machine's engine does not sign in to Azure)`);
       continue;
     }
     if (await isReal(directory)) {

@@ -6,6 +6,9 @@ import { run, UserError } from "../system.ts";
 
 /** By this line the comment is found again. */
 const marker = "<!-- groundwork previews -->";
+/** No pull request gets an identity that could read a real state: it has secrets, and a pull request runs whatever it likes. */
+const compared =
+  "against the state of the machine that made them. A workflow's is empty: everything is new, and Azure is not asked.";
 /** GitHub refuses bodies beyond 65,536 characters. */
 const longest = 60_000;
 
@@ -27,7 +30,7 @@ export function commentBody(previews: readonly Preview[], commit: string): strin
       `<details${succeeded ? "" : " open"}><summary>pulumi preview</summary>\n\n\`\`\`\n${shown}\n\`\`\`\n\n</details>`,
     ].join("\n");
   });
-  return [marker, `Previews of ${commit}`, ...sections, ""].join("\n\n");
+  return [marker, `Previews of ${commit} ${compared}`, ...sections, ""].join("\n\n");
 }
 
 /** Previews every stack; posts the comment when PR is a number, prints it otherwise. */

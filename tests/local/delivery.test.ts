@@ -137,6 +137,7 @@ describe("the comment with the previews", () => {
     const body = commentBody([{ stack: "dev", succeeded: true, output }], "abc");
     expect(body).toMatch(/^<!-- groundwork previews -->/);
     expect(body).toContain("### dev: ~ 1 to update");
+    expect(body).toContain("Previews of abc against the state of the machine that made them");
     expect(body).not.toContain("\u001b");
     const long = commentBody(
       [{ stack: "dev", succeeded: false, output: "x".repeat(200_000) + "the end" }],
