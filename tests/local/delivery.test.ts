@@ -76,12 +76,12 @@ describe("a job that signs in to Azure", () => {
     }
   });
 
-  test("reaches its cluster, where GitHub's own runners do not, and as itself for as long as it lasts", () => {
-    expect(onCluster).toHaveLength(3);
-    for (const { title, job } of onCluster) {
+  test("reaches what GitHub's own runners do not, and its cluster as itself for as long as it lasts", () => {
+    for (const { title, job } of signedIn)
       expect(job["runs-on"], title).toBe("${{ vars.RUNNER || 'ubuntu-24.04' }}");
+    expect(onCluster).toHaveLength(3);
+    for (const { title, job } of onCluster)
       expect(job.env, title).toMatchObject({ AAD_LOGIN_METHOD: "workloadidentity", ARM_USE_OIDC: "true" });
-    }
   });
 
   test("does not share a group with a job of another kind, which would replace it while it waits", () => {
