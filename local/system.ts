@@ -44,7 +44,7 @@ export const comesWith: Readonly<Record<string, string>> = {
   "iptables-restore": "Debian's package iptables",
   ln: "Debian's package coreutils",
   make: "Debian's package make",
-  "mkfs.ext4": "Debian's package e2fsprogs",
+  "mkfs.xfs": "Debian's package xfsprogs",
   mount: "Debian's package mount",
   npm: "Node 24 or later",
   npx: "Node 24 or later",

@@ -40,7 +40,7 @@ const systemNeeds = [
   { provides: "ip", debianPackage: "iproute2" },
   { provides: "iptables", debianPackage: "iptables" },
   { provides: "openssl", debianPackage: "openssl" },
-  { provides: "mkfs.ext4", debianPackage: "e2fsprogs" },
+  { provides: "mkfs.xfs", debianPackage: "xfsprogs" },
   { provides: "mount", debianPackage: "mount" },
   { provides: "tar", debianPackage: "tar" },
   { provides: "/usr/lib/cni/ptp", debianPackage: "containernetworking-plugins" },

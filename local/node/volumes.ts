@@ -5,7 +5,8 @@ import { ApiError, type Api, type KubernetesObject } from "./api.ts";
 import { inCluster, nodeName } from "./layout.ts";
 
 export const provisioner = "groundwork.local/loop";
-const smallestBytes = 16 * 1024 * 1024;
+/** XFS takes no less. It grows while it is mounted, which ext4 allows only with a capability that root does not have everywhere. */
+const smallestBytes = 300 * 1024 * 1024;
 
 export interface Claim extends KubernetesObject {
   readonly metadata: KubernetesObject["metadata"] & { readonly namespace: string; readonly uid: string };
@@ -152,7 +153,7 @@ async function grow(api: Api, claim: Claim): Promise<void> {
   const devices = await run("losetup", ["--associated", image, "--output", "NAME", "--noheadings"]);
   const device = devices.trim();
   await run("losetup", ["--set-capacity", device]);
-  await run("resize2fs", [device]);
+  await run("xfs_growfs", ["-d", mountPoint(name)]);
   const volume = {
     apiVersion: "v1",
     kind: "PersistentVolume",
@@ -185,7 +186,7 @@ async function createFileSystem(name: string, bytes: number): Promise<void> {
   const draft = `${imageFile(name)}.new`;
   await writeFile(draft, "");
   await truncate(draft, bytes);
-  await run("mkfs.ext4", ["-q", "-F", "-m", "0", "-E", "nodiscard", draft]);
+  await run("mkfs.xfs", ["-q", "-K", draft]);
   await rename(draft, imageFile(name));
 }
 
