@@ -170,7 +170,8 @@ export class Postgres extends pulumi.ComponentResource {
                     { name: "patroni", containerPort: 8008 },
                   ],
                   resources: resources(args.resources),
-                  startupProbe: { ...probe("/health"), periodSeconds: 2, failureThreshold: 150 },
+                  // Patroni itself: a clone or a crash recovery takes as long as it takes.
+                  startupProbe: { ...probe("/liveness"), periodSeconds: 2, failureThreshold: 150 },
                   readinessProbe: probe("/readiness"),
                   livenessProbe: probe("/liveness"),
                   volumeMounts: [

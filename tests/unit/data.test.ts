@@ -79,6 +79,16 @@ describe("Postgres", () => {
     expect(at(set, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted")).toBe(policy);
   });
 
+  test("waits for Patroni at the start and not for its server, which may clone or recover for hours", async () => {
+    const [set] = ofType(await postgres(3), ":StatefulSet");
+    const container = at(set, "spec.template.spec.containers.0");
+    expect(container).toMatchObject({
+      startupProbe: { httpGet: { path: "/liveness" } },
+      readinessProbe: { httpGet: { path: "/readiness" } },
+      livenessProbe: { httpGet: { path: "/liveness" } },
+    });
+  });
+
   test("archives its log within a minute, as an identity that its pods have in Azure", async () => {
     const patroni = z
       .object({
