@@ -41,7 +41,8 @@ def ask(url: str, method: str = "GET", body: object = None, token: str = "") -> 
 
 
 def patroni(path: str, method: str = "GET", body: object = None) -> Any:
-    return ask(f"http://127.0.0.1:8008{path}", method, body)
+    # By the address of a member: Patroni takes orders from no other.
+    return ask(f"http://{os.environ['POD_IP']}:8008{path}", method, body)
 
 
 def wanted_members(name: str, namespace: str) -> int:

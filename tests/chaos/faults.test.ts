@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { badRelease, faultsAskedFor } from "../../local/tests.ts";
 import { backupDamaged } from "./backups.ts";
 import { edgeReloaded, evicted, killed, rolledOut } from "./pods.ts";
-import { primaryKilled, primaryPartitioned } from "./postgres.ts";
+import { apiServerAway, primaryKilled, primaryPartitioned } from "./postgres.ts";
 import { queuePrimaryKilled } from "./redis.ts";
 import { backupStoreAway, postgresDisksFull } from "./storage.ts";
 import { badUpdates, membersChanged, updateKilled } from "./updates.ts";
@@ -35,6 +35,7 @@ const faults: Readonly<Record<string, Fault>> = {
   "members-changed": { make: membersChanged, limitSeconds: 15 },
   "postgres-primary-killed": { make: primaryKilled, limitSeconds: 15 },
   "postgres-primary-partitioned": { make: primaryPartitioned, limitSeconds: 30 },
+  "api-server-away": { make: apiServerAway, ...unseen },
   "redis-primary-killed": { make: queuePrimaryKilled, limitSeconds: 15 },
   "postgres-disks-full": { make: postgresDisksFull, limitSeconds: 60 },
   "passwords-rotated": { make: passwordsRotated, ...unseen },

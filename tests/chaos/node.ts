@@ -31,17 +31,19 @@ export async function kill(namespace: string, pod: string): Promise<void> {
   await kubectl("delete", "pod", `--namespace=${namespace}`, pod, "--grace-period=0", "--force");
 }
 
-/** Runs `work` while nothing that the pod sends arrives anywhere; heals it whatever happens. */
+/** Runs `work` while nothing that the pod sends arrives: anywhere, or only at an address. Heals it whatever happens. */
 export async function whilePartitioned<T>(
   namespace: string,
   pod: string,
   work: () => Promise<T>,
+  address?: string,
 ): Promise<T> {
   // After the table of local addresses, before every other: what leaves the pod has nowhere to go. By a process that is
   // there now: its containers may be started anew meanwhile, in the same network.
   const rule = async (verb: string) => {
     const [id] = await processesOf(namespace, pod);
-    await execute("nsenter", ["-t", String(id), "-n", "ip", "rule", verb, "pref", "1", "blackhole"]);
+    const to = address === undefined ? [] : ["to", address];
+    await execute("nsenter", ["-t", String(id), "-n", "ip", "rule", verb, "pref", "1", ...to, "blackhole"]);
   };
   await rule("add");
   try {

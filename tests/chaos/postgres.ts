@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { V1PodList } from "@kubernetes/client-node";
+import type { V1PodList, V1Service } from "@kubernetes/client-node";
 import { expect } from "vitest";
 import { get, inDatabase, kubectl, postgresPrimary, waitFor } from "../cluster/support.ts";
 import { kill, whilePartitioned } from "./node.ts";
@@ -50,6 +50,26 @@ export async function primaryPartitioned(): Promise<Outcome> {
     new Set(after.filter(({ acknowledged }) => acknowledged.length > 0).map(({ member }) => member)).size,
   ).toBe(1);
   return { ...outcome, lost: outcome.lost + lost.length };
+}
+
+// Three times as long as a primary is believed that says nothing.
+const apiAwayMilliseconds = 60_000;
+
+/** No member reaches the API server, and all reach each other: the primary stays. */
+export async function apiServerAway(): Promise<Outcome> {
+  await postgresHealthy();
+  const primary = await postgresPrimary();
+  const { spec } = (await get("service", "--namespace=default", "kubernetes")) as V1Service;
+  const address = spec?.clusterIP;
+  if (address === undefined) throw new Error("the API server has no Service");
+  const away = (await memberNames()).reduce<() => Promise<unknown>>(
+    (work, member) => () => whilePartitioned("data", member, work, address),
+    () => sleep(apiAwayMilliseconds),
+  );
+  const outcome = await duringWrites(away);
+  expect(await postgresPrimary()).toBe(primary);
+  await postgresHealthy();
+  return outcome;
 }
 
 /** Tries to write on one member itself, from inside its pod, where no partition is in the way. */

@@ -4,6 +4,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 
 import type { BlobStore } from "../../components/blobStore.ts";
+import { flows } from "../../components/flows.ts";
 import { manifestFiles } from "../../components/manifests.ts";
 import { patroniSettings } from "../../components/patroni.ts";
 import { Postgres } from "../../components/postgres.ts";
@@ -186,6 +187,30 @@ describe("Postgres", () => {
     expect(patroniSettings({ members: 3, resources, maxConnections: 100 })["cluster.yml"]).toContain(
       "synchronous_mode: quorum",
     );
+  });
+
+  test.each([1, 3])("keeps the primary of %i while the API server is away", (members) => {
+    const cluster = patroniSettings({ members, resources, maxConnections: 100 })["cluster.yml"];
+    expect(parse(cluster)).toMatchObject({ failsafe_mode: true });
+    // What a primary then says to the others is refused by whoever has a list of addresses.
+    const { restapi } = parse(manifestFiles("patroni")["patroni.yml"] ?? "") as { restapi: object };
+    expect(restapi).toEqual({ listen: "0.0.0.0:8008", allowlist_include_members: true });
+    expect(flows).toContainEqual({ from: "postgres", to: "postgres", port: 8008 });
+  });
+
+  test("gives a partitioned primary up before another may lead, and lets it promise nothing meanwhile", () => {
+    const cluster = parse(
+      patroniSettings({ members: 3, resources, maxConnections: 100 })["cluster.yml"],
+    ) as Record<
+      "ttl" | "loop_wait" | "retry_timeout" | "synchronous_mode" | "synchronous_mode_strict",
+      unknown
+    >;
+    // The others are asked twice for two seconds each.
+    const asked = 4;
+    expect(Number(cluster.loop_wait) + 2 * Number(cluster.retry_timeout) + asked).toBeLessThan(
+      Number(cluster.ttl),
+    );
+    expect(cluster).toMatchObject({ synchronous_mode: "quorum", synchronous_mode_strict: true });
   });
 
   test("gives a running cluster everything that a new one is bootstrapped with", () => {

@@ -12,7 +12,7 @@ told = json.loads(sys.argv[2])
 asked = []
 def ask(url, method="GET", body=None, token=""):
     if method != "GET":
-        asked.append([method, url.removeprefix("http://127.0.0.1:8008"), body])
+        asked.append([method, url.removeprefix("http://10.0.0.7:8008"), body])
     return {"members": told["members"]} if url.endswith("/cluster") else {"replication": told["replication"]}
 leave.ask = ask
 print(json.dumps({"done": leave.handed_over(told["own"], told["wanted"]), "asked": asked}))
@@ -34,8 +34,9 @@ function step({ own, wanted, members, followers = [] }: Told): unknown {
     }),
     replication: followers.map((sync_state) => ({ sync_state })),
   };
+  const env = { ...process.env, POD_IP: "10.0.0.7" };
   const args = ["-B", "-c", oneStep, program, JSON.stringify(told)];
-  return JSON.parse(execFileSync("python3", args, { encoding: "utf8" }));
+  return JSON.parse(execFileSync("python3", args, { encoding: "utf8", env }));
 }
 
 const leader = ["leader", "running"] as const;
