@@ -50,7 +50,7 @@ export interface BackupsArgs {
   readonly weekly: string;
   /** Cron expression at which the server's files are copied, and recovered with the log since. */
   readonly base: string;
-  /** Cron expression at which the newest base backup is recovered to the end of the archive; daily or more often. */
+  /** Cron expression at which the newest base backup is recovered with all of the archive; daily or more often. */
   readonly recovery: string;
   /** Cron expression at which the newest backup is restored and compared; daily or more often. */
   readonly verification: string;

@@ -3,7 +3,7 @@ Recovers the database to a moment: a base backup, and what was logged since, in 
 
 `plan` looks at what there is for MOMENT (ISO 8601) and changes nothing. `restore` recovers to it and puts what was in the database then
 into the database TARGET, which exists and is empty; whoever runs it moves the service afterwards, and only if this succeeded.
-`verify` recovers the newest base backup to the end of the archive, and records how that ended.
+`verify` recovers the newest base backup with all of the archive, and records how that ended.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from common import EXPECTED, SCRATCH, SCRATCH_FULL, SECRETS, Backup, BackupError
 from holdings import BASE_RECORDS, take_base_stock
 from inventory import take_inventory
 from restore import check_key, foreign_key, put
-from segments import missing
+from segments import LogRange, end_of_log, missing
 from verify import SERVER_OPTIONS, command, connect, download, message, record
 
 DATA = SCRATCH / "recovered"
@@ -68,13 +68,19 @@ def choose(container: ContainerClient, moment: datetime | None) -> tuple[Backup,
     raise BackupError(f"missing: no base backup is as old as {moment}; the first is {first}")
 
 
-def check_log(container: ContainerClient, backup: Backup, moment: datetime) -> datetime:
-    """Gives the moment that the archive reaches to."""
+def whole_log(container: ContainerClient, backup: Backup) -> tuple[LogRange, dict[str, datetime]]:
+    """What of the log the base backup needs, and the archive: its segments, and when each arrived."""
     needed = read_range(container, backup)
     archived = segments_of(container, needed.system)
     gap = missing(archived, needed)
     if gap is not None:
         raise BackupError(f"missing: segment {gap} of the log is not in {ROOT}{needed.system}/, and {backup.label} needs it")
+    return needed, archived
+
+
+def check_log(container: ContainerClient, backup: Backup, moment: datetime) -> datetime:
+    """Gives the moment that the archive reaches to."""
+    _, archived = whole_log(container, backup)
     reached = max(archived.values()) - HEARTBEAT
     if moment > reached:
         raise BackupError(
@@ -142,8 +148,8 @@ def fetch(container: ContainerClient, backup: Backup, manifest: dict[str, Any]) 
         raise BackupError(f"altered: {backup.dump} is not what its manifest says ({message(text)})")
 
 
-def configure(manifest: dict[str, Any], moment: datetime | None) -> None:
-    """Settings of our own in place of the server's: it listens on no network, and archives nothing."""
+def configure(manifest: dict[str, Any], target: dict[str, str]) -> None:
+    """Settings of our own in place of the server's, and where it stops: it listens on no network, and archives nothing."""
     connection_string = SECRETS / "azure-connection-string"
     if connection_string.exists():
         os.environ["AZURE_STORAGE_CONNECTION_STRING"] = connection_string.read_text().strip()
@@ -156,7 +162,7 @@ def configure(manifest: dict[str, Any], moment: datetime | None) -> None:
         "hot_standby": "off",
         "restore_command": f'{fetch_segment} {source} %f "%p"',
         "recovery_target_action": "promote",
-        **({"recovery_target_time": moment.isoformat()} if moment else {}),
+        **target,
     }
     (DATA / "postgresql.conf").write_text("".join(f"{name} = '{value}'\n" for name, value in options.items()))
     (DATA / "postgresql.auto.conf").write_text("")
@@ -194,21 +200,22 @@ def recovered_server() -> Iterator[None]:
 
 
 def refusal(text: str) -> str:
-    """Why the server did not get to the moment, from its log."""
+    """Why the server did not get to where it should stop, from its log."""
     # Those who came too early were told so as well.
     fatal = re.findall(r"(?:FATAL|PANIC):\s+(?!the database system is )(.*)", text)
     if any("before configured recovery target was reached" in line for line in fatal):
-        return "not archived: the log ends before the moment; what the store did not give is in the server's log"
+        return "not archived: the log ends before what it should reach; what the store did not give is in the server's log"
     if "no space left on device" in text.lower():
         return SCRATCH_FULL
     return f"not recoverable: {fatal[-1] if fatal else message(text)}"
 
 
-def recover(container: ContainerClient, moment: datetime | None, dump: Path | None) -> tuple[Backup, dict[str, Any]]:
-    """Gives the base backup and what the database held; leaves a dump of it, if one is wanted."""
-    backup, manifest = choose(container, moment)
+def recover(
+    container: ContainerClient, backup: Backup, manifest: dict[str, Any], target: dict[str, str], dump: Path | None = None
+) -> dict[str, Any]:
+    """Gives what the database held; leaves a dump of it, if one is wanted."""
     fetch(container, backup, manifest)
-    configure(manifest, moment)
+    configure(manifest, target)
     database = setting("DATABASE")
     with recovered_server():
         connection = connect(database)
@@ -223,13 +230,15 @@ def recover(container: ContainerClient, moment: datetime | None, dump: Path | No
             if done.returncode != 0:
                 raise BackupError(f"not recoverable: {message(done.stderr)}")
     shutil.rmtree(DATA)
-    return backup, found
+    return found
 
 
 def restore(container: ContainerClient) -> dict[str, Any]:
     started = time.monotonic()
     dump = SCRATCH / "dump"
-    backup, found = recover(container, wanted(), dump)
+    moment = wanted()
+    backup, manifest = choose(container, moment)
+    found = recover(container, backup, manifest, {"recovery_target_time": moment.isoformat()}, dump)
     recovered = round(time.monotonic() - started, 1)
     return {"backup": backup.label, **put(dump, found), "recoverySeconds": recovered}
 
@@ -238,8 +247,13 @@ def verify(container: ContainerClient) -> dict[str, Any]:
     result: dict[str, Any] = {"ok": False}
     started = time.monotonic()
     try:
-        backup, found = recover(container, None, None)
-        result |= {"ok": True, "backup": backup.label, "rows": sum(found["tables"].values())}
+        backup, manifest = choose(container, None)
+        result["backup"] = backup.label
+        needed, archived = whole_log(container, backup)
+        end = end_of_log(archived, needed)
+        # Without a target the server is content with what it gets, and a segment that it does not get would end the log unseen.
+        found = recover(container, backup, manifest, {"recovery_target_lsn": end} if end else {})
+        result |= {"ok": True, "rows": sum(found["tables"].values())}
     except EXPECTED as error:
         result["reason"] = explain(error)
     record(container, BASE_RECORDS, result)

@@ -72,6 +72,18 @@ def missing(present: Iterable[str], needed: LogRange) -> str | None:
     return None if gap is None else numbered(timeline, gap)
 
 
+def end_of_log(present: Iterable[str], needed: LogRange) -> str | None:
+    """
+    A position that only a recovery with all of these segments reaches: where the newest one begins. None while there is none
+    beyond those that the backup needs: the server insists on these by itself.
+    """
+    # By timeline, then by position.
+    newest = max(present)
+    if position(newest) <= position(needed.last):
+        return None
+    return f"{int(newest[8:16], 16):X}/{int(newest[16:24], 16) << 24:X}"
+
+
 def superseded(archived: Iterable[Archived], kept: Iterable[LogRange], limit: datetime) -> list[Archived]:
     """
     Those that are older than the limit and come before all that the kept base backups need. Without a base backup nothing goes:

@@ -70,3 +70,29 @@ export function removed(prefix: string): Promise<JobRun> {
   ];
   return inStore(program, { PREFIX: prefix });
 }
+
+/** Takes away what the log holds of the first segment after the newest base backup, which is not the newest of the log. */
+export function holed(hole: "missing" | "damaged"): Promise<JobRun> {
+  const program = [
+    "from archive import archived, read_range",
+    "from holdings import take_base_stock",
+    "needed = read_range(container, max(take_base_stock(container).complete))",
+    "whole = [file for file in archived(container, f'wal/{needed.system}/') if file.whole and file.segment > needed.last]",
+    "if len(whole) < 2: sys.exit('the log has no such segment yet')",
+    "name = min(whole, key=lambda file: file.segment).name",
+    "container.upload_blob(f'held/{name}', container.download_blob(name).readall(), overwrite=True)",
+    "container.delete_blob(name)",
+    "if os.environ['HOLE'] == 'damaged': container.upload_blob(name, b'no segment')",
+  ];
+  return inStore(program, { HOLE: hole });
+}
+
+/** Puts back what was taken away, if anything was. */
+export function mended(): Promise<JobRun> {
+  return inStore([
+    "for held in list(container.list_blobs(name_starts_with='held/')):",
+    "    content = container.download_blob(held.name).readall()",
+    "    container.upload_blob(held.name.removeprefix('held/'), content, overwrite=True)",
+    "    container.delete_blob(held.name)",
+  ]);
+}

@@ -1,6 +1,17 @@
 import { afterEach, expect, test } from "vitest";
-import { damaged, damages, inStore, removed } from "./backupStore.ts";
-import { Client, createDocument, kubectl, removeDocument, runJob, tenants, type JobRun } from "./support.ts";
+import { damaged, damages, holed, inStore, mended, removed } from "./backupStore.ts";
+import {
+  Client,
+  createDocument,
+  inDatabase,
+  kubectl,
+  postgresPrimary,
+  removeDocument,
+  runJob,
+  tenants,
+  waitFor,
+  type JobRun,
+} from "./support.ts";
 
 /** When the backup that a job speaks of was made, in a form that sorts. */
 function momentOf({ result }: JobRun): string {
@@ -46,6 +57,29 @@ test("a backup is made, restored whole, and what is wrong with a damaged copy of
     expect(verified.result["message"]).toMatch(damage.noticed);
   }
 });
+
+test("a base backup is recovered with all of the log, and not where a segment is missing or cannot be read", async () => {
+  const recovered = () => runJob("data", "cronjob/backup-verify-base", {}, 240);
+  // The log since an older one may be long.
+  expect(await runJob("data", "cronjob/backup-base")).toMatchObject({ succeeded: true });
+  for (const [hole, noticed] of [
+    ["missing", /missing: segment [0-9A-F]{24} of the log/],
+    ["damaged", /not (archived|recoverable): /],
+  ] as const) {
+    try {
+      await waitFor("a segment in the middle of the log", 120, async () => {
+        await inDatabase(await postgresPrimary(), "select pg_switch_wal()");
+        expect(await holed(hole)).toMatchObject({ succeeded: true });
+      });
+      const stopped = await recovered();
+      expect(stopped).toMatchObject({ succeeded: false });
+      expect(stopped.result["message"]).toMatch(noticed);
+    } finally {
+      await mended();
+    }
+  }
+  expect(await recovered()).toMatchObject({ succeeded: true, result: { ok: true } });
+}, 900_000);
 
 test("backups past their time are deleted, the newest verified one and those before their time are not", async () => {
   const backup = await runJob("data", "cronjob/backup-hourly");

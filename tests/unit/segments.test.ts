@@ -10,7 +10,7 @@ function rule(expression: string, given: unknown): unknown {
     "import json, sys",
     "from datetime import datetime",
     "sys.path.insert(0, sys.argv[1])",
-    "from segments import LogRange, missing, parse, segment_before, segment_name, superseded",
+    "from segments import LogRange, end_of_log, missing, parse, segment_before, segment_name, superseded",
     "given = json.loads(sys.argv[2])",
     `print(json.dumps(${expression}))`,
   ];
@@ -65,6 +65,16 @@ describe("the archived log", { timeout: 30_000 }, () => {
     expect(rule(gap, { present: [beforeLog, afterLog], first: beforeLog, last: afterLog })).toBeNull();
     const other = `00000002${second.slice(8)}`;
     expect(rule(gap, { present: [first, other, third], first, last: first })).toBe(second);
+  });
+
+  test("ends where its newest segment begins, on its newest timeline, if that is beyond what the backup needs", () => {
+    const end = "end_of_log(given['present'], LogRange('7', given['first'], given['last']))";
+    expect(rule(end, { present: [first, third, second], first, last: second })).toBe("0/C000000");
+    expect(rule(end, { present: [first, second], first, last: second })).toBeNull();
+    expect(rule(end, { present: [beforeLog, afterLog], first: beforeLog, last: beforeLog })).toBe("1/0");
+    const taken = `00000002${third.slice(8)}`;
+    const left = "0000000100000000000000FF";
+    expect(rule(end, { present: [first, left, taken], first, last: first })).toBe("0/C000000");
   });
 
   test("loses what comes before the oldest kept base backup, with labels and partial segments, and nothing after", () => {
