@@ -96,7 +96,7 @@ drift: ## fails when what STACK=dev|prod runs is not what the program says
 	@$(GW) drift $(STACK)
 smoke: ## asks URL=https://name for its health, as a client would
 	@$(GW) smoke "$(URL)"
-restore-drill: ## restores the newest dump of STACK=dev|prod into a scratch server and compares
+restore-drill: ## restores the newest daily or weekly dump of STACK=dev|prod into a scratch server and compares
 	@$(GW) restore-drill $(STACK)
 push-images: ## builds the images, with bills of materials, into REGISTRY=name
 	@$(GW) push-images "$(REGISTRY)"

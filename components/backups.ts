@@ -52,7 +52,7 @@ export interface BackupsArgs {
   readonly base: string;
   /** Cron expression at which the newest base backup is recovered with all of the archive; daily or more often. */
   readonly recovery: string;
-  /** Cron expression at which the newest backup is restored and compared; daily or more often. */
+  /** Cron expression at which the newest daily or weekly dump is restored and compared; daily or more often. */
   readonly verification: string;
   /** Cron expression at which old backups are deleted; daily or more often. */
   readonly retention: string;
@@ -72,8 +72,8 @@ export interface BackupsArgs {
 const migrationsTable = "public.pgmigrations";
 
 /**
- * Dumps the database on schedule, encrypted before it leaves the pod, and proves every day that the newest dump can be
- * restored. What is older than it is kept is deleted. An exporter reads from the container itself what is there.
+ * Dumps the database on schedule, encrypted before it leaves the pod, reads each dump back, and proves every day by a whole
+ * restore that the newest daily or weekly one is good. What is older than it is kept is deleted. An exporter reads from the container itself what is there.
  */
 export class Backups extends pulumi.ComponentResource {
   /** Age and size of the newest backups, and how the last verification ended. */

@@ -180,7 +180,9 @@ export const stackSchema = z.strictObject({
       recovery: cron
         .default("45 5 * * *")
         .describe("when the newest base backup is recovered with the log since"),
-      verification: cron.default("30 5 * * *").describe("when the newest dump is restored and compared"),
+      verification: cron
+        .default("30 5 * * *")
+        .describe("when the newest daily or weekly dump is restored and compared"),
       retention: cron.default("15 6 * * *").describe("when old backups are deleted"),
       retentionDays: z
         .int()

@@ -2,14 +2,16 @@
 Dumps the database, encrypts the dump on its way to disk, and uploads it with a manifest of what it holds.
 
 The dump and the row counts in the manifest come from one exported snapshot, so a restored copy must match exactly.
-The manifest is uploaded last: a dump without one is an interrupted run, and is never taken for a backup.
+pg_restore must be able to list the dump, and the store must give back the bytes that it was sent. The manifest is uploaded last:
+a dump without one is an interrupted run, and is never taken for a backup.
 """
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
@@ -32,6 +34,7 @@ from common import (
 )
 from inventory import scalar, take_inventory
 from pgpass import write_pgpass
+from verify import download
 
 CHUNK_BYTES = 1 << 20
 
@@ -61,13 +64,19 @@ def dump_encrypted(snapshot_name: str, recipient: str, target: Path) -> dict[str
     with (
         subprocess.Popen(pg_dump, stdout=subprocess.PIPE) as dump,
         subprocess.Popen(age_command, stdin=subprocess.PIPE) as age,
+        subprocess.Popen(
+            ["pg_restore", "--list"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, bufsize=0
+        ) as listing,
     ):
-        source, sink = cast(IO[bytes], dump.stdout), cast(IO[bytes], age.stdin)
+        source, sink, contents = (cast(IO[bytes], pipe) for pipe in (dump.stdout, age.stdin, listing.stdin))
         try:
             while chunk := source.read(CHUNK_BYTES):
                 digest.update(chunk)
                 size += len(chunk)
                 sink.write(chunk)
+                # The table of contents comes first, and pg_restore ends when it has read it.
+                with suppress(BrokenPipeError):
+                    contents.write(chunk)
             # A failed dump must not end in a well-formed encrypted file.
             if dump.wait() != 0:
                 age.kill()
@@ -82,6 +91,8 @@ def dump_encrypted(snapshot_name: str, recipient: str, target: Path) -> dict[str
         raise BackupError(
             f"pg_dump ended with {dump.returncode}, age with {age.returncode} (negative: killed by that signal)"
         )
+    if listing.returncode != 0:
+        raise BackupError("pg_restore cannot list the dump; its own message is in the line above")
     return {"sha256": digest.hexdigest(), "bytes": size}
 
 
@@ -108,6 +119,7 @@ def run() -> None:
     }
     with encrypted.open("rb") as file:
         container.upload_blob(backup.dump, file, overwrite=False)
+    download(container, backup, manifest["encrypted"], Path(os.devnull))
     container.upload_blob(backup.manifest, json.dumps(manifest, indent=2, ensure_ascii=False), overwrite=False)
     log(
         "backup",

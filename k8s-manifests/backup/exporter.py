@@ -29,8 +29,8 @@ HELP = {
     "and recover, when the last passed verification of a dump and of a recovery ended; for log, when the newest segment of the "
     "write-ahead log arrived.",
     "groundwork_backup_last_size_bytes": "Size of the newest backup, encrypted.",
-    "groundwork_backup_last_verification_passed": "Whether the last verification of the newest dump, and the "
-    "last recovery of the newest base backup, passed.",
+    "groundwork_backup_last_verification_passed": "Whether the last verification of a dump, and the last recovery "
+    "of a base backup, passed.",
     "groundwork_backup_overdue_deletions": "Backups that should have been deleted two days ago and are still there.",
 }
 

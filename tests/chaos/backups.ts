@@ -44,7 +44,8 @@ async function hourlyNotDue(): Promise<void> {
 }
 
 async function newBackup(): Promise<string> {
-  const made = await runJob("data", "cronjob/backup-hourly");
+  // Of a kind that is restored whole.
+  const made = await runJob("data", "cronjob/backup-daily");
   expect(made).toMatchObject({ succeeded: true });
   return String(made.result["backup"]);
 }

@@ -34,7 +34,7 @@ test("a backup is made, restored whole, and what is wrong with a damaged copy of
   const document = await createDocument(client, tenants[0]);
   let backup: Awaited<ReturnType<typeof runJob>>;
   try {
-    backup = await runJob("data", "cronjob/backup-hourly");
+    backup = await runJob("data", "cronjob/backup-daily");
   } finally {
     await removeDocument(client, tenants[0], document);
   }
@@ -48,7 +48,7 @@ test("a backup is made, restored whole, and what is wrong with a damaged copy of
   // The schedule may have made a newer one meanwhile.
   expect(momentOf(restored) >= momentOf(backup)).toBe(true);
 
-  const copy = made.replace("hourly/", "damaged/");
+  const copy = made.replace("daily/", "damaged/");
   for (const damage of damages) {
     await removed("dumps/damaged/");
     expect(await damaged(damage, made, copy)).toMatchObject({ succeeded: true });
