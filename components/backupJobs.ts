@@ -25,6 +25,9 @@ export interface Schedule {
 // What is done once a day may begin an hour late and take four.
 export const daily = { startingDeadlineSeconds: 3_600, activeDeadlineSeconds: 14_400 };
 
+/** A pod that has ended keeps its volume, so both go after this; the lines that it logged stay where they are collected. */
+const keptVolumeSeconds = 3_600;
+
 export interface ScheduledJob {
   readonly name: string;
   readonly when: Schedule;
@@ -57,6 +60,7 @@ export function scheduledJob(
           spec: {
             backoffLimit: when.byHand ? 0 : 1,
             activeDeadlineSeconds: when.activeDeadlineSeconds,
+            ...(pods.ownVolume && { ttlSecondsAfterFinished: keptVolumeSeconds }),
             template: {
               metadata: { labels: pods.labels },
               spec: { ...pods.spec(env, script ? { script } : {}), restartPolicy: "Never" },

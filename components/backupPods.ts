@@ -41,7 +41,7 @@ export interface Program {
   readonly script: string;
   /** CPU and memory. */
   readonly resources: Resources;
-  /** Volume at `/tmp`, MiB. */
+  /** Volume at `/tmp`, MiB; from `ownVolumeMiB` on a volume of each pod's own. */
   readonly scratchMiB: number;
   readonly env: Environment;
   /** File name → secret, besides the blob store's own. */
@@ -51,10 +51,14 @@ export interface Program {
 /** A program's pods, which may still differ in some of their environment, and in their program, ports and probes. */
 export interface ProgramPods {
   readonly labels: Record<string, string>;
+  /** Whether each has a volume of its own, which stays for as long as the pod is there, also when it has ended. */
+  readonly ownVolume: boolean;
   readonly spec: (env: Environment, container?: ContainerParts) => k8s.types.input.core.v1.PodSpec;
 }
 
 const scriptsPath = "/etc/groundwork/backup";
+/** What is larger fits on no node for certain: a node promises none of its pods room on its own disk. */
+const ownVolumeMiB = 4_096;
 
 /** Makes a program's service account and secrets, under `parent`, and describes its pods. */
 export function programPods(parent: pulumi.Resource, host: ProgramHost, program: Program): ProgramPods {
@@ -71,10 +75,13 @@ export function programPods(parent: pulumi.Resource, host: ProgramHost, program:
     { parent },
   );
   const temporary = scratch("tmp", "/tmp", program.scratchMiB);
+  const ownVolume = program.scratchMiB >= ownVolumeMiB;
   const volumes = [
     { name: "scripts", configMap: { name: scripts.metadata.name } },
     ...(hasFiles ? [secrets.mount(name, { namespace, files })] : []),
-    temporary.volume,
+    ownVolume
+      ? { name: temporary.volume.name, ephemeral: claim(program.scratchMiB, podLabels) }
+      : temporary.volume,
   ];
   const volumeMounts = [
     { name: "scripts", mountPath: scriptsPath, readOnly: true },
@@ -83,6 +90,7 @@ export function programPods(parent: pulumi.Resource, host: ProgramHost, program:
   ];
   return {
     labels: { ...podLabels, ...client.labels },
+    ownVolume,
     spec: (env, { script = program.script, ...container } = {}) => ({
       ...restrictedPod,
       serviceAccountName: account.metadata.name,
@@ -100,6 +108,19 @@ export function programPods(parent: pulumi.Resource, host: ProgramHost, program:
       ],
       volumes,
     }),
+  };
+}
+
+/** A volume that comes and goes with its pod. */
+function claim(
+  sizeMiB: number,
+  claimLabels: Record<string, string>,
+): k8s.types.input.core.v1.EphemeralVolumeSource {
+  return {
+    volumeClaimTemplate: {
+      metadata: { labels: claimLabels },
+      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: `${sizeMiB}Mi` } } },
+    },
   };
 }
 

@@ -60,10 +60,10 @@ export interface BackupsArgs {
   readonly retentionDays: number;
   /** Scratch volume of the jobs, MiB: room for a dump and its restored copy. */
   readonly scratchMiB: number;
-  /** CPU and memory of a dump; default 128 MiB. */
-  readonly backupResources?: Resources;
-  /** CPU and memory of a verification, which runs a database server; default 384 MiB. */
-  readonly verificationResources?: Resources;
+  /** CPU and memory of a dump and of a base backup. */
+  readonly resources: Resources;
+  /** CPU and memory of a verification and of a restore, which run a database server. */
+  readonly verificationResources: Resources;
   /** CPU and memory of the exporter; default 96 MiB. */
   readonly exporterResources?: Resources;
 }
@@ -110,7 +110,7 @@ export class Backups extends pulumi.ComponentResource {
     const backup = programPods(this, host, {
       name: "backup",
       script: "backup.py",
-      resources: args.backupResources ?? { cpuMillis: 100, memoryMiB: 128 },
+      resources: args.resources,
       scratchMiB,
       files: { "database-password": database.backupUser.password, "database-ca.crt": database.ca },
       env: {
@@ -137,7 +137,7 @@ export class Backups extends pulumi.ComponentResource {
     const verification = programPods(this, host, {
       name: "backup-verify",
       script: "verify.py",
-      resources: args.verificationResources ?? { cpuMillis: 100, memoryMiB: 384 },
+      resources: args.verificationResources,
       scratchMiB,
       files: { "age-identity": args.ageIdentity },
       env: { MIGRATIONS_TABLE: migrationsTable },
@@ -149,7 +149,7 @@ export class Backups extends pulumi.ComponentResource {
     const restore = programPods(this, host, {
       name: "backup-restore",
       script: "restore.py",
-      resources: args.verificationResources ?? { cpuMillis: 100, memoryMiB: 384 },
+      resources: args.verificationResources,
       scratchMiB,
       files: {
         "age-identity": args.ageIdentity,
@@ -205,7 +205,7 @@ export class Backups extends pulumi.ComponentResource {
     const copy = programPods(this, host, {
       name: "backup-base",
       script: "base.py",
-      resources: this.#args.backupResources ?? { cpuMillis: 100, memoryMiB: 128 },
+      resources: this.#args.resources,
       scratchMiB: 8,
       files: { "replication-password": replicator.password, "database-ca.crt": database.ca },
       env: { ...reach, PGUSER: replicator.role, AGE_RECIPIENT: ageRecipient },

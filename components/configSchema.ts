@@ -200,7 +200,13 @@ export const stackSchema = z.strictObject({
         .min(64)
         .max(1_048_576)
         .default(512)
-        .describe("room for a dump and its restored copy, MiB"),
+        .describe(
+          "room for a dump and its restored copy, MiB; from 4096 on a volume of the cluster's default StorageClass for each run",
+        ),
+      resources: resources(100, 128).describe("CPU and memory of a dump, and of a base backup"),
+      verificationResources: resources(100, 384).describe(
+        "CPU and memory of a verification, and of a restore",
+      ),
     },
     missingKey,
   ),

@@ -67,6 +67,9 @@ SERVER_OPTIONS = {
     "max_wal_senders": "0",
     "autovacuum": "off",
     "shared_buffers": "32MB",
+    # Of each job of the restore: all of them together have to fit into the pod.
+    "maintenance_work_mem": "32MB",
+    "max_parallel_maintenance_workers": "0",
     "dynamic_shared_memory_type": "mmap",
 }
 

@@ -53,6 +53,8 @@ function backups(changes: Partial<BackupsArgs> = {}): Promise<Registered[]> {
       retention: "15 6 * * *",
       retentionDays: 30,
       scratchMiB: 700,
+      resources: { cpuMillis: 110, memoryMiB: 130 },
+      verificationResources: { cpuMillis: 210, memoryMiB: 400 },
       ...changes,
     });
   });
@@ -239,6 +241,37 @@ describe("Backups", () => {
     expect(volumes.find((volume) => volume["name"] === "tmp")?.["emptyDir"]).toEqual({ sizeLimit: "700Mi" });
   });
 
+  test("has large scratch reserved as a volume of each pod's own, which is gone an hour after the pod's end", async () => {
+    const all = await backups({ scratchMiB: 65_536 });
+    for (const name of ["backup-hourly", "backup-verify", "backup-verify-base", "backup-restore"]) {
+      const cronJob = named(all, ":CronJob", name);
+      const [volume] = (at(cronJob, `${pod}.volumes`) as Record<string, unknown>[]).filter(
+        (one) => one["name"] === "tmp",
+      );
+      expect(volume).not.toHaveProperty("emptyDir");
+      expect(volume).toMatchObject({
+        ephemeral: {
+          volumeClaimTemplate: {
+            spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "65536Mi" } } },
+          },
+        },
+      });
+      expect(at(cronJob, `${pod}.securityContext.fsGroup`)).toBe(10001);
+      expect(at(cronJob, "spec.jobTemplate.spec.ttlSecondsAfterFinished")).toBe(3_600);
+    }
+    const small = named(await backups(), ":CronJob", "backup-hourly");
+    expect(at(small, "spec.jobTemplate.spec.ttlSecondsAfterFinished")).toBeUndefined();
+  });
+
+  test("gives dumps and verifications the memory that the stack says", async () => {
+    const all = await backups();
+    const memory = (name: string) =>
+      at(named(all, ":CronJob", name), `${pod}.containers.0.resources.limits.memory`);
+    expect(["backup-weekly", "backup-base"].map(memory)).toEqual(["130Mi", "130Mi"]);
+    const restoring = ["backup-verify", "backup-verify-base", "backup-restore", "backup-recover"];
+    expect(restoring.map(memory)).toEqual(["400Mi", "400Mi", "400Mi", "400Mi"]);
+  });
+
   test("reaches Azure by workload identity, with no secret for it", async () => {
     const all = await backups({ store: azure });
     const cronJob = named(all, ":CronJob", "backup-hourly");
@@ -277,6 +310,8 @@ describe("Backups", () => {
         retention: "15 6 * * *",
         retentionDays: 30,
         scratchMiB: 700,
+        resources: { cpuMillis: 100, memoryMiB: 128 },
+        verificationResources: { cpuMillis: 100, memoryMiB: 384 },
       }));
     });
     const service = named(all, ":Service", "backup-exporter");

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterAll, describe, expect, test } from "vitest";
+import { z } from "zod";
 
 import { inPrograms } from "./backupPrograms.ts";
 
@@ -33,6 +34,17 @@ describe("a day's verification", { timeout }, () => {
     expect(due("hourly/20260105T190700Z", "hourly/20260105T200700Z")).toBe("hourly/20260105T200700Z");
   });
 });
+
+test("all jobs of a restore build their indexes within half of the memory that a verification has by default", () => {
+  const memory = inPrograms(
+    "from verify import RESTORE_JOBS, SERVER_OPTIONS\nprint(json.dumps([RESTORE_JOBS, SERVER_OPTIONS]))",
+    null,
+  );
+  const [jobs, options] = z.tuple([z.number(), z.record(z.string(), z.string())]).parse(memory);
+  const megabytes = (name: string) => Number(/^(\d+)MB$/.exec(options[name] ?? "")?.[1]);
+  expect(jobs * megabytes("maintenance_work_mem") + megabytes("shared_buffers")).toBeLessThanOrEqual(384 / 2);
+  expect(options["max_parallel_maintenance_workers"]).toBe("0");
+}, 30_000);
 
 describe("a dump", { timeout }, () => {
   const megabytes = 3;

@@ -207,6 +207,15 @@ describe("production", () => {
     expect(Object.fromEntries(expected)).toEqual(Object.fromEntries(several));
   });
 
+  test("gives dumps and verifications more memory than a small database needs", () => {
+    const memory = (name: string) =>
+      at(
+        ofType(resources, ":CronJob").find((cronJob) => cronJob.name === name),
+        "spec.jobTemplate.spec.template.spec.containers.0.resources.limits.memory",
+      );
+    expect([memory("backup-daily"), memory("backup-verify")]).toEqual(["256Mi", "2048Mi"]);
+  });
+
   test("collects logs and traces, with its own namespace for what sees the nodes", () => {
     expect(ofType(resources, ":DaemonSet").map(({ name }) => name)).toEqual(["node-exporter", "log-agent"]);
     expect(ofType(resources, ":Namespace").map(({ name }) => name)).toContain("node-agents");
