@@ -142,6 +142,12 @@ export const stackSchema = z.strictObject({
           "users at once that the service is made for: `make load` brings so many, and ten times as many",
         ),
       keys: keysSchema,
+      migrationSeconds: z
+        .int()
+        .min(30)
+        .max(86_400)
+        .default(180)
+        .describe("how long the migration of an `up` may take, seconds; then it is stopped"),
       container: containerSchema.describe("how images.app is run, for another container in the app's place"),
       release: releaseSchema,
       scaling: loadScalingSchema.optional().describe("more pods under load; without it always `replicas`"),

@@ -56,6 +56,8 @@ export interface WebAppArgs extends AppBindings {
   readonly release: ReleaseSettings;
   /** Keys that access tokens are signed with: `{"active": kid, "keys": {kid: base64}}`. */
   readonly signingKeys: StoredSecret;
+  /** How long a migration may take with its retries, seconds; then it is stopped and the rollout ends. */
+  readonly migrationSeconds: number;
   /** How the image is run. */
   readonly container: AppContainer;
   /** Password of the user that the prober signs in as; absent: nobody probes. */
@@ -206,7 +208,7 @@ export class WebApp extends pulumi.ComponentResource {
         metadata: { name: jobName, namespace, labels: jobLabels },
         spec: {
           backoffLimit: 2,
-          activeDeadlineSeconds: 180,
+          activeDeadlineSeconds: args.migrationSeconds,
           template: {
             metadata: { labels: jobLabels },
             spec: {
@@ -235,7 +237,12 @@ export class WebApp extends pulumi.ComponentResource {
           },
         },
       },
-      { parent: this, deleteBeforeReplace: true, customTimeouts: { create: "4m" } },
+      // The Job itself is to say that its time is over.
+      {
+        parent: this,
+        deleteBeforeReplace: true,
+        customTimeouts: { create: `${args.migrationSeconds + 60}s` },
+      },
     );
   }
 }

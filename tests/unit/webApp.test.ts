@@ -16,55 +16,61 @@ const app = (
   tracesUrl?: string,
   container: AppContainer = ownContainer,
   scaling?: LoadScaling,
+  opts?: pulumi.ComponentResourceOptions,
 ): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const ca = secrets.keep("internal-ca", "pem");
     const user = (role: string) => ({ role, password: secrets.generate(`${role}-password`) });
-    new WebApp("app", {
-      namespace: pulumi.output("app"),
-      image,
-      environment: "production",
-      replicas: 3,
-      scaling,
-      resources: { cpuMillis: 100, memoryMiB: 128 },
-      logLevel: "info",
-      tracesUrl,
-      poolSize: 10,
-      poolOverflow: 20,
-      release: releaseSchema.parse({}),
-      database: {
-        endpoint: endpoint("postgres", 5432),
-        database: "app",
-        appUser: user("app_user"),
-        owner: user("app_owner"),
-        ca,
-      },
-      redisCache: {
-        endpoint: endpoint("redis-cache", 6379),
-        sentinels: [],
-        user: "app",
-        password: secrets.generate("cache"),
-        ca,
-      },
-      redisQueue: {
-        endpoint: endpoint("redis-queue", 6379),
-        sentinels: [0, 1].map((n) => endpoint(`redis-queue-${n}`, 26379)),
-        user: "app",
-        password: secrets.generate("queue"),
-        ca,
-      },
-      secrets,
-      container,
-      certificate: { bundle: secrets.keep("app-tls", "chain and key"), ca },
-      signingKeys: secrets.keep("jwt", "{}"),
-      fieldKeys: secrets.keep("fields", "{}"),
-      settings: keepSettings(
+    new WebApp(
+      "app",
+      {
+        namespace: pulumi.output("app"),
+        image,
+        environment: "production",
+        replicas: 3,
+        scaling,
+        resources: { cpuMillis: 100, memoryMiB: 128 },
+        logLevel: "info",
+        tracesUrl,
+        poolSize: 10,
+        poolOverflow: 20,
+        release: releaseSchema.parse({}),
+        migrationSeconds: 900,
+        database: {
+          endpoint: endpoint("postgres", 5432),
+          database: "app",
+          appUser: user("app_user"),
+          owner: user("app_owner"),
+          ca,
+        },
+        redisCache: {
+          endpoint: endpoint("redis-cache", 6379),
+          sentinels: [],
+          user: "app",
+          password: secrets.generate("cache"),
+          ca,
+        },
+        redisQueue: {
+          endpoint: endpoint("redis-queue", 6379),
+          sentinels: [0, 1].map((n) => endpoint(`redis-queue-${n}`, 26379)),
+          user: "app",
+          password: secrets.generate("queue"),
+          ca,
+        },
         secrets,
-        { AI_URL: "https://ai.example.org/v1" },
-        { AI_KEYS_FILE: pulumi.secret("sk-1") },
-      ),
-    });
+        container,
+        certificate: { bundle: secrets.keep("app-tls", "chain and key"), ca },
+        signingKeys: secrets.keep("jwt", "{}"),
+        fieldKeys: secrets.keep("fields", "{}"),
+        settings: keepSettings(
+          secrets,
+          { AI_URL: "https://ai.example.org/v1" },
+          { AI_KEYS_FILE: pulumi.secret("sk-1") },
+        ),
+      },
+      opts,
+    );
   });
 
 describe("WebApp", () => {
@@ -148,6 +154,17 @@ describe("WebApp", () => {
       JSON.stringify(secret).includes("app_owner"),
     );
     expect(holders.map((secret) => at(secret, "metadata.name"))).toEqual(["app-migrate-secrets"]);
+  });
+
+  test("lets a migration take as long as the stack says, and an up wait until the Job itself says that it failed", async () => {
+    const timeouts: unknown[] = [];
+    const watch: pulumi.ResourceTransformation = ({ type, opts }) => {
+      if (type.endsWith(":Job")) timeouts.push(opts.customTimeouts);
+      return undefined;
+    };
+    const watched = await app("app:1", undefined, ownContainer, undefined, { transformations: [watch] });
+    expect(at(ofType(watched, ":Job")[0], "spec.activeDeadlineSeconds")).toBe(900);
+    expect(timeouts).toEqual([{ create: "960s" }]);
   });
 
   test("migrates once for each image: a new image is a new Job, the same image the same", async () => {
