@@ -11,6 +11,7 @@ GW := local/groundwork
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/[$$][$$]/, "$$", $$2); printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "CONTEXT=name: the kubeconfig's context of a STACK that makes its own cluster (azure.cluster: create)"
 
 up: ## the dev stack, on a real Kubernetes on this machine; HA=1: three members of Postgres and of the queue; LOGS=1: logs and traces
 	@$(GW) up

@@ -21,7 +21,7 @@ import {
   startNode,
   stopNode,
 } from "./node/node.ts";
-import { committedContext, edgePorts } from "./stack.ts";
+import { committedContext, edgePorts, makesCluster } from "./stack.ts";
 import {
   cacheDirectory,
   findCommand,
@@ -62,13 +62,20 @@ export async function currentCluster(): Promise<Cluster> {
   return JSON.parse(text) as Cluster;
 }
 
-/** The cluster that a command works on: this machine's for dev, else the context that the stack's file names. @throws {UserError} */
+/**
+ * The cluster that a command works on: this machine's for dev, else the context that the stack's file names, or that the
+ * operator does (CONTEXT) where the stack makes its cluster. @throws {UserError}
+ */
 export async function operatedCluster(stack: string): Promise<Cluster> {
-  const context = await committedContext(stack);
+  const made = await makesCluster(stack);
   if (stack === "dev") return currentCluster();
+  const context = made ? (process.env["CONTEXT"] ?? "") : await committedContext(stack);
   if (context === "")
     throw new UserError(
-      `Pulumi.${stack}.yaml names no groundwork:cluster.context, so there is no cluster to work on.`,
+      made
+        ? `The stack ${stack} makes its own cluster (azure.cluster: create), whose context Pulumi.${stack}.yaml cannot name: ` +
+            "get it by `az aks get-credentials`, then run the same command with CONTEXT=name."
+        : `Pulumi.${stack}.yaml names no groundwork:cluster.context, so there is no cluster to work on.`,
     );
   const kubeconfig = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");
   return { kind: "existing", kubeconfig, context, loopbackSources: [], apiServerCidrs: [] };

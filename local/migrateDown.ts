@@ -3,7 +3,7 @@ import { kubectl, operatedCluster, type Cluster } from "./cluster.ts";
 import { inServiceSql } from "./database.ts";
 import { runJob } from "./jobs.ts";
 import { withLock } from "./lock.ts";
-import { requireStack } from "./stack.ts";
+import { requireStack, stackVariables } from "./stack.ts";
 import { say, UserError } from "./system.ts";
 
 export interface MigrateDownRequest {
@@ -31,14 +31,8 @@ export async function migrateDown({ stack, count, image, confirmed }: MigrateDow
         "Pods of a version that brings them are not ready afterwards: bring the version before into service first (docs/upgrade.md).",
     );
     if (!confirmed) {
-      const command = [
-        `make migrate-down COUNT=${wanted}`,
-        image && `IMAGE=${image}`,
-        stack !== "dev" && `STACK=${stack}`,
-      ];
-      say(
-        `\nThis is the plan; nothing was changed. To carry it out:\n  ${command.filter(Boolean).join(" ")} CONFIRM=yes`,
-      );
+      const command = `make migrate-down COUNT=${wanted}${image && ` IMAGE=${image}`}${stackVariables(stack)}`;
+      say(`\nThis is the plan; nothing was changed. To carry it out:\n  ${command} CONFIRM=yes`);
       return;
     }
     const name = `app-migrate-down-${Date.now()}`;

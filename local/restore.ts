@@ -25,7 +25,7 @@ import {
   type Plan,
   type RestoreRequest,
 } from "./restorePlan.ts";
-import { requireStack } from "./stack.ts";
+import { requireStack, stackVariables } from "./stack.ts";
 import { message, say, UserError } from "./system.ts";
 
 /** Gives the names of the new generation until the switch, and of the old one since; nothing changes before step 1. */
@@ -41,7 +41,7 @@ export async function restore({ confirmed, stack, ...request }: RestoreRequest):
     say(describe(plan, cluster.context, names.aside));
     await showOthers(cluster);
     if (!confirmed) {
-      const command = `make restore ${plan.variable}${stack === "dev" ? "" : ` STACK=${stack}`} CONFIRM=yes`;
+      const command = `make restore ${plan.variable}${stackVariables(stack)} CONFIRM=yes`;
       say(`\nThis is the plan; nothing was changed. To carry it out:\n  ${command}`);
       return names;
     }

@@ -81,6 +81,18 @@ export async function policyArguments(stack: string): Promise<string[]> {
   return ["--policy-pack", pack, ...relaxed];
 }
 
+/** Whether the program makes the stack's cluster, so that no committed file can name its context. */
+export async function makesCluster(stack: string): Promise<boolean> {
+  const azure = (await committed(stack)).config?.["groundwork:azure"] as { cluster?: string } | undefined;
+  return azure?.cluster === "create";
+}
+
+/** What a `make` command is told to work on the stack, where it is not dev. */
+export function stackVariables(stack: string): string {
+  const context = process.env["CONTEXT"] ?? "";
+  return stack === "dev" ? "" : ` STACK=${stack}${context === "" ? "" : ` CONTEXT=${context}`}`;
+}
+
 /** The passphrase that encrypts this machine's states; made once. */
 export async function passphraseFile(): Promise<string> {
   const path = join(stateDirectory(), "passphrase");
