@@ -1,13 +1,14 @@
 /**
  * The Kubernetes that the dev stack runs on, chosen in this order: the context that `Pulumi.dev.yaml` names, if it
- * answers; kind, where Docker can pull its node image; the machine's own node, built from packages.
+ * answers; kind, where Docker can pull its node image; the machine's own node, built from packages. Whichever of the last two
+ * was chosen is kept until `make clean`.
  */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { stringify } from "yaml";
 import { buildGoTool } from "./gotools.ts";
 import type { LocalImages } from "./images.ts";
+import { kindCluster, loadIntoKind, removeKind, startKind, stopKind } from "./kind.ts";
 import { fullName } from "./node/images.ts";
 import { network } from "./node/layout.ts";
 import {
@@ -21,17 +22,8 @@ import {
   startNode,
   stopNode,
 } from "./node/node.ts";
-import { committedContext, edgePorts, makesCluster } from "./stack.ts";
-import {
-  cacheDirectory,
-  findCommand,
-  message,
-  readIfPresent,
-  run,
-  say,
-  tryRun,
-  UserError,
-} from "./system.ts";
+import { committedContext, makesCluster } from "./stack.ts";
+import { cacheDirectory, findCommand, readIfPresent, run, say, tryRun, UserError } from "./system.ts";
 
 export interface Cluster {
   readonly kind: "existing" | "kind" | "node";
@@ -43,13 +35,12 @@ export interface Cluster {
   readonly apiServerCidrs: readonly string[];
 }
 
-const kindName = "groundwork";
-const kindContainer = `${kindName}-control-plane`;
 const chosenFile = (): string => join(cacheDirectory(), "cluster.json");
 
 /** Makes a cluster that answers, and says which and why. */
 export async function ensureCluster(): Promise<Cluster> {
-  const cluster = (await existing()) ?? (await kind()) ?? (await ownNode());
+  const before = (await chosenCluster())?.kind;
+  const cluster = (await existing()) ?? (await kind(before)) ?? (await ownNode(before));
   await mkdir(cacheDirectory(), { recursive: true });
   await writeFile(chosenFile(), JSON.stringify(cluster));
   return cluster;
@@ -57,9 +48,14 @@ export async function ensureCluster(): Promise<Cluster> {
 
 /** The cluster that the last `make up` chose; an error that says what to do when there is none. */
 export async function currentCluster(): Promise<Cluster> {
+  const cluster = await chosenCluster();
+  if (cluster === undefined) throw new UserError("No cluster has been made yet. Run `make up` first.");
+  return cluster;
+}
+
+async function chosenCluster(): Promise<Cluster | undefined> {
   const text = await readIfPresent(chosenFile());
-  if (text === undefined) throw new UserError("No cluster has been made yet. Run `make up` first.");
-  return JSON.parse(text) as Cluster;
+  return text === undefined ? undefined : (JSON.parse(text) as Cluster);
 }
 
 /**
@@ -83,8 +79,7 @@ export async function operatedCluster(stack: string): Promise<Cluster> {
 
 /** The kubeconfig of the cluster that was chosen last, if its context is this one. */
 export async function kubeconfigOf(context: string): Promise<string | undefined> {
-  const text = await readIfPresent(chosenFile());
-  const cluster = text === undefined ? undefined : (JSON.parse(text) as Cluster);
+  const cluster = await chosenCluster();
   return cluster?.context === context ? cluster.kubeconfig : undefined;
 }
 
@@ -109,75 +104,22 @@ async function existing(): Promise<Cluster | undefined> {
   return { kind: "existing", kubeconfig, context, loopbackSources: [], apiServerCidrs: ["0.0.0.0/0"] };
 }
 
-async function kind(): Promise<Cluster | undefined> {
-  // A node that is there already is not left behind for something new.
-  if ((await nodeStatus()).state !== "stopped" || (await tryRun("docker", ["info"])) === undefined)
-    return undefined;
-  const kindCommand = await kindProgram();
-  if (kindCommand === undefined) return undefined;
-  const kubeconfig = join(cacheDirectory(), "kind.kubeconfig");
-  const clusters = (await tryRun(kindCommand, ["get", "clusters"])) ?? "";
-  if (!clusters.split("\n").includes(kindName)) {
-    say("cluster: making a kind cluster (1 to 3 minutes)");
-    const portMapping = (port: number): object => ({
-      containerPort: port,
-      hostPort: port,
-      listenAddress: "127.0.0.1",
-    });
-    const config = stringify({
-      kind: "Cluster",
-      apiVersion: "kind.x-k8s.io/v1alpha4",
-      nodes: [
-        {
-          role: "control-plane",
-          extraPortMappings: [portMapping(edgePorts.https), portMapping(edgePorts.http)],
-        },
-      ],
-    });
-    try {
-      const args = [
-        "create",
-        "cluster",
-        "--name",
-        kindName,
-        "--kubeconfig",
-        kubeconfig,
-        "--wait",
-        "120s",
-        "--config",
-        "-",
-      ];
-      await run(kindCommand, args, { input: config });
-    } catch (error) {
-      say(
-        `cluster: kind could not make one (${message(error).split("\n")[0] ?? ""}); the machine's own node is used`,
-      );
-      await tryRun(kindCommand, ["delete", "cluster", "--name", kindName]);
-      return undefined;
-    }
-  }
-  await run(kindCommand, ["export", "kubeconfig", "--name", kindName, "--kubeconfig", kubeconfig]);
-  say(`cluster: kind (${kindName}), because Docker answers here`);
-  // Docker's own networks: what comes through a published port has its gateway's address.
-  const loopbackSources = ["172.16.0.0/12"];
-  return {
-    kind: "kind",
-    kubeconfig,
-    context: `kind-${kindName}`,
-    loopbackSources,
-    apiServerCidrs: ["0.0.0.0/0"],
-  };
+/** What the last `make up` chose is not left behind for something else. */
+async function kind(before: Cluster["kind"] | undefined): Promise<Cluster | undefined> {
+  if (before === "node" || (before !== "kind" && (await nodeStatus()).state !== "stopped")) return undefined;
+  const cluster = await kindCluster();
+  if (before === "kind" && cluster === undefined)
+    throw new UserError(
+      "The stack is on kind's cluster, and Docker or kind is not to be had here now. Start Docker, then run the same command " +
+        "again; `make clean` gives up the cluster and all that is on it.",
+    );
+  return cluster;
 }
 
-async function kindProgram(): Promise<string | undefined> {
-  const onPath = await findCommand("kind");
-  if (onPath !== undefined || (await findCommand("go")) === undefined) return onPath;
-  return join(await buildGoTool("kind"), "kind");
-}
-
-async function ownNode(): Promise<Cluster> {
+async function ownNode(before: Cluster["kind"] | undefined): Promise<Cluster> {
   await startNode();
-  say("cluster: this machine's own node, because no configured context and no Docker answers here");
+  const reason = before === "node" ? "as before" : "because no configured context and no Docker answers here";
+  say(`cluster: this machine's own node, ${reason}`);
   return {
     kind: "node",
     kubeconfig: kubeconfigPath(),
@@ -205,23 +147,21 @@ export async function addImages(
     await importImages(tars.filter((_, index) => !present.has(fullName(references[index] ?? ""))));
     return;
   }
-  const kindCommand = cluster.kind === "kind" ? await kindProgram() : undefined;
-  if (kindCommand === undefined) return;
-  for (const tar of tars) await run(kindCommand, ["load", "image-archive", tar, "--name", kindName]);
+  if (cluster.kind === "kind") await loadIntoKind(tars);
 }
 
 /** Ends the cluster's processes, or its container; all data stays. */
 export async function stopCluster(cluster: Cluster): Promise<void> {
   if (cluster.kind === "node") return stopNode();
   requireOwn(cluster, "stop");
-  await run("docker", ["stop", kindContainer]);
+  await stopKind();
 }
 
 /** Starts what `stopCluster` stopped. */
 export async function startCluster(cluster: Cluster): Promise<void> {
   if (cluster.kind === "node") return startNode();
   requireOwn(cluster, "start");
-  await run("docker", ["start", kindContainer]);
+  await startKind();
 }
 
 function requireOwn({ kind, context }: Cluster, verb: string): void {
@@ -233,8 +173,7 @@ function requireOwn({ kind, context }: Cluster, verb: string): void {
 
 /** Removes whatever `ensureCluster` made; a cluster that was there before stays. */
 export async function removeCluster(): Promise<void> {
-  const kindCommand = await findCommand("kind");
-  if (kindCommand !== undefined) await tryRun(kindCommand, ["delete", "cluster", "--name", kindName]);
+  await removeKind();
   if (process.platform === "linux" && process.getuid?.() === 0) await removeNode();
   await rm(chosenFile(), { force: true });
 }

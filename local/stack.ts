@@ -110,6 +110,11 @@ export async function writeProject(directory: string, program = repository): Pro
   await writeFile(join(directory, "Pulumi.yaml"), stringify({ ...project, main: program }));
 }
 
+/** Whether this machine's state knows the stack, so that something may have been made for it. */
+export function isInitialized(stack: string): Promise<boolean> {
+  return exists(join(stateDirectory(), ".pulumi", "stacks", projectName, `${stack}.json`));
+}
+
 /** Makes the local project and the stack in it, with `settings` over the committed ones. */
 export async function prepareStack(
   engine: Engine,
@@ -134,7 +139,7 @@ export async function prepareStack(
   };
   const salt = before.encryptionsalt !== undefined && { encryptionsalt: before.encryptionsalt };
   await writeFile(stackFile(stack), stringify({ ...salt, config }));
-  if (!(await exists(join(stateDirectory(), ".pulumi", "stacks", projectName, `${stack}.json`)))) {
+  if (!(await isInitialized(stack))) {
     await run(engine.pulumi, ["stack", "init", "--no-select", stack, "--non-interactive"], command(engine));
   }
   for (const [key, value] of Object.entries(secrets)) {

@@ -1,0 +1,118 @@
+/** The cluster that kind makes in Docker. `kind get clusters` names it whether it runs, was stopped, or was left half-made. */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { stringify } from "yaml";
+import type { Cluster } from "./cluster.ts";
+import { buildGoTool } from "./gotools.ts";
+import { edgePorts, isInitialized } from "./stack.ts";
+import { cacheDirectory, findCommand, message, run, say, tryRun, UserError } from "./system.ts";
+
+const name = "groundwork";
+const container = `${name}-control-plane`;
+const readySeconds = 120;
+
+const kubeconfigPath = (): string => join(cacheDirectory(), "kind.kubeconfig");
+
+/** Makes the cluster, or starts the one that is there; undefined where Docker or kind are missing, or cannot make it. */
+export async function kindCluster(): Promise<Cluster | undefined> {
+  if ((await tryRun("docker", ["info"])) === undefined) return undefined;
+  const program = await kindProgram();
+  if (program === undefined) return undefined;
+  const clusters = (await tryRun(program, ["get", "clusters"])) ?? "";
+  const listed = clusters.split("\n").includes(name);
+  if (!(listed && (await resume(program))) && !(await create(program))) return undefined;
+  say(`cluster: kind (${name}), because Docker answers here`);
+  return {
+    kind: "kind",
+    kubeconfig: kubeconfigPath(),
+    context: `kind-${name}`,
+    // Docker's own networks: what comes through a published port has its gateway's address.
+    loopbackSources: ["172.16.0.0/12"],
+    apiServerCidrs: ["0.0.0.0/0"],
+  };
+}
+
+/** Brings back what is listed; false when nothing ever ran on it and it was removed, as it cannot be brought back. */
+async function resume(program: string): Promise<boolean> {
+  try {
+    await startKind();
+    await exportKubeconfig(program);
+    await untilReady();
+    return true;
+  } catch (error) {
+    if (await isInitialized("dev"))
+      throw new UserError(
+        `kind's cluster, which the stack is on, does not come back: ${message(error)}\n` +
+          `\`docker logs ${container}\` says more; \`make clean\` gives up the cluster and all that is on it.`,
+      );
+    say("cluster: an interrupted run left kind's half-made; it is made anew");
+    await removeKind();
+    return false;
+  }
+}
+
+async function create(program: string): Promise<boolean> {
+  say("cluster: making a kind cluster (1 to 3 minutes)");
+  const portMapping = (port: number): object => ({
+    containerPort: port,
+    hostPort: port,
+    listenAddress: "127.0.0.1",
+  });
+  const extraPortMappings = [portMapping(edgePorts.https), portMapping(edgePorts.http)];
+  const config = stringify({
+    kind: "Cluster",
+    apiVersion: "kind.x-k8s.io/v1alpha4",
+    nodes: [{ role: "control-plane", extraPortMappings }],
+  });
+  const args = ["create", "cluster", "--name", name, "--kubeconfig", kubeconfigPath()];
+  try {
+    await run(program, [...args, "--wait", `${readySeconds}s`, "--config", "-"], { input: config });
+    await exportKubeconfig(program);
+    return true;
+  } catch (error) {
+    say(`cluster: kind could not make one (${message(error).split("\n")[0] ?? ""})`);
+    await removeKind();
+    return false;
+  }
+}
+
+async function exportKubeconfig(program: string): Promise<void> {
+  await run(program, ["export", "kubeconfig", "--name", name, "--kubeconfig", kubeconfigPath()]);
+}
+
+/** Asked by the node's own kubectl, which is there before any other. */
+async function untilReady(): Promise<void> {
+  const deadline = Date.now() + readySeconds * 1000;
+  const kubectl = ["exec", container, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"];
+  const isReady = [...kubectl, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=5s"];
+  while ((await tryRun("docker", isReady)) === undefined) {
+    if (Date.now() > deadline) throw new Error(`its node is not ready after ${readySeconds} s`);
+    await sleep(1000);
+  }
+}
+
+async function kindProgram(): Promise<string | undefined> {
+  const onPath = await findCommand("kind");
+  if (onPath !== undefined || (await findCommand("go")) === undefined) return onPath;
+  return join(await buildGoTool("kind"), "kind");
+}
+
+/** Puts archives of images where the cluster's pods find them. */
+export async function loadIntoKind(tars: readonly string[]): Promise<void> {
+  const program = await kindProgram();
+  if (program === undefined) return;
+  for (const tar of tars) await run(program, ["load", "image-archive", tar, "--name", name]);
+}
+
+export async function stopKind(): Promise<void> {
+  await run("docker", ["stop", container]);
+}
+
+export async function startKind(): Promise<void> {
+  await run("docker", ["start", container]);
+}
+
+/** As `kind delete cluster` does, also where kind itself is not there any more. */
+export async function removeKind(): Promise<void> {
+  await tryRun("docker", ["rm", "--force", "--volumes", container]);
+}
