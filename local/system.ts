@@ -27,6 +27,8 @@ export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string;
+  /** Ends the command when aborted. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Every program of the machine that is started from here by its name, and what it comes with. */
@@ -66,7 +68,7 @@ export function run(command: string, args: readonly string[], options: RunOption
     const child = execFile(
       command,
       args,
-      { cwd: options.cwd, env: options.env, maxBuffer: 64 * 1024 * 1024 },
+      { cwd: options.cwd, env: options.env, signal: options.signal, maxBuffer: 64 * 1024 * 1024 },
       (error, stdout, stderr) => {
         if (error === null) resolve(stdout);
         else if (isErrno(error, "ENOENT") && command in comesWith && existsSync(options.cwd ?? "."))

@@ -3,15 +3,15 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseDocument } from "yaml";
+import { interruptible } from "../interruptible.ts";
 import { withLock } from "../lock.ts";
 import { repository } from "../stack.ts";
 import { message, say, UserError } from "../system.ts";
 import { checksOf, requireChecks } from "./checklist.ts";
-import { ask, errorsOf, fault, p95Of, requestsOf, type Sample, type Settings } from "./judge.ts";
+import { ask, p95Of, type Settings } from "./judge.ts";
 import { migrate } from "./migration.ts";
 import { targetOf, type Target } from "./target.ts";
 import {
-  candidateHealth,
   candidatePercent,
   remember,
   remembered,
@@ -22,8 +22,11 @@ import {
   shares,
   versionOf,
 } from "./traffic.ts";
+import { watchStep } from "./watch.ts";
 
-const judgeEverySeconds = 5;
+/** How long, and how often, it is tried to take a release back. */
+const insistSeconds = 180;
+const pauseSeconds = 5;
 
 /** Why a release ended early; by then all users are back on the version before. */
 export class ReleaseAborted extends UserError {}
@@ -42,78 +45,70 @@ export async function release(target: Target, image: string, settings: Settings)
   const memory = await remembered(target);
   await remember(target, { ...memory, rejected: memory.rejected.filter((rejected) => rejected !== image) });
   const baseline = await ask(target, p95Of("app", settings.stepSeconds));
-  let reached = 0;
-  try {
-    await migrate(target, image);
-    say(`release: ${image} starts beside ${stable.image}`);
-    await runCandidate(target, image);
-    for (const share of shares) {
-      await send(target, "app-candidate", [share]);
-      reached += share;
-      say(`release: ${reached} % of the users for ${settings.stepSeconds} s`);
-      await step(target, settings, baseline);
+  await interruptible(async (signal) => {
+    const watched: Target = {
+      kubectl: (args, input) => {
+        signal.throwIfAborted();
+        return target.kubectl(args, input, signal);
+      },
+    };
+    let reached = 0;
+    try {
+      await migrate(watched, image);
+      say(`release: ${image} starts beside ${stable.image}`);
+      await runCandidate(watched, image);
+      for (const share of shares) {
+        // Also where the answer is lost, they may have been sent.
+        reached += share;
+        await send(watched, "app-candidate", [share]);
+        say(`release: ${reached} % of the users for ${settings.stepSeconds} s`);
+        await watchStep(watched, settings, baseline, signal);
+      }
+    } catch (error) {
+      return await takeBack(target, image, reached, message(signal.aborted ? signal.reason : error));
     }
+    await remember(target, { rejected: (await remembered(target)).rejected, previous: stable.image });
+  });
+}
+
+/** Users first, then the pods, whose end also ends the connections that the edge keeps to them. Always throws. */
+async function takeBack(target: Target, image: string, reached: number, reason: string): Promise<never> {
+  try {
+    if (reached > 0) await insist(() => send(target, "app"));
   } catch (error) {
-    await abandon(target, image);
+    throw new UserError(
+      `The release of ${image} ended: ${reason}\nIt could not be taken back: ${message(error)}\n` +
+        `${reached} % of the users are still on ${image}: make rollback`,
+    );
+  }
+  const taken = `The release of ${image} was taken back at ${reached} % of the users: ${reason}`;
+  try {
+    await insist(() => abandon(target, image));
+  } catch (error) {
     throw new ReleaseAborted(
-      `The release of ${image} was taken back at ${reached} % of the users: ${message(error)}`,
+      `${taken}\nIts pods could not be removed: ${message(error)}\n` +
+        "Nobody is on them: kubectl --namespace app delete deployment app-candidate",
     );
   }
-  await remember(target, { rejected: (await remembered(target)).rejected, previous: stable.image });
+  throw new ReleaseAborted(taken);
 }
 
-/** Watches one step; throws what speaks against the candidate. */
-async function step(target: Target, settings: Settings, baseline: number | undefined): Promise<void> {
-  const started = Date.now();
-  const before = await counts(target);
+/** No user may be left on a version that nobody judges because the API server is away for a moment. */
+async function insist(action: () => Promise<void>): Promise<void> {
+  const deadline = Date.now() + insistSeconds * 1000;
   for (;;) {
-    await sleep(judgeEverySeconds * 1000);
-    const seconds = (Date.now() - started) / 1000;
-    const over = seconds >= settings.stepSeconds;
-    const sample = await observe(target, before, seconds, baseline);
-    const reason = fault(sample, settings, over);
-    if (reason !== undefined) throw new Error(reason);
-    if (!over) continue;
-    say(
-      `release: ${sample.requests ?? 0} requests, ${sample.errors} failed, p95 ${Math.round((sample.p95 ?? 0) * 1000)} ms`,
-    );
-    return;
+    try {
+      await action();
+      return;
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      say(`release: taking it back failed, and is tried again: ${message(error).split("\n")[0] ?? ""}`);
+      await sleep(pauseSeconds * 1000);
+    }
   }
 }
 
-async function counts(target: Target): Promise<{ requests: number | undefined; errors: number }> {
-  const [requests, errors] = await Promise.all([
-    ask(target, requestsOf("app-candidate")),
-    ask(target, errorsOf("app-candidate")),
-  ]);
-  return { requests, errors: errors ?? 0 };
-}
-
-async function observe(
-  target: Target,
-  before: { requests: number | undefined; errors: number },
-  seconds: number,
-  baseline: number | undefined,
-): Promise<Sample> {
-  const [now, p95, stableP95, health] = await Promise.all([
-    counts(target),
-    ask(target, p95Of("app-candidate", seconds)),
-    ask(target, p95Of("app", seconds)),
-    candidateHealth(target),
-  ]);
-  return {
-    requests: now.requests === undefined ? undefined : now.requests - (before.requests ?? 0),
-    errors: now.errors - before.errors,
-    p95,
-    // At 100 % the version before has no requests of its own any more.
-    stableP95: stableP95 ?? baseline,
-    ...health,
-  };
-}
-
-/** Users first, then the pods, whose end also ends the connections that the edge keeps to them. */
 async function abandon(target: Target, image: string): Promise<void> {
-  await send(target, "app");
   const memory = await remembered(target);
   await remember(target, { ...memory, rejected: [...memory.rejected, image] });
   await removeCandidate(target);

@@ -5,7 +5,7 @@ import { run } from "../system.ts";
 
 /** kubectl against one cluster. */
 export interface Target {
-  readonly kubectl: (args: readonly string[], input?: string) => Promise<string>;
+  readonly kubectl: (args: readonly string[], input?: string, signal?: AbortSignal) => Promise<string>;
 }
 
 /** @throws {UserError} when the stack is unknown, or names no context. */
@@ -22,9 +22,10 @@ export async function clusterTarget(place: {
   const program = await kubectlProgram();
   const { kubeconfig, context } = place;
   return {
-    kubectl: (args, input) =>
+    kubectl: (args, input, signal) =>
       run(program, ["--kubeconfig", kubeconfig, "--context", context, ...args], {
         env: process.env,
+        signal,
         ...(input !== undefined && { input }),
       }),
   };

@@ -1,0 +1,23 @@
+/** Work that must not be cut off half-way: it is told of a signal, puts right what it began, and ends by itself. */
+import { say, UserError } from "./system.ts";
+
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** The first Ctrl-C, SIGTERM or closed terminal aborts what `work` is given; until `work` ends, a further one changes nothing. */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const aborter = new AbortController();
+  const interrupt = (signal: NodeJS.Signals): void => {
+    say(`${signal}: what was begun is put right first; this may take some minutes`);
+    aborter.abort(new UserError(`it was interrupted (${signal})`));
+  };
+  // A terminal that was closed takes no line any more, which must not end the work either.
+  const ignore = (): void => undefined;
+  process.stderr.on("error", ignore);
+  for (const signal of signals) process.on(signal, interrupt);
+  try {
+    return await work(aborter.signal);
+  } finally {
+    for (const signal of signals) process.off(signal, interrupt);
+    process.stderr.off("error", ignore);
+  }
+}
