@@ -4,7 +4,7 @@
  */
 import { chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { debianSources } from "./images/base.ts";
+import { debianSources, release } from "./images/base.ts";
 import { cacheDirectory, exists, findCommand, message, run, say, UserError } from "./system.ts";
 
 /** Program → the package that has it. */
@@ -31,7 +31,8 @@ export async function testTools(): Promise<string> {
     await download(partial);
   } catch (error) {
     throw new UserError(
-      `Debian's packages for the tests could not be had: ${message(error)}\nRun the same command again.`,
+      `Debian's packages for the tests could not be had: ${message(error)}\n` +
+        "Where a package is unknown, `apt-get update` first; then run the same command again.",
     );
   }
   await rm(root, { recursive: true, force: true });
@@ -59,7 +60,9 @@ async function download(root: string): Promise<void> {
   for (const directory of ["lists/partial", "archives/partial"])
     await mkdir(join(apt, directory), { recursive: true });
   await writeFile(join(apt, "status"), "");
-  await writeFile(join(apt, "sources.list"), `${(await debianSources()).join("\n")}\n`);
+  const own = await debianSources();
+  const sources = own.length > 0 ? own : await debianArchive(apt);
+  await writeFile(join(apt, "sources.list"), `${sources.join("\n")}\n`);
   const settings = {
     "Dir::State::lists": join(apt, "lists"),
     "Dir::State::status": join(apt, "status"),
@@ -82,6 +85,17 @@ async function download(root: string): Promise<void> {
     if (file.endsWith(".deb")) await run("dpkg-deb", ["--extract", join(apt, "archives", file), root]);
   }
   await rm(apt, { recursive: true });
+}
+
+/** Debian's own archive, by the keys that this machine's distribution (Ubuntu, say) has a package of. */
+async function debianArchive(directory: string): Promise<string[]> {
+  await run("apt-get", ["download", "--quiet", "debian-archive-keyring"], { cwd: directory });
+  const file = (await readdir(directory)).find((name) => name.endsWith(".deb")) ?? "";
+  await run("dpkg-deb", ["--extract", join(directory, file), directory]);
+  const keyring = join(directory, "usr/share/keyrings/debian-archive-keyring.gpg");
+  return [`debian ${release}`, `debian-security ${release}-security`].map(
+    (place) => `deb [signed-by=${keyring}] http://deb.debian.org/${place} main`,
+  );
 }
 
 /** Each program by its own loader, as the machine's C library may be older than the one it was built for. */

@@ -8,7 +8,8 @@ import { hostOption, type Workshop } from "./build.ts";
 import type { DockerClient } from "./privateDocker.ts";
 import { step, StepError, type StepOptions } from "./steps.ts";
 
-const release = "trixie";
+/** The release that the images are made of. */
+export const release = "trixie";
 const debianReleases = ["bookworm", release, "forky", "sid"];
 const ownCertificates = "/usr/local/share/ca-certificates";
 
@@ -67,7 +68,7 @@ async function proxyOptions(): Promise<string[]> {
   return options;
 }
 
-/** Source lines for the release, from wherever this machine has its Debian; none where it has no Debian. */
+/** Source lines for the release, from wherever this machine has its Debian; none where it has no Debian, but Ubuntu. */
 export async function debianSources(): Promise<string[]> {
   const format = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)";
   // Works without downloaded lists, too. Pockets of third parties (such as -pgdg) follow the same pattern and are not Debian.
