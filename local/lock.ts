@@ -76,8 +76,8 @@ async function acquire(path: string, draft: string, name: string): Promise<void>
     }
     const text = await readIfPresent(path);
     if (text === undefined) continue;
-    const holder = JSON.parse(text) as Holder;
-    if (await isAlive(holder)) {
+    const holder = holderOf(text);
+    if (holder !== undefined && (await isAlive(holder))) {
       throw new UserError(
         `Another run holds the "${name}" lock: process ${holder.pid} (${holder.command}), since ${holder.since}. ` +
           "Wait for it to end, or stop it, then run this again.",
@@ -86,6 +86,15 @@ async function acquire(path: string, draft: string, name: string): Promise<void>
     await discardStale(path, text);
   }
   throw new UserError(`Could not take the lock ${path}: others keep taking it. Run this again.`);
+}
+
+/** Undefined where a machine that lost its power has kept the file's name only. */
+function holderOf(text: string): Holder | undefined {
+  try {
+    return JSON.parse(text) as Holder;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Removes a dead holder's lock, unless another run has meanwhile replaced it with its own. */

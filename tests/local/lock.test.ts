@@ -46,6 +46,13 @@ test("a lock outlives its dead holder only until the next run", async () => {
   });
 });
 
+test("a lock that a loss of power has emptied is nobody's", async () => {
+  await withLock("stack", async () => {
+    await writeFile(join(cache, "locks", "stack.json"), "");
+    await expect(withLock("stack", () => Promise.resolve("taken over"))).resolves.toBe("taken over");
+  });
+});
+
 test("a process with a recycled pid is another process", async () => {
   const me = await identify(process.pid);
   expect(me?.pid).toBe(process.pid);
