@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ApiException, KubeConfig, KubernetesObjectApi } from "@kubernetes/client-node";
 import { projectName, pulumiOutput, type Engine } from "./stack.ts";
-import { isErrno, say, UserError } from "./system.ts";
+import { say, tryRun, UserError } from "./system.ts";
 
 interface Lock {
   readonly pid: number;
@@ -127,7 +127,10 @@ async function releaseDeadLock(engine: Engine, stack: string): Promise<void> {
   const locks = await Promise.all(
     files.map(async (file) => JSON.parse(await readFile(join(directory, file), "utf8")) as Lock),
   );
-  const holder = locks.find((lock) => lock.hostname !== hostname() || isRunning(lock.pid));
+  const held = await Promise.all(
+    locks.map(async (lock) => lock.hostname !== hostname() || (await isPulumi(lock.pid))),
+  );
+  const holder = locks[held.indexOf(true)];
   if (holder !== undefined) {
     throw new UserError(
       `Process ${holder.pid} on ${holder.hostname} is changing the stack "${stack}"; wait for it to end.`,
@@ -137,11 +140,11 @@ async function releaseDeadLock(engine: Engine, stack: string): Promise<void> {
   await pulumiOutput(engine, ["cancel", "--yes", "--stack", stack]);
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return !isErrno(error, "ESRCH");
-  }
+/** After a reboot the number may be another program's. */
+async function isPulumi(pid: number): Promise<boolean> {
+  const name =
+    process.platform === "linux"
+      ? await readFile(`/proc/${pid}/comm`, "utf8").catch(() => undefined)
+      : await tryRun("ps", ["-o", "comm=", "-p", String(pid)]);
+  return name?.includes("pulumi") ?? false;
 }

@@ -69,7 +69,7 @@ function describe([first, second]: Generations): string {
 async function up(cluster: Cluster, images: LocalImages): Promise<void> {
   const world = withKubeconfig({ engine: await knownEngine(), cluster, images });
   await configure(world);
-  await pulumiUp(world.engine);
+  await pulumiUp(world);
 }
 
 /** The version that a release has left warm has its settings from the stack's own, as they were then. */

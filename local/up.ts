@@ -15,6 +15,7 @@ import { passwordSettings } from "./passwords.ts";
 import { recover } from "./recover.ts";
 import {
   edgePorts,
+  isInitialized,
   merge,
   policyArguments,
   prepareStack,
@@ -27,7 +28,7 @@ import {
   wrapperDirectory,
 } from "./stack.ts";
 import { showStatus } from "./status.ts";
-import { cacheDirectory, exists, say, UserError } from "./system.ts";
+import { cacheDirectory, say, UserError } from "./system.ts";
 
 export interface World {
   readonly engine: Engine;
@@ -128,8 +129,7 @@ export function up(): Promise<void> {
     const world = withKubeconfig(await prepare());
     await configure(world);
     await keepChoices();
-    await recover(world.engine, stack, world.cluster.kubeconfig, world.cluster.context);
-    await pulumiUp(world.engine);
+    await pulumiUp(world);
     say(`\nThe dev stack is up, after ${Math.round((Date.now() - started) / 1000)} s:\n`);
     await showStatus(world.cluster.kubeconfig, world.cluster.context);
     say(summary(world));
@@ -145,12 +145,14 @@ export function dev(): Promise<void> {
     await loadImages(cluster, images);
     const world = withKubeconfig({ engine, cluster, images });
     await configure(world);
-    await pulumiUp(world.engine);
+    await pulumiUp(world);
     say(`The edit runs after ${Math.round((Date.now() - started) / 1000)} s.`);
   });
 }
 
-export async function pulumiUp(engine: Engine): Promise<void> {
+/** Also where the last one was killed. */
+export async function pulumiUp({ engine, cluster }: Omit<World, "images">): Promise<void> {
+  await recover(engine, stack, cluster.kubeconfig, cluster.context);
   const code = await pulumi(engine, ["up", "--yes", "--skip-preview", "--stack", stack]);
   if (code !== 0) {
     throw new UserError(
@@ -162,7 +164,7 @@ export async function pulumiUp(engine: Engine): Promise<void> {
 /** `make down`: destroys the stack; node and caches stay. */
 export function down(): Promise<void> {
   return withLock("stack", async () => {
-    if (!(await exists(join(projectDirectory(), `Pulumi.${stack}.yaml`)))) {
+    if (!(await isInitialized(stack))) {
       say("There is no dev stack.");
       return;
     }
