@@ -23,6 +23,8 @@ export interface Run extends JobChanges {
   readonly source: `cronjob/${string}` | `job.batch/${string}`;
   /** Name of the new Job; it is gone afterwards. */
   readonly name: string;
+  /** Ends the Job when aborted. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface Run extends JobChanges {
  * @throws {UserError} with the reason that the job logged, if it failed.
  */
 export async function runJob(wanted: Run): Promise<Readonly<Record<string, unknown>>> {
-  const { cluster, namespace, source, name } = wanted;
+  const { cluster, namespace, source, name, signal } = wanted;
   const inNamespace = `--namespace=${namespace}`;
   const found = JSON.parse(
     await kubectl(cluster, ["get", inNamespace, source, "--output=json"]),
@@ -45,7 +47,7 @@ export async function runJob(wanted: Run): Promise<Readonly<Record<string, unkno
   const program = await kubectlProgram();
   await run(program, [...connection, "create", "--filename=-"], { input: JSON.stringify(manifest) });
   try {
-    const succeeded = await ended(cluster, inNamespace, name);
+    const succeeded = await ended(cluster, inNamespace, name, signal);
     const logs = (await tryRun(program, [...connection, "logs", inNamespace, `job.batch/${name}`])) ?? "";
     const last = lastLine(logs);
     if (succeeded) return last;
@@ -61,13 +63,19 @@ export async function runJob(wanted: Run): Promise<Readonly<Record<string, unkno
 }
 
 /** Polls: a watch would have to be taken up again whenever the connection breaks. */
-async function ended(cluster: Cluster, inNamespace: string, name: string): Promise<boolean> {
+async function ended(
+  cluster: Cluster,
+  inNamespace: string,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   const path = "{.status.conditions[?(@.status=='True')].type}";
   for (;;) {
     const query = ["get", inNamespace, "job.batch", name, `--output=jsonpath=${path}`];
     const conditions = (await kubectl(cluster, query)).split(" ");
     if (conditions.includes("Complete")) return true;
     if (conditions.includes("Failed")) return false;
+    signal?.throwIfAborted();
     await sleep(500);
   }
 }

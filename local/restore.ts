@@ -14,6 +14,7 @@ import {
   prefixes,
   switchTo,
 } from "./database.ts";
+import { interruptible } from "./interruptible.ts";
 import { runJob } from "./jobs.ts";
 import { withLock } from "./lock.ts";
 import {
@@ -62,51 +63,70 @@ export interface Names {
   readonly aside: string;
 }
 
-async function carryOut(cluster: Cluster, plan: Plan, stamp: string, names: Names): Promise<void> {
-  const started = Date.now();
-  const step = stepper();
-  await beforeSwitch(cluster, names.restored, async () => {
-    await step("stop", () => close(cluster));
-    await step("restore and check", async () => {
-      for (const { name } of await databases(cluster))
-        if (name.startsWith(prefixes.restored)) await dropDatabase(cluster, name);
-      await createDatabase(cluster, names.restored);
-      const env = { ...plan.env, STEP: "restore", TARGET: names.restored };
-      const name = `restore-${stamp}`;
-      const { rows, tables, constraints } = await runJob({ cluster, ...plan.job, name, env });
-      return `${String(tables)} tables, ${String(rows)} rows, ${String(constraints)} constraints are as they were`;
+function carryOut(cluster: Cluster, plan: Plan, stamp: string, names: Names): Promise<void> {
+  return interruptible(async (signal) => {
+    const started = Date.now();
+    const step = stepper();
+    await beforeSwitch(cluster, names.restored, signal, async () => {
+      await step("stop", () => close(cluster));
+      await step("restore and check", async () => {
+        for (const { name } of await databases(cluster))
+          if (name.startsWith(prefixes.restored)) await dropDatabase(cluster, name);
+        await createDatabase(cluster, names.restored);
+        const env = { ...plan.env, STEP: "restore", TARGET: names.restored };
+        const name = `restore-${stamp}`;
+        const { rows, tables, constraints } = await runJob({ cluster, ...plan.job, name, env, signal });
+        return `${String(tables)} tables, ${String(rows)} rows, ${String(constraints)} constraints are as they were`;
+      });
+      signal.throwIfAborted();
+      await step("switch", () => switched(cluster, names));
     });
-    await step("switch", () => switchTo(cluster, names.restored, names.aside));
-  });
-  try {
-    await step("start", () => startAnew(cluster, stamp));
-    await step("connectivity", () => ready(cluster));
-  } catch (error) {
-    throw new UserError(
-      `${message(error)}\nThe restored database is in service as ${inService}, the old one is aside as ${names.aside}. ` +
-        `docs/data.md says how to go back to it.`,
+    // From here on the way back is longer than the way to the end.
+    try {
+      await step("start", () => startAnew(cluster, stamp));
+      await step("connectivity", () => ready(cluster));
+    } catch (error) {
+      throw new UserError(
+        `${message(error)}\nThe restored database is in service as ${inService}, the old one is aside as ${names.aside}. ` +
+          `docs/data.md says how to go back to it.`,
+      );
+    }
+    say(
+      `\nRestored ${plan.what} in ${Math.round((Date.now() - started) / 1000)} s; the old data is in ${names.aside}.`,
     );
-  }
-  say(
-    `\nRestored ${plan.what} in ${Math.round((Date.now() - started) / 1000)} s; the old data is in ${names.aside}.`,
-  );
+  });
 }
 
-/** What fails here leaves the old database as it was, and in service. */
-async function beforeSwitch(cluster: Cluster, restored: string, steps: () => Promise<void>): Promise<void> {
+/** Where the answer is lost, what the server has says whether it was done. */
+async function switched(cluster: Cluster, { restored, aside }: Names): Promise<void> {
+  try {
+    await switchTo(cluster, restored, aside);
+  } catch (error) {
+    if (!(await databases(cluster)).some(({ name }) => name === aside)) throw error;
+  }
+}
+
+/** What fails here, or is interrupted, leaves the old database as it was, and in service. */
+async function beforeSwitch(
+  cluster: Cluster,
+  restored: string,
+  signal: AbortSignal,
+  steps: () => Promise<void>,
+): Promise<void> {
   try {
     await steps();
   } catch (error) {
+    const reason = message(signal.aborted ? signal.reason : error);
     try {
       await open(cluster);
       await dropDatabase(cluster, restored);
     } catch (second) {
       throw new UserError(
-        `${message(error)}\nThe old database could not be opened again (${message(second)}). When Postgres answers, run the same ` +
+        `${reason}\nThe old database could not be opened again (${message(second)}). When Postgres answers, run the same ` +
           `command again, or open it as docs/data.md says.`,
       );
     }
-    throw new UserError(`${message(error)}\nThe service goes on with the data that it had.`);
+    throw new UserError(`${reason}\nThe service goes on with the data that it had.`);
   }
 }
 

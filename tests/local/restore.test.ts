@@ -1,0 +1,83 @@
+/** A restore that is cut off at its worst moments; the cluster is a stand-in for kubectl. */
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { restore } from "../../local/restore.ts";
+
+/** `databases` has the server's, `calls` what was asked for; `restoring` while the Job is to go on, `switch` how its answer is lost. */
+const kubectl = `#!/bin/sh
+cd "$(dirname "$0")"
+shift 4
+echo "$*" >>calls
+case "$*" in
+  *"get endpoints"*) printf postgres-0 ;;
+  *" df "*) echo 999999999999 ;;
+  *pg_database_size*) sed 's/$/|1000|t/' databases ;;
+  *database.sql) echo "$*" | sed 's/.*database=\\([a-z0-9_]*\\).*/\\1/' >>databases ;;
+  *"drop database"*) grep -v app_restored_ databases >kept; mv kept databases ;;
+  *rename*) test "$(cat switch)" = refused || { echo app; echo "$*" | grep -o 'app_before_[0-9]*' | head -1; } >databases
+    test -z "$(cat switch)" ;;
+  *"get --namespace=data cronjob/"*)
+    echo '{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{}},"spec":{"containers":[]}}}}}}' ;;
+  create*) cat >/dev/null ;;
+  *job.batch" restore-plan"*) printf Complete ;;
+  *"get --namespace=data job.batch"*) test -e restoring || printf Complete ;;
+  logs*) echo '{"backup":"hourly/1","verified":true,"dumpBytes":1,"databaseBytes":1,"takenAt":"2026-01-01T00:00:00Z","tables":1,"rows":1}' ;;
+esac
+`;
+let directory: string;
+const read = (name: string): Promise<string> => readFile(join(directory, name), "utf8");
+const calls = async (): Promise<string> => read("calls").catch(() => "");
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "groundwork-restore-"));
+  vi.stubEnv("GROUNDWORK_CACHE", join(directory, "cache"));
+  vi.stubEnv("PATH", `${directory}:/usr/bin:/bin`);
+  vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  await writeFile(join(directory, "kubectl"), kubectl, { mode: 0o755 });
+  await writeFile(join(directory, "databases"), "app\n");
+  await writeFile(join(directory, "switch"), "");
+  await mkdir(join(directory, "cache"));
+  await writeFile(
+    join(directory, "cache/cluster.json"),
+    JSON.stringify({ kind: "kind", kubeconfig: "none", context: "none" }),
+  );
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+  await rm(directory, { recursive: true });
+});
+
+const request = { from: "latest", toTime: "", confirmed: true, stack: "dev" };
+
+test("a restore that is interrupted opens the old database again, and takes back what it began", async () => {
+  await writeFile(join(directory, "restoring"), "");
+  const running = expect(restore(request)).rejects.toThrow(
+    "it was interrupted (SIGINT)\nThe service goes on with the data that it had.",
+  );
+  await expect.poll(calls, { timeout: 10_000 }).toMatch(/get --namespace=data job\.batch restore-2/);
+  process.emit("SIGINT", "SIGINT");
+  await running;
+  const [, since = ""] = (await calls()).split("allow_connections false");
+  expect(since).toMatch(
+    /delete --namespace=data job\.batch restore-2[^]*allow_connections true[^]*drop database/,
+  );
+  expect(await read("databases")).toBe("app\n");
+});
+
+test("a switch whose answer is lost is found to be done, and the restore goes on to its end", async () => {
+  await writeFile(join(directory, "switch"), "lost");
+  const { aside } = await restore(request);
+  expect(await read("databases")).toBe(`app\n${aside}\n`);
+  const since = (await calls()).split("rename").at(-1);
+  expect(since).toContain("exec --namespace=app deploy/app");
+  expect(since).not.toContain("drop database");
+});
+
+test("a switch that is refused leaves the old database in service", async () => {
+  await writeFile(join(directory, "switch"), "refused");
+  await expect(restore(request)).rejects.toThrow("The service goes on with the data that it had.");
+  expect(await read("databases")).toBe("app\n");
+});
