@@ -1,8 +1,7 @@
 /** What the last `make up` was asked for (HA=1, LOGS=1), which commands that change a part of the stack leave as it is. */
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stateDirectory } from "./stack.ts";
-import { readIfPresent } from "./system.ts";
+import { readIfPresent, replaceFile } from "./system.ts";
 
 const names = ["HA", "LOGS"] as const;
 
@@ -10,7 +9,7 @@ const path = (): string => join(stateDirectory(), "choices.json");
 
 export async function keepChoices(): Promise<void> {
   const chosen = names.map((name) => [name, process.env[name] ?? ""]);
-  await writeFile(path(), JSON.stringify(Object.fromEntries(chosen)));
+  await replaceFile(path(), JSON.stringify(Object.fromEntries(chosen)));
 }
 
 /** Puts them into the environment, where it does not say otherwise. */

@@ -3,7 +3,7 @@
  * answers; kind, where Docker can pull its node image; the machine's own node, built from packages. Whichever of the last two
  * was chosen is kept until `make clean`.
  */
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { buildGoTool } from "./gotools.ts";
@@ -23,7 +23,16 @@ import {
   stopNode,
 } from "./node/node.ts";
 import { committedContext, makesCluster } from "./stack.ts";
-import { cacheDirectory, findCommand, readIfPresent, run, say, tryRun, UserError } from "./system.ts";
+import {
+  cacheDirectory,
+  findCommand,
+  readIfPresent,
+  replaceFile,
+  run,
+  say,
+  tryRun,
+  UserError,
+} from "./system.ts";
 
 export interface Cluster {
   readonly kind: "existing" | "kind" | "node";
@@ -42,7 +51,7 @@ export async function ensureCluster(): Promise<Cluster> {
   const before = (await chosenCluster())?.kind;
   const cluster = (await existing()) ?? (await kind(before)) ?? (await ownNode(before));
   await mkdir(cacheDirectory(), { recursive: true });
-  await writeFile(chosenFile(), JSON.stringify(cluster));
+  await replaceFile(chosenFile(), JSON.stringify(cluster));
   return cluster;
 }
 

@@ -14,7 +14,7 @@ import {
   wrapperDirectory,
   type Engine,
 } from "./stack.ts";
-import { cacheDirectory, exists, findCommand, readIfPresent, run, say } from "./system.ts";
+import { cacheDirectory, exists, findCommand, readIfPresent, replaceFile, run, say } from "./system.ts";
 
 export interface EngineOptions {
   /** Builds the CLI from its Go module; gives its path. Called when it can be had in no other way. */
@@ -52,7 +52,7 @@ export async function prepareEngine(options: EngineOptions): Promise<Engine> {
   const cli = await chooseCli(options);
   await chooseLanguageHost(cli);
   const standIn = await choosePlugins(cli);
-  await writeFile(chosenFile(), JSON.stringify({ pulumi: cli.path, standIn }));
+  await replaceFile(chosenFile(), JSON.stringify({ pulumi: cli.path, standIn }));
   return engineOf(cli.path, standIn);
 }
 

@@ -1,8 +1,7 @@
 /** Which generations of its passwords the dev stack has: kept beside its state, as an `up` makes its settings anew each time. */
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stateDirectory } from "./stack.ts";
-import { readIfPresent } from "./system.ts";
+import { readIfPresent, replaceFile } from "./system.ts";
 
 export const rotated = ["postgres", "redis"] as const;
 export type Rotated = (typeof rotated)[number];
@@ -18,7 +17,7 @@ export async function passwordGenerations(): Promise<AllGenerations> {
 }
 
 export async function keepGenerations(generations: AllGenerations): Promise<void> {
-  await writeFile(file(), JSON.stringify(generations));
+  await replaceFile(file(), JSON.stringify(generations));
 }
 
 /** As settings of the stack. */

@@ -7,7 +7,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { cacheDirectory, exists, readIfPresent, run, UserError } from "./system.ts";
+import { cacheDirectory, exists, readIfPresent, replaceFile, run, UserError } from "./system.ts";
 
 export const repository = join(import.meta.dirname, "..");
 
@@ -98,7 +98,7 @@ export async function passphraseFile(): Promise<string> {
   const path = join(stateDirectory(), "passphrase");
   if ((await readIfPresent(path)) === undefined) {
     await mkdir(stateDirectory(), { recursive: true, mode: 0o700 });
-    await writeFile(path, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600 });
+    await replaceFile(path, `${randomBytes(32).toString("base64url")}\n`, 0o600);
   }
   await chmod(path, 0o600);
   return path;
@@ -138,7 +138,7 @@ export async function prepareStack(
     ...Object.fromEntries(kept.map((key) => [key, before.config?.[key]])),
   };
   const salt = before.encryptionsalt !== undefined && { encryptionsalt: before.encryptionsalt };
-  await writeFile(stackFile(stack), stringify({ ...salt, config }));
+  await replaceFile(stackFile(stack), stringify({ ...salt, config }));
   if (!(await isInitialized(stack))) {
     await run(engine.pulumi, ["stack", "init", "--no-select", stack, "--non-interactive"], command(engine));
   }
@@ -149,7 +149,7 @@ export async function prepareStack(
     await run(engine.pulumi, args, { ...command(engine), input: value });
   }
   const fingerprints = Object.entries(secrets).map(([key, value]) => [key, fingerprint(value)]);
-  await writeFile(fingerprintFile, JSON.stringify(Object.fromEntries(fingerprints)), { mode: 0o600 });
+  await replaceFile(fingerprintFile, JSON.stringify(Object.fromEntries(fingerprints)), 0o600);
 }
 
 function fingerprint(value: string | undefined): string {

@@ -1,7 +1,7 @@
 /** What every local tool needs from the machine: the cache directory, commands, Debian packages, clear errors. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { access, constants, readFile } from "node:fs/promises";
+import { access, constants, readFile, rename, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 
@@ -114,6 +114,12 @@ export async function readIfPresent(path: string): Promise<string | undefined> {
     if (isErrno(error, "ENOENT")) return undefined;
     throw error;
   }
+}
+
+/** As a whole: a run that is killed meanwhile leaves what was there, never a part that no later run can read. */
+export async function replaceFile(path: string, text: string, mode = 0o644): Promise<void> {
+  await writeFile(`${path}.new`, text, { mode });
+  await rename(`${path}.new`, path);
 }
 
 export function isErrno(error: unknown, code: string): boolean {

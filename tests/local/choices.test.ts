@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -36,6 +36,17 @@ test("a command that says otherwise is heeded", async () => {
   vi.stubEnv("HA", "0");
   await resumeChoices();
   expect(process.env["HA"]).toBe("0");
+});
+
+test("a run that is killed while it keeps them leaves those of before", async () => {
+  vi.stubEnv("HA", "1");
+  await keepChoices();
+  const before = await open(join(stateDirectory(), "choices.json"));
+  vi.stubEnv("HA", "0");
+  await keepChoices();
+  // The file of before is as it was: it was not written over.
+  expect(JSON.parse(await before.readFile("utf8"))).toMatchObject({ HA: "1" });
+  await before.close();
 });
 
 test("nothing was ever asked for", async () => {
