@@ -52,5 +52,8 @@ async function useCluster(cluster: string): Promise<void> {
     name,
     "--overwrite-existing",
   ]);
+  // What the steps that follow work on where the stack makes its cluster, whose context no file of it can name.
+  const environment = process.env["GITHUB_ENV"];
+  if (environment) await appendFile(environment, `CONTEXT=${name}\n`);
   say(`azure: kubectl works on ${name}`);
 }

@@ -81,10 +81,10 @@ async function firstGood(url: string): Promise<string> {
   return answer;
 }
 
-/** `make restore-drill STACK=…`: the newest dump is restored and compared now, as every day by itself. */
+/** `make restore-drill STACK=…`: the newest daily or weekly dump is restored and compared now, as every day by itself. */
 export async function restoreDrill(stack: string): Promise<number> {
   const good = await runNow(stack, "backup-verify");
-  say(`restore drill: ${good ? "the newest dump was restored and holds" : "failed"}`);
+  say(`restore drill: ${good ? "the newest daily or weekly dump was restored and holds" : "failed"}`);
   return good ? 0 : 1;
 }
 

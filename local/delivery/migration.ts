@@ -8,6 +8,7 @@ const jobsShape = z.object({
     z.object({
       metadata: z.object({ creationTimestamp: z.string() }),
       spec: z.object({
+        activeDeadlineSeconds: z.number(),
         template: z.object({
           spec: z.looseObject({ containers: z.array(z.looseObject({ image: z.string() })).min(1) }),
         }),
@@ -17,9 +18,8 @@ const jobsShape = z.object({
 });
 const name = "app-release-migrate";
 const inApp = ["--namespace", "app"];
-const attempts = 60;
 
-/** Runs the stack's own migration with another image. @throws what the migration said when it failed. */
+/** Runs the stack's own migration with another image, for as long as that may take. @throws what the migration said when it failed. */
 export async function migrate({ kubectl }: Target, image: string): Promise<void> {
   const selector = "--selector=app.kubernetes.io/name=app-migrate";
   const { items } = jobsShape.parse(
@@ -29,7 +29,8 @@ export async function migrate({ kubectl }: Target, image: string): Promise<void>
     b.metadata.creationTimestamp.localeCompare(a.metadata.creationTimestamp),
   )[0];
   if (!latest) throw new Error("the stack has no migration to take as a pattern");
-  const { spec } = latest.spec.template;
+  const { activeDeadlineSeconds, template } = latest.spec;
+  const { spec } = template;
   const containers = spec.containers.map((container) => ({ ...container, image }));
   const manifest = {
     apiVersion: "batch/v1",
@@ -37,7 +38,7 @@ export async function migrate({ kubectl }: Target, image: string): Promise<void>
     metadata: { name, namespace: "app" },
     spec: {
       backoffLimit: 0,
-      activeDeadlineSeconds: 180,
+      activeDeadlineSeconds,
       template: {
         metadata: { labels: { "app.kubernetes.io/name": "app-migrate" } },
         spec: { ...spec, containers },
@@ -47,7 +48,8 @@ export async function migrate({ kubectl }: Target, image: string): Promise<void>
   await kubectl([...inApp, "delete", "job", name, "--ignore-not-found"]);
   await kubectl(["create", "--filename=-"], JSON.stringify(manifest));
   try {
-    for (let attempt = 0; attempt < attempts; attempt += 1) {
+    // It fails by itself when its time is over.
+    for (;;) {
       await sleep(3000);
       const state = await kubectl([
         ...inApp,
@@ -62,7 +64,6 @@ export async function migrate({ kubectl }: Target, image: string): Promise<void>
           `its migration failed: ${await kubectl([...inApp, "logs", `job/${name}`, "--tail=3"])}`,
         );
     }
-    throw new Error("its migration did not end");
   } finally {
     await kubectl([...inApp, "delete", "job", name, "--ignore-not-found", "--wait=false"]);
   }

@@ -52,6 +52,7 @@ beforeEach(async () => {
     AZURE_TENANT_ID: "tenant",
     PULUMI_BACKEND_URL: "azblob://state",
     GITHUB_PATH: undefined,
+    GITHUB_ENV: undefined,
     AAD_LOGIN_METHOD: undefined,
     CLUSTER: undefined,
     REGISTRY: undefined,
@@ -101,6 +102,16 @@ describe("the sign-in of a workflow", () => {
     expect(calls().at(-1)).toBe(
       "az aks get-credentials --resource-group group --name name --overwrite-existing",
     );
+  });
+
+  test("names the cluster's context to the steps that follow", async () => {
+    const environment = join(directory, "environment");
+    writeFileSync(environment, "");
+    vi.stubEnv("GITHUB_ENV", environment);
+    vi.stubEnv("AAD_LOGIN_METHOD", "workloadidentity");
+    vi.stubEnv("CLUSTER", "group/name");
+    await cloudLogin();
+    expect(readFileSync(environment, "utf8")).toBe("CONTEXT=name\n");
   });
 
   test("refuses a cluster that kubelogin would ask a person for", async () => {

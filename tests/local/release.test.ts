@@ -36,6 +36,8 @@ class World {
   };
   readonly deployments = new Map([["app", before]]);
   memory = "";
+  /** The Job that brings the schema to what the candidate needs. */
+  migration = "";
   /** Called before each answer with the arguments. */
   meanwhile: (asked: string) => void = () => undefined;
   readonly sendingBack: string[] = [];
@@ -74,7 +76,8 @@ class World {
     }
     if (asked.includes("get configmap app-release")) return this.memory;
     if (asked.includes("get jobs")) {
-      const spec = { template: { spec: { containers: [{ image: before }] } } };
+      const template = { spec: { containers: [{ image: before }] } };
+      const spec = { activeDeadlineSeconds: 3600, template };
       return JSON.stringify({ items: [{ metadata: { creationTimestamp: "2026-01-01" }, spec }] });
     }
     if (asked.includes("get job ")) return "Complete";
@@ -84,6 +87,7 @@ class World {
       const slot = /app-candidate"/.test(asked) ? "app-candidate" : "app";
       for (const name of Object.keys(this.shares)) if (asked.includes(name)) this.shares[name] = slot;
     }
+    if (asked.startsWith("create") && input.includes('"Job"')) this.migration = input;
     if (asked.startsWith("create") && input.includes('"Deployment"'))
       this.deployments.set("app-candidate", candidate);
     if (asked.includes("delete deployment")) this.deployments.delete("app-candidate");
@@ -130,6 +134,8 @@ test("a release that nothing speaks against has all users, and signals are as th
   expect(await ended()).toBeUndefined();
   expect(world.percent()).toBe(100);
   expect(JSON.parse(world.memory)).toEqual({ rejected: [], previous: before });
+  // As long as the stack's own may take.
+  expect(JSON.parse(world.migration)).toMatchObject({ spec: { activeDeadlineSeconds: 3600 } });
   expect(process.listenerCount("SIGINT")).toBe(listeners);
 });
 
