@@ -21,6 +21,12 @@ export function azureProblems(azure: AzureValues, hosts: readonly string[], cont
 function clusterProblems({ cluster, existing, access }: AzureValues, context?: string): string[] {
   if (cluster === "create") {
     return [
+      ...(access === "private"
+        ? [
+            "groundwork:azure.access: private; only the network that an up makes would reach the API server, and the same " +
+              "up has to; set access: allowlist, and in azure.allowlist the public network of whoever runs Pulumi",
+          ]
+        : []),
       ...(existing ? ["groundwork:azure.existing: only for azure.cluster: existing; remove it"] : []),
       ...(context === undefined
         ? []
@@ -43,10 +49,12 @@ function clusterProblems({ cluster, existing, access }: AzureValues, context?: s
 /** Networks that are not routed on the internet, which no firewall of Azure accepts. */
 const notPublic = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16"];
 
-function accessProblems({ access, allowlist }: AzureValues): string[] {
+function accessProblems({ access, allowlist, cluster }: AzureValues): string[] {
   const key = "groundwork:azure.allowlist";
   if (access === "private")
-    return allowlist.length > 0 ? [`${key}: has no effect with azure.access: private; remove it`] : [];
+    return cluster === "existing" && allowlist.length > 0
+      ? [`${key}: has no effect with azure.access: private; remove it`]
+      : [];
   if (allowlist.length === 0) return [`${key}: missing; azure.access: allowlist needs at least one network`];
   return allowlist.flatMap((cidr, index) => {
     const range = cidrRange(cidr);

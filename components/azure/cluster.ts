@@ -7,7 +7,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { addressInside } from "./cidr.ts";
 import { grant } from "./roles.ts";
-import type { AzureAccess, AzureScope } from "./scope.ts";
+import type { AzureScope } from "./scope.ts";
 
 /** One pool of nodes. */
 export interface NodePool {
@@ -32,8 +32,10 @@ export interface AksSettings {
   readonly maintenance: { readonly day: string; readonly startTime: string; readonly utcOffset: string };
 }
 
-export interface AksClusterArgs extends AzureScope, AzureAccess, AksSettings {
+export interface AksClusterArgs extends AzureScope, AksSettings {
   readonly tenantId: string;
+  /** Public networks that reach the API server, beside the cluster's own address. */
+  readonly authorizedNetworks: readonly string[];
   readonly nodesSubnetId: pulumi.Input<string>;
   readonly vnetId: pulumi.Input<string>;
   /** Overlay network of the pods. */
@@ -88,10 +90,7 @@ export class AksCluster extends pulumi.ComponentResource {
           workloadIdentity: { enabled: true },
           imageCleaner: { enabled: true, intervalHours: 168 },
         },
-        apiServerAccessProfile:
-          args.access === "private"
-            ? { enablePrivateCluster: true, privateDNSZone: "system", disableRunCommand: true }
-            : { authorizedIPRanges: [...args.allowlist], disableRunCommand: true },
+        apiServerAccessProfile: { authorizedIPRanges: [...args.authorizedNetworks], disableRunCommand: true },
         networkProfile: {
           networkPlugin: "azure",
           networkPluginMode: "overlay",

@@ -160,9 +160,8 @@ export class AzurePlatform extends pulumi.ComponentResource {
             {
               ...scope,
               ...args.aks,
-              access,
-              allowlist,
               tenantId,
+              authorizedNetworks: allowlist,
               nodesSubnetId: network.nodesSubnetId,
               vnetId: network.vnetId,
               podCidr: args.ranges.pods,

@@ -56,7 +56,9 @@ export const azureSchema = z.strictObject({
   access: z
     .enum(["private", "allowlist"])
     .default("private")
-    .describe("who reaches API server, vault, storage and registry from outside: nobody, or allowlist"),
+    .describe(
+      "who reaches vault, storage and registry from outside: nobody, or allowlist; a created cluster needs allowlist",
+    ),
   allowlist: z.array(cidr).max(100).default([]).describe("public networks that may, with access: allowlist"),
   ranges: z
     .strictObject({

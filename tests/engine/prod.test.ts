@@ -4,9 +4,9 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { rm } from "node:fs/promises";
-import type { Engine } from "../../local/stack.ts";
+import { merge, type Engine } from "../../local/stack.ts";
 import { offlineEngine } from "./offline.ts";
-import { productions } from "./prodSettings.ts";
+import { productions, sinceReleases } from "./prodSettings.ts";
 import { importState, lastRelease } from "./releaseState.ts";
 import { isStateful, losses } from "./stateful.ts";
 import { operations, succeeded, TestProject, type Run } from "./support.ts";
@@ -146,7 +146,7 @@ describe("production after the last release", () => {
     async (name) => {
       const release = await lastRelease(name);
       project = await TestProject.ofRepository("prod", productions[name], engine);
-      await project.replaceConfig(release.config);
+      await project.replaceConfig(merge(release.config, sinceReleases[name] ?? {}));
       await importState(project, release);
       const run = succeeded(await project.preview());
       expect(losses(run.steps)).toEqual([]);

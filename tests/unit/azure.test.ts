@@ -33,6 +33,8 @@ async function prod(change: Values, without: readonly string[] = []): Promise<Re
 const created: Values = {
   cluster: "create",
   existing: undefined,
+  access: "allowlist",
+  allowlist: ["203.0.113.7/32"],
   registry: { create: true },
   dnsZone: { name: "example.com", resourceGroup: "dns" },
   budget: { monthlyAmount: 1000, from: "2027-01-01", emails: ["money@example.com"] },
@@ -170,13 +172,13 @@ describe("production on a cluster of its own", () => {
     expect(provider?.inputs["context"]).toBeUndefined();
   });
 
-  test("makes a private cluster with Entra identities only, Cilium, zones and rotated secrets", () => {
+  test("makes a cluster with Entra identities only, Cilium, zones and rotated secrets", () => {
     expect(only(":ManagedCluster")?.inputs).toMatchObject({
       disableLocalAccounts: true,
       aadProfile: { managed: true, enableAzureRBAC: true },
       oidcIssuerProfile: { enabled: true },
       securityProfile: { workloadIdentity: { enabled: true } },
-      apiServerAccessProfile: { enablePrivateCluster: true },
+      apiServerAccessProfile: { authorizedIPRanges: ["203.0.113.7/32"] },
       networkProfile: { networkPolicy: "cilium", networkDataplane: "cilium", dnsServiceIP: "10.96.0.10" },
       addonProfiles: {
         azureKeyvaultSecretsProvider: { enabled: true, config: { enableSecretRotation: "true" } },
@@ -197,7 +199,6 @@ describe("production on a cluster of its own", () => {
     expect(only("storage:StorageAccount")?.inputs).toMatchObject({
       sku: { name: "Standard_ZRS" },
       allowSharedKeyAccess: false,
-      publicNetworkAccess: "Disabled",
       encryption: { keySource: "Microsoft.Keyvault", keyVaultProperties: { keyName: "backup-key" } },
       immutableStorageWithVersioning: {
         enabled: true,
@@ -214,7 +215,7 @@ describe("production on a cluster of its own", () => {
     });
   });
 
-  test("opens vault, storage and registry by private endpoints alone, each with its private name", () => {
+  test("gives vault, storage and registry private endpoints, each with its private name", () => {
     expect(
       ofType(resources, ":PrivateEndpoint")
         .map(({ name }) => name)
@@ -229,9 +230,20 @@ describe("production on a cluster of its own", () => {
       "privatelink.blob.core.windows.net",
       "privatelink.vaultcore.azure.net",
     ]);
-    expect(at(only("containerregistry:Registry"), "publicNetworkAccess")).toBe("Disabled");
     expect(at(only("containerregistry:Registry"), "adminUserEnabled")).toBe(false);
-    expect(at(only("keyvault:Vault"), "properties.publicNetworkAccess")).toBe("disabled");
+  });
+
+  test("opens vault, storage and registry to the networks of the allowlist and to no other", () => {
+    expect(at(only("keyvault:Vault"), "properties.networkAcls")).toMatchObject({
+      defaultAction: "Deny",
+      ipRules: [{ value: "203.0.113.7/32" }],
+    });
+    for (const type of ["storage:StorageAccount", "containerregistry:Registry"]) {
+      expect(at(only(type), "networkRuleSet"), type).toMatchObject({
+        defaultAction: "Deny",
+        ipRules: [{ iPAddressOrRange: "203.0.113.7" }],
+      });
+    }
   });
 
   test("gives the edge the static address that the DNS record leads to", () => {
@@ -257,23 +269,13 @@ describe("production on a cluster of its own", () => {
   });
 });
 
-test("an allowlist opens API server, vault, storage and registry to its networks and to no other", async () => {
-  const resources = await prod({ ...created, access: "allowlist", allowlist: ["203.0.113.7/32"] }, [
-    "groundwork:cluster",
-  ]);
+test("private access, the default, opens vault, storage and registry by private endpoints alone", async () => {
+  const resources = await prod({ registry: { create: true } });
   const first = (type: string) => ofType(resources, type)[0];
-  expect(at(first(":ManagedCluster"), "apiServerAccessProfile")).toMatchObject({
-    authorizedIPRanges: ["203.0.113.7/32"],
-  });
-  expect(at(first("keyvault:Vault"), "properties.networkAcls")).toMatchObject({
-    defaultAction: "Deny",
-    ipRules: [{ value: "203.0.113.7/32" }],
-  });
+  expect(at(first("keyvault:Vault"), "properties.publicNetworkAccess")).toBe("disabled");
   for (const type of ["storage:StorageAccount", "containerregistry:Registry"]) {
-    expect(at(first(type), "networkRuleSet"), type).toMatchObject({
-      defaultAction: "Deny",
-      ipRules: [{ iPAddressOrRange: "203.0.113.7" }],
-    });
+    expect(at(first(type), "publicNetworkAccess"), type).toBe("Disabled");
+    expect(at(first(type), "networkRuleSet"), type).toMatchObject({ defaultAction: "Deny", ipRules: [] });
   }
 }, 60_000);
 

@@ -6,13 +6,33 @@ import { addressInside, cidrRange, overlap } from "../../components/azure/cidr.t
 import { azureSchema } from "../../components/azure/schema.ts";
 
 const guid = "00000000-0000-0000-0000-000000000000";
-const base = { subscriptionId: guid, tenantId: guid, location: "japaneast", cluster: "create" };
+const base = {
+  subscriptionId: guid,
+  tenantId: guid,
+  location: "japaneast",
+  cluster: "create",
+  access: "allowlist",
+  allowlist: ["203.0.113.7/32"],
+};
 const problems = (change: object, hosts: readonly string[] = ["api.example.com"], context?: string) =>
   azureProblems(azureSchema.parse({ ...base, ...change }), hosts, context).join("\n");
 
 describe("the checks of Azure's settings", () => {
-  test("pass a cluster of the stack's own with every default", () => {
+  test("pass a cluster of the stack's own with every other default", () => {
     expect(problems({})).toBe("");
+  });
+
+  test("refuse a cluster of the stack's own that the same up could not reach, and say what to set", () => {
+    const access = { access: undefined, allowlist: undefined };
+    expect(problems(access)).toMatch(
+      /^groundwork:azure\.access: private; .*access: allowlist.*azure\.allowlist/,
+    );
+    const existing = {
+      oidcIssuerUrl: "https://issuer.example.com",
+      endpointSubnetId:
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/endpoints",
+    };
+    expect(problems({ ...access, cluster: "existing", existing })).toBe("");
   });
 
   test.each<[string, object, string]>([
@@ -44,19 +64,19 @@ describe("the checks of Azure's settings", () => {
     ],
     ["pods without room", { ranges: { pods: "10.128.0.0/22" } }, "room for 4 nodes"],
     ["services beyond /12", { ranges: { services: "16.0.0.0/8" } }, "services: must be /12 or smaller"],
-    ["an allowlist with nobody", { access: "allowlist" }, "azure.allowlist: missing"],
+    ["an allowlist with nobody", { allowlist: [] }, "azure.allowlist: missing"],
     [
       "an allowlist that has no effect",
-      { allowlist: ["203.0.113.0/24"] },
+      { cluster: "existing", access: "private" },
       "no effect with azure.access: private",
     ],
-    ["everyone", { access: "allowlist", allowlist: ["0.0.0.0/0"] }, "would let everyone in"],
+    ["everyone", { allowlist: ["0.0.0.0/0"] }, "would let everyone in"],
     [
       "a private network in the allowlist",
-      { access: "allowlist", allowlist: ["10.1.0.0/16"] },
+      { allowlist: ["10.1.0.0/16"] },
       "must be a public network, 10.0.0.0/8 is not",
     ],
-    ["a /31, which storage refuses", { access: "allowlist", allowlist: ["203.0.113.0/31"] }, "list two /32"],
+    ["a /31, which storage refuses", { allowlist: ["203.0.113.0/31"] }, "list two /32"],
     [
       "deletion before it is allowed",
       { backups: { immutableDays: 60, retentionDays: 60 } },
@@ -70,7 +90,7 @@ describe("the checks of Azure's settings", () => {
     ["an existing cluster that is not named", { cluster: "existing" }, "azure.existing: missing"],
     [
       "a private existing cluster without a subnet",
-      { cluster: "existing", existing: { oidcIssuerUrl: "https://issuer.example.com" } },
+      { cluster: "existing", access: "private", existing: { oidcIssuerUrl: "https://issuer.example.com" } },
       "existing.endpointSubnetId: missing",
     ],
     [
