@@ -1,8 +1,9 @@
 import { azureProblems } from "./azure/checks.ts";
 import { managedProblems } from "./azure/managedChecks.ts";
-import type { SecretValues, StackValues } from "./configSchema.ts";
+import type { StackValues } from "./configSchema.ts";
 import { hasDigest, imageNames, imageReference, ownImages, type ImageName } from "./images.ts";
 import { monitoringProblems } from "./monitoring/checks.ts";
+import { mayBeInVault, mountedSecrets } from "./neededSecrets.ts";
 import { workerConnections } from "./workers.ts";
 
 /** Connections of each app pod that only its probes use, so that a busy pool does not look like a dead database. */
@@ -109,31 +110,20 @@ function isRun(image: ImageName, { environment, monitoring, logging, edge }: Sec
   return image !== "grafana" || monitoring?.grafana !== false;
 }
 
-function secretProblems(
-  { secrets, azure, environment, edge, app, postgres }: Sections,
-  secretKeys: ReadonlySet<string>,
-): string[] {
-  const hasController = edge?.mode === "controller";
-  if (secrets?.store === "keyVault") {
-    const missing =
-      "groundwork:azure: missing; secrets.store keyVault needs subscriptionId, tenantId and location";
-    return azure ? [] : [missing];
-  }
+function secretProblems(config: Sections, secretKeys: ReadonlySet<string>): string[] {
+  const { secrets, azure, environment } = config;
   if (!secrets) return [];
-  const givesOwn = !hasController && edge?.certificate.from === "given";
-  const isElsewhere = postgres?.kind === "existing";
-  const unneeded = [
-    ...(givesOwn ? [] : ["tlsBundle"]),
-    ...(app?.container.tls === false ? ["appTls"] : []),
-    ...(isElsewhere ? ["postgresTls"] : []),
-  ];
-  const needed = [...neededSecrets, ...(isElsewhere ? ["postgresCa", "postgresAdminPassword"] : [])];
-  const unset = needed.filter((key) => !secretKeys.has(key) && !unneeded.includes(key));
+  const inVault = secrets.store === "keyVault";
+  if (inVault && !azure)
+    return ["groundwork:azure: missing; secrets.store keyVault needs subscriptionId, tenantId and location"];
+  if (mayBeInVault(config)) return [];
+  const why = inVault ? "pods mount it in the same up that makes the vault; " : "";
+  const unset = mountedSecrets(config).filter((key) => !secretKeys.has(key));
   return [
     ...unset.map(
-      (key) => `groundwork:${key}: missing; set it with: pulumi config set --secret groundwork:${key}`,
+      (key) => `groundwork:${key}: missing; ${why}set it with: pulumi config set --secret groundwork:${key}`,
     ),
-    ...(environment === "production"
+    ...(environment === "production" && !inVault
       ? ["groundwork:secrets.store: production keeps secrets in keyVault"]
       : []),
   ];
@@ -159,16 +149,6 @@ function certificateProblems({ edge, secrets }: Sections, secretKeys: ReadonlySe
       : []),
   ];
 }
-
-/** What every stack without a vault must be given. */
-const neededSecrets: readonly (keyof SecretValues)[] = [
-  "tlsBundle",
-  "internalCa",
-  "postgresTls",
-  "redisTls",
-  "appTls",
-  "ageIdentity",
-];
 
 /** Contexts that local clusters give themselves. */
 const localContext =

@@ -14,16 +14,17 @@ const placeholders = {
     exporters: "<images.exporters>:<tag>",
   },
   "groundwork:backups": { ageRecipient: `age1${"q".repeat(58)}` },
-  "groundwork:tlsBundle": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
-  "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
-  "groundwork:postgresTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
-  "groundwork:redisTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
-  "groundwork:appTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
-  "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
 
-/** Secrets that only some stacks have. */
-const optionalSecrets = {
+const bundle = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----";
+/** In the place of every secret, set or missing: of its form, and nobody's. */
+const secrets: Readonly<Record<string, string>> = {
+  "groundwork:tlsBundle": bundle,
+  "groundwork:internalCa": "-----BEGIN CERTIFICATE-----",
+  "groundwork:postgresTls": bundle,
+  "groundwork:redisTls": bundle,
+  "groundwork:appTls": bundle,
+  "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
   "groundwork:postgresCa": "-----BEGIN CERTIFICATE-----",
   "groundwork:postgresAdminPassword": "<postgresAdminPassword>",
   "groundwork:slackWebhookUrl": "https://hooks.slack.com/<slackWebhookUrl>",
@@ -31,8 +32,7 @@ const optionalSecrets = {
   "groundwork:remoteWriteCredential": "<remoteWriteCredential>",
   "groundwork:deadMansSwitchUrl": "https://dead-mans-switch.invalid/<deadMansSwitchUrl>",
 };
-const secrets: Values = { ...placeholders, ...optionalSecrets };
-const secretKeys = Object.entries(secrets).flatMap(([key, value]) => (typeof value === "string" ? key : []));
+const secretKeys = Object.keys(secrets);
 
 export interface StackSettings {
   /** Key → value as Pulumi hands it to the program; secrets are placeholders that have their form. */
@@ -50,14 +50,29 @@ export async function stackSettings(stack: string, fill: boolean): Promise<Stack
       }
     ).config ?? {};
   const own = merge(await file(repository), await file(projectDirectory()));
-  const settings = fill ? merge(placeholders, own) : own;
-  const config = Object.entries(settings).map(([key, value]): [string, string] => {
-    const plain = secretKeys.includes(key) ? secrets[key] : value;
-    return [key, typeof plain === "string" ? plain : JSON.stringify(plain)];
-  });
-  const production = settings["groundwork:environment"] === "production";
-  const used = fill && production ? config.filter(([key]) => !secretKeys.includes(key)) : config;
-  return { config: Object.fromEntries(used), secretKeys };
+  const config = asProgramSees(fill ? merge(placeholders, own) : own);
+  return { config: fill ? { ...(await missingSecrets(config)), ...config } : config, secretKeys };
+}
+
+/** Settings of a stack file as Pulumi hands them to the program, with placeholders in the place of secrets. */
+export function asProgramSees(settings: Values): Record<string, string> {
+  const entries = Object.entries(settings).map(([key, value]): [string, string] => [
+    key,
+    secrets[key] ?? (typeof value === "string" ? value : JSON.stringify(value)),
+  ]);
+  return Object.fromEntries(entries);
+}
+
+/** Placeholders of the secrets that the configuration must give; none where another mistake hides which those are. */
+export async function missingSecrets(config: Record<string, string>): Promise<Record<string, string>> {
+  // Loaded here, as it brings the whole SDK along, which most commands have no use for.
+  const [{ readConfig }, { neededSecrets }] = await Promise.all([
+    import("../components/config.ts"),
+    import("../components/neededSecrets.ts"),
+  ]);
+  const { values } = readConfig(config, new Set(secretKeys));
+  const needed = values ? neededSecrets(values) : [];
+  return Object.fromEntries(needed.map((key) => [`groundwork:${key}`, secrets[`groundwork:${key}`] ?? ""]));
 }
 
 /** `groundwork:app.expectedUsers` of the dev stack. */

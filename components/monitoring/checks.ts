@@ -1,29 +1,20 @@
 import type { StackValues } from "../configSchema.ts";
+import { mayBeInVault, monitoringUses } from "../neededSecrets.ts";
 
 /**
  * Mistakes that no single key of `groundwork:monitoring` shows: a secret without what uses it, or the other way round, and
  * a production whose alerts nobody gets.
  * @param secretKeys names of the secrets that are set
  */
-export function monitoringProblems(
-  { monitoring, secrets, environment }: Partial<StackValues>,
-  secretKeys: ReadonlySet<string>,
-): string[] {
+export function monitoringProblems(config: Partial<StackValues>, secretKeys: ReadonlySet<string>): string[] {
+  const { monitoring, environment } = config;
   if (!monitoring) return [];
-  const { slack, email, webhookUrl, deadMansSwitch } = monitoring.notifications;
+  const { slack, email, webhookUrl } = monitoring.notifications;
   const { remoteWrite } = monitoring;
-  const signsIn = remoteWrite !== undefined && remoteWrite.auth !== "none";
-  const uses = [
-    { key: "slackWebhookUrl", setting: "notifications.slack", used: slack !== undefined },
-    { key: "smtpPassword", setting: "notifications.email.username", used: email?.username !== undefined },
-    { key: "deadMansSwitchUrl", setting: "notifications.deadMansSwitch", used: deadMansSwitch !== undefined },
-    { key: "remoteWriteCredential", setting: "remoteWrite.auth", used: signsIn },
-  ];
-  const unmatched = uses.flatMap(({ key, setting, used }) => {
+  const unmatched = monitoringUses(monitoring).flatMap(({ key, setting, used }) => {
     if (!used && secretKeys.has(key))
       return [`groundwork:${key}: nothing uses it; set groundwork:monitoring.${setting}, or remove it`];
-    // A vault may hold it already.
-    if (!used || secretKeys.has(key) || secrets?.store === "keyVault") return [];
+    if (!used || secretKeys.has(key) || mayBeInVault(config)) return [];
     return [
       `groundwork:${key}: missing; groundwork:monitoring.${setting} needs it: pulumi config set --secret groundwork:${key}`,
     ];

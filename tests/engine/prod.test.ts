@@ -30,6 +30,7 @@ describe("production from an empty subscription", () => {
   let project: TestProject;
   beforeAll(async () => {
     project = await TestProject.ofRepository("prod", productions["created"], engine);
+    await project.fillSecrets();
   });
   afterAll(async () => {
     await project.remove();
@@ -147,6 +148,7 @@ describe("production after the last release", () => {
       const release = await lastRelease(name);
       project = await TestProject.ofRepository("prod", productions[name], engine);
       await project.replaceConfig(merge(release.config, sinceReleases[name] ?? {}));
+      await project.fillSecrets();
       await importState(project, release);
       const run = succeeded(await project.preview());
       expect(losses(run.steps)).toEqual([]);

@@ -38,12 +38,16 @@ export async function lastRelease(name: string): Promise<ReleaseState> {
 async function stateOf(name: string, engine: Engine): Promise<ReleaseState> {
   const project = await TestProject.ofRepository("prod", productions[name] ?? {}, engine);
   try {
+    await project.fillSecrets();
     succeeded(await project.up());
     const file = await readFile(join(project.directory, "Pulumi.prod.yaml"), "utf8");
-    const { config } = parse(file) as { config: Record<string, unknown> };
+    const { config } = parse(file) as { config: Record<string, object | string> };
+    const open = Object.entries(config).filter(
+      ([, value]) => typeof value === "string" || !("secure" in value),
+    );
     const { text } = await project.run(["stack", "export", "--show-secrets"]);
     const { deployment } = JSON.parse(text) as { deployment: { resources: StoredResource[] } };
-    return { config, resources: withoutSecrets(essential(deployment.resources)) };
+    return { config: Object.fromEntries(open), resources: withoutSecrets(essential(deployment.resources)) };
   } finally {
     await project.remove();
   }

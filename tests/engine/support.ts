@@ -9,6 +9,7 @@ import { parse, stringify } from "yaml";
 import { recover } from "../../local/recover.ts";
 import { run } from "../../local/system.ts";
 import { merge, repository, writeProject, type Engine } from "../../local/stack.ts";
+import { asProgramSees, missingSecrets } from "../../local/stackValues.ts";
 
 /** What the engine did to one resource. */
 export interface Step {
@@ -141,6 +142,14 @@ export class TestProject {
   async secret(key: string, value: string): Promise<void> {
     const args = ["config", "set", "--secret", key];
     await run(this.#engine.pulumi, args, { cwd: this.directory, env: this.#env, input: value });
+  }
+
+  /** Gives the stack a placeholder of each secret that its configuration must bring. */
+  async fillSecrets(): Promise<void> {
+    const path = join(this.directory, `Pulumi.${this.#env["PULUMI_STACK"] ?? ""}.yaml`);
+    const { config } = parse(await readFile(path, "utf8")) as { config: Record<string, unknown> };
+    const missing = await missingSecrets(asProgramSees(config));
+    for (const [key, value] of Object.entries(missing)) await this.secret(key, value);
   }
 
   /** Writes the program (CommonJS). */

@@ -7,6 +7,7 @@ import { parse } from "yaml";
 
 import { relativeName } from "../../components/azure/address.ts";
 import { builtInRoles, fixedGuid } from "../../components/azure/roles.ts";
+import { asProgramSees, missingSecrets } from "../../local/stackValues.ts";
 import { at, ofType, register, type Registered } from "./mocks.ts";
 
 type Values = Record<string, unknown>;
@@ -17,15 +18,15 @@ async function prod(change: Values, without: readonly string[] = []): Promise<Re
     config: Values;
   };
   const azure = { ...(config["groundwork:azure"] as Values), ...change };
-  const settings = Object.entries({ ...config, "groundwork:azure": azure })
-    .filter(([key]) => !without.includes(key))
-    .map(([key, value]): [string, string] => [
-      key,
-      typeof value === "string" ? value : JSON.stringify(value),
-    ]);
+  const kept = Object.entries({ ...config, "groundwork:azure": azure }).filter(
+    ([key]) => !without.includes(key),
+  );
+  const settings = asProgramSees(Object.fromEntries(kept));
+  const secrets = await missingSecrets(settings);
   vi.resetModules();
+  vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", JSON.stringify(Object.keys(secrets)));
   return register(() => {
-    pulumi.runtime.setAllConfig(Object.fromEntries(settings));
+    pulumi.runtime.setAllConfig({ ...settings, ...secrets });
     return import("../../index.ts");
   });
 }

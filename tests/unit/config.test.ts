@@ -96,6 +96,36 @@ describe("the stack's configuration", () => {
     });
   });
 
+  test("demands each secret that pods mount in the same up that makes the vault, and no other", () => {
+    const { existing: _, ...azure } = JSON.parse(production["groundwork:azure"]) as Record<string, unknown>;
+    const { "groundwork:cluster": __, ...rest } = production;
+    const created = { ...rest, "groundwork:azure": JSON.stringify({ ...azure, cluster: "create" }) };
+    const demanded = (settings: Record<string, string>, keys = new Set<string>()) =>
+      problems({ ...created, ...settings }, keys).map((problem) => {
+        expect(problem).toMatch(/^groundwork:(\w+): missing; .*pulumi config set --secret groundwork:\1$/);
+        return problem.split(":")[1];
+      });
+    const always = ["tlsBundle", "internalCa", "postgresTls", "redisTls", "appTls", "ageIdentity"];
+    expect(demanded({})).toEqual([...always, "slackWebhookUrl"]);
+    expect(problems(created, new Set()).join("\n")).toContain("the same up that makes the vault");
+    const fewer = {
+      "groundwork:edge":
+        '{"replicas":2,"certificate":{"from":"certManager","issuer":{"name":"letsencrypt"}}}',
+      "groundwork:postgres": '{"kind":"managed","storageGiB":64,"maxConnections":200}',
+      "groundwork:redis": '{"kind":"managed"}',
+    };
+    expect(demanded(fewer)).toEqual(["internalCa", "appTls", "ageIdentity", "slackWebhookUrl"]);
+    const given = { ...created, ...fewer };
+    const secrets = Object.fromEntries(
+      ["internalCa", "appTls", "ageIdentity"].map((key) => [
+        `groundwork:${key}`,
+        development[`groundwork:${key}` as keyof typeof development],
+      ]),
+    );
+    const all = { ...given, ...secrets, "groundwork:slackWebhookUrl": "https://hooks.slack.com/services/x" };
+    expect(problems(all, new Set(Object.keys(all)))).toEqual([]);
+  });
+
   test("takes a production stack with images by digest", () => {
     expect(problems(production)).toEqual([]);
   });
