@@ -32,7 +32,8 @@ export class Registry extends pulumi.ComponentResource {
         dataEndpointEnabled: true,
         zoneRedundancy: "Enabled",
         publicNetworkAccess: access === "private" ? "Disabled" : "Enabled",
-        networkRuleBypassOptions: "None",
+        // The registry itself fetches what `az acr import` names, and is then one of Azure's services to its own rules.
+        networkRuleBypassOptions: "AzureServices",
         networkRuleSet: {
           defaultAction: "Deny",
           ipRules:
