@@ -19,7 +19,7 @@ export interface NodePool {
 
 /** What can be chosen of a cluster; each is a key of `groundwork:azure.aks`. */
 export interface AksSettings {
-  /** Minor version, such as `1.33`; patches come by the upgrade channel. */
+  /** Minor version, such as `1.36`; patches come by the upgrade channel. */
   readonly kubernetesVersion: string;
   readonly systemPool: NodePool;
   readonly userPool: NodePool;

@@ -74,8 +74,8 @@ export const azureSchema = z.strictObject({
     .strictObject({
       kubernetesVersion: z
         .string()
-        .regex(/^1\.\d{2}$/, "must be a minor version such as 1.33; patches come by themselves")
-        .default("1.33")
+        .regex(/^1\.\d{2}$/, "must be a minor version such as 1.36; patches come by themselves")
+        .default("1.36")
         .describe("minor version that the cluster starts with"),
       systemPool: pool("Standard_D2s_v5", 3, 5),
       userPool: pool("Standard_D4s_v5", 3, 9),

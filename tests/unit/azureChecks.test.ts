@@ -110,7 +110,7 @@ describe("the checks of Azure's settings", () => {
     [{ prefix: "x".repeat(16) }, "3 to 15"],
     [{ prefix: "Ground-Work" }, "lower-case"],
     [{ location: "Japan East" }, "must be a region such as japaneast"],
-    [{ aks: { kubernetesVersion: "1.33.1" } }, "must be a minor version"],
+    [{ aks: { kubernetesVersion: "1.36.1" } }, "must be a minor version"],
     [{ aks: { userPool: { vmSize: "large" } } }, "must be a VM size"],
     [{ backups: { immutableDays: 7 } }, ">=30"],
     [{ budget: { monthlyAmount: 1, from: "2027-01-02", emails: ["a@example.com"] } }, "first of a month"],
