@@ -9,6 +9,8 @@ export type ClusterAccess =
       readonly kubeconfig: pulumi.Input<string>;
       /** What tells one cluster from another, however it is reached. */
       readonly clusterIdentifier: pulumi.Input<string>;
+      /** What must be there before anything is made in it. */
+      readonly dependsOn: pulumi.Resource[];
     };
 
 /**
@@ -16,13 +18,15 @@ export type ClusterAccess =
  * made, so that no other can be touched by mistake.
  */
 export function clusterProvider(access: ClusterAccess, production = false): k8s.Provider {
+  const { dependsOn, ...cluster } =
+    "context" in access ? { ...access, clusterIdentifier: access.context, dependsOn: [] } : access;
   const settings: k8s.ProviderArgs = {
-    ...("context" in access ? { ...access, clusterIdentifier: access.context } : access),
+    ...cluster,
     enableServerSideApply: true,
     // A change of a ConfigMap or Secret updates it in place; pods roll by the checksum in their template.
     enableConfigMapMutable: true,
     enableSecretMutable: true,
   };
   // Another cluster means another provider: protected, that is refused instead of moving a production stack there.
-  return new k8s.Provider("cluster", settings, { protect: production });
+  return new k8s.Provider("cluster", settings, { protect: production, dependsOn });
 }

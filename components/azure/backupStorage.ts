@@ -91,7 +91,8 @@ export class BackupStorage extends pulumi.ComponentResource {
           },
         },
       },
-      { ...kept, dependsOn: [mayUseKey] },
+      // A role holds minutes after it was given; what is waited for beside it lets most of them pass.
+      { ...kept, dependsOn: [mayUseKey, ...(vault.privateNames ? [vault.privateNames] : [])] },
     );
     const ofAccount = { accountName: account.name, resourceGroupName };
     const service = new BlobServiceProperties(

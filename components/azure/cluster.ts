@@ -55,6 +55,8 @@ export class AksCluster extends pulumi.ComponentResource {
   readonly kubeconfig: pulumi.Output<string>;
   /** Object id of the identity that nodes pull images with. */
   readonly kubeletPrincipalId: pulumi.Output<string>;
+  /** Where pods run. */
+  readonly userPool: pulumi.Resource;
   /** Object id of the identity that makes load balancers. */
   readonly principalId: pulumi.Output<string>;
 
@@ -127,7 +129,7 @@ export class AksCluster extends pulumi.ComponentResource {
       },
     );
     const ofCluster = { resourceGroupName, resourceName: cluster.name };
-    new AgentPool(
+    this.userPool = new AgentPool(
       "user",
       { ...ofCluster, agentPoolName: "user", mode: "User", ...pool(args, args.userPool) },
       { ...child, ignoreChanges: ownedByAzure },

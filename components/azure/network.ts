@@ -19,6 +19,12 @@ const privateServices = {
 
 export type PrivateService = keyof typeof privateServices;
 
+/** A private DNS zone, and what makes a network ask it. */
+interface LinkedZone {
+  readonly zone: PrivateZone;
+  readonly link: VirtualNetworkLink;
+}
+
 export interface AzureNetworkArgs extends AzureScope {
   /** Networks to create; absent where the cluster already has one. */
   readonly ranges?: { readonly vnet: string; readonly nodes: string; readonly endpoints: string };
@@ -33,7 +39,7 @@ export class AzureNetwork extends pulumi.ComponentResource {
   /** The created network. */
   readonly vnetId?: pulumi.Output<string>;
   readonly #args: AzureNetworkArgs;
-  readonly #zones = new Map<PrivateService, PrivateZone>();
+  readonly #zones = new Map<PrivateService, LinkedZone>();
   readonly #endpoints?: { readonly subnetId: pulumi.Input<string>; readonly vnetId: pulumi.Input<string> };
 
   constructor(name: string, args: AzureNetworkArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -74,7 +80,8 @@ export class AzureNetwork extends pulumi.ComponentResource {
 
   /**
    * Lets the network's pods and nodes reach a resource by a private address; nothing where no subnet is known. `name` tells
-   * several resources of one service apart. Gives the entry of its names in the network's DNS.
+   * several resources of one service apart. Gives the entry of its names in the network's DNS: once it is there, they lead
+   * to the private address.
    */
   privateEndpoint(
     service: PrivateService,
@@ -86,7 +93,7 @@ export class AzureNetwork extends pulumi.ComponentResource {
     const { groupId } = privateServices[service];
     const { subnetId, vnetId } = this.#endpoints;
     const child = { parent: this };
-    const zone = this.#zone(service, vnetId);
+    const { zone, link } = this.#zone(service, vnetId);
     const endpoint = new PrivateEndpoint(
       `${name}-endpoint`,
       {
@@ -105,12 +112,12 @@ export class AzureNetwork extends pulumi.ComponentResource {
         privateDnsZoneGroupName: "default",
         privateDnsZoneConfigs: [{ name: service, privateDnsZoneId: zone.id }],
       },
-      child,
+      { ...child, dependsOn: [link] },
     );
   }
 
   /** The zone of a service, made at the first call. */
-  #zone(service: PrivateService, vnetId: pulumi.Input<string>): PrivateZone {
+  #zone(service: PrivateService, vnetId: pulumi.Input<string>): LinkedZone {
     const known = this.#zones.get(service);
     if (known) return known;
     const { resourceGroupName } = this.#args;
@@ -121,7 +128,7 @@ export class AzureNetwork extends pulumi.ComponentResource {
       { resourceGroupName, privateZoneName, location: "global" },
       child,
     );
-    new VirtualNetworkLink(
+    const link = new VirtualNetworkLink(
       `${service}-zone-link`,
       {
         resourceGroupName,
@@ -132,8 +139,9 @@ export class AzureNetwork extends pulumi.ComponentResource {
       },
       child,
     );
-    this.#zones.set(service, zone);
-    return zone;
+    const linked = { zone, link };
+    this.#zones.set(service, linked);
+    return linked;
   }
 }
 

@@ -172,14 +172,15 @@ export class AzurePlatform extends pulumi.ComponentResource {
         : undefined;
     if (cluster) {
       logs.log("cluster", cluster.id, { categories: ["kube-audit-admin", "guard", "kube-apiserver"] });
-      this.cluster = { kubeconfig: cluster.kubeconfig, clusterIdentifier: cluster.id };
-      if (registry)
+      const mayPull =
+        registry &&
         grant(
           "cluster-registry",
           { principalId: cluster.kubeletPrincipalId, role: "acrPull", scope: registry.id, subscriptionId },
           child,
         );
-      if (address)
+      const mayUseAddress =
+        address &&
         grant(
           "cluster-address",
           {
@@ -190,6 +191,18 @@ export class AzurePlatform extends pulumi.ComponentResource {
           },
           child,
         );
+      this.cluster = {
+        kubeconfig: cluster.kubeconfig,
+        clusterIdentifier: cluster.id,
+        // The first pods find where to run, what they pull from, mount from and are reached by.
+        dependsOn: [
+          cluster.userPool,
+          mayPull,
+          mayUseAddress,
+          vault.privateNames,
+          registry?.privateNames,
+        ].filter((one) => one !== undefined),
+      };
     }
     this.identities = new WorkloadIdentities(
       "identities",

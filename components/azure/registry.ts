@@ -1,4 +1,5 @@
 import { Registry as ContainerRegistry } from "@pulumi/azure-native/containerregistry/registry.js";
+import type { PrivateDnsZoneGroup } from "@pulumi/azure-native/network/privateDnsZoneGroup.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { AzureNetwork } from "./network.ts";
@@ -16,6 +17,8 @@ export interface RegistryArgs extends AzureScope, AzureAccess {
 export class Registry extends pulumi.ComponentResource {
   readonly id: pulumi.Output<string>;
   readonly loginServer: pulumi.Output<string>;
+  /** With it the network's nodes reach the registry; absent where no subnet is known. */
+  readonly privateNames: PrivateDnsZoneGroup | undefined;
 
   constructor(name: string, args: RegistryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:Registry", name, {}, opts);
@@ -45,7 +48,7 @@ export class Registry extends pulumi.ComponentResource {
       },
       { parent: this, protect: true },
     );
-    args.network.privateEndpoint("registry", registry.id);
+    this.privateNames = args.network.privateEndpoint("registry", registry.id);
     this.id = registry.id;
     this.loginServer = registry.loginServer;
     this.registerOutputs({ loginServer: this.loginServer });

@@ -1,5 +1,6 @@
 import { Key } from "@pulumi/azure-native/keyvault/key.js";
 import { Vault as KeyVault } from "@pulumi/azure-native/keyvault/vault.js";
+import type { PrivateDnsZoneGroup } from "@pulumi/azure-native/network/privateDnsZoneGroup.js";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { AzureNetwork } from "./network.ts";
@@ -20,6 +21,8 @@ export class Vault extends pulumi.ComponentResource {
   readonly uri: pulumi.Output<string>;
   /** Key that encrypts the backup storage; versions follow its rotation policy. */
   readonly backupKey: Key;
+  /** With it the network's pods and nodes reach the vault; absent where no subnet is known. */
+  readonly privateNames: PrivateDnsZoneGroup | undefined;
 
   constructor(name: string, args: VaultArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:Vault", name, {}, opts);
@@ -66,7 +69,7 @@ export class Vault extends pulumi.ComponentResource {
       },
       kept,
     );
-    args.network.privateEndpoint("vault", vault.id);
+    this.privateNames = args.network.privateEndpoint("vault", vault.id);
     this.id = vault.id;
     this.name = vault.name;
     this.uri = pulumi.interpolate`https://${vault.name}.vault.azure.net`;

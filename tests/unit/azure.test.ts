@@ -13,7 +13,7 @@ import { at, ofType, register, type Registered } from "./mocks.ts";
 type Values = Record<string, unknown>;
 
 /** The whole program with the committed production stack and other Azure settings. */
-async function prod(change: Values, without: readonly string[] = []): Promise<Registered[]> {
+async function prod(change: Values, without: readonly string[] = [], late?: string): Promise<Registered[]> {
   const { config } = parse(readFileSync(join(import.meta.dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
     config: Values;
   };
@@ -25,10 +25,13 @@ async function prod(change: Values, without: readonly string[] = []): Promise<Re
   const secrets = await missingSecrets(settings);
   vi.resetModules();
   vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", JSON.stringify(Object.keys(secrets)));
-  return register(() => {
-    pulumi.runtime.setAllConfig({ ...settings, ...secrets });
-    return import("../../index.ts");
-  });
+  return register(
+    () => {
+      pulumi.runtime.setAllConfig({ ...settings, ...secrets });
+      return import("../../index.ts");
+    },
+    (_, name) => name === late,
+  );
 }
 
 const created: Values = {
@@ -272,6 +275,36 @@ describe("production on a cluster of its own", () => {
     ).toEqual(["backups-logs", "cluster-logs", "registry-logs", "vault-logs"]);
     expect(Object.keys(at(only(":Budget"), "notifications") as object)).toHaveLength(4);
   });
+});
+
+describe("a cluster of its own", () => {
+  /** Where resources come in a run in which this one is there last: whatever comes after it has waited for it. */
+  const placesAfter = async (late: string) => {
+    const resources = await prod(created, ["groundwork:cluster"], late);
+    const place = (what: string) =>
+      resources.findIndex(({ type, name }) => name === what || type.endsWith(what));
+    expect(place(late), late).toBeGreaterThan(-1);
+    return (what: string) => place(what) > place(late);
+  };
+
+  test.each([
+    "user",
+    "cluster-registry",
+    "cluster-address",
+    "registry-endpoint-names",
+    "vault-endpoint-names",
+  ])(
+    "is worked on once there is %s",
+    async (late) => {
+      expect((await placesAfter(late))("pulumi:providers:kubernetes")).toBe(true);
+    },
+    60_000,
+  );
+
+  test("gets the storage of backups after the way to its key, and names after their zone is asked", async () => {
+    expect((await placesAfter("vault-endpoint-names"))("storage:StorageAccount")).toBe(true);
+    expect((await placesAfter("vault-zone-link"))("vault-endpoint-names")).toBe(true);
+  }, 60_000);
 });
 
 test("private access, the default, opens vault, storage and registry by private endpoints alone", async () => {
