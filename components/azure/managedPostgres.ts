@@ -91,16 +91,20 @@ export class ManagedPostgres extends pulumi.ComponentResource {
       // Its backups go with it.
       { ...child, protect: true },
     );
-    const setting = (configurationName: string, value: string, after: pulumi.Resource) =>
-      new Configuration(
-        `${name}-${configurationName.replaceAll(/[._]/g, "-")}`,
-        { resourceGroupName, serverName: server.name, configurationName, value, source: "user-override" },
-        { ...child, dependsOn: [after] },
-      );
-    // One after the other: Azure refuses two changes of one server at once.
-    const extensions = setting("azure.extensions", "BTREE_GIN,PG_STAT_STATEMENTS", server);
-    const encrypted = setting("require_secure_transport", "on", extensions);
     const names = network.privateEndpoint("postgres", server.id);
-    return { server, ready: [encrypted, ...(names ? [names] : [])] };
+    // TLS alone is what Azure begins with.
+    const extensions = new Configuration(
+      `${name}-azure-extensions`,
+      {
+        resourceGroupName,
+        serverName: server.name,
+        configurationName: "azure.extensions",
+        value: "BTREE_GIN,PG_STAT_STATEMENTS",
+        source: "user-override",
+      },
+      // Azure refuses a change of a server that is busy with another one.
+      { ...child, dependsOn: names ? [names] : [] },
+    );
+    return { server, ready: [extensions] };
   }
 }
