@@ -3,7 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { migrate } from "../src/db/migrations.ts";
+import { migrate, migrationNames } from "../src/db/migrations.ts";
 import { silentLogger } from "./support/logs.ts";
 import { asRole, asSuperuser, databaseConfig, Postgres, type PostgresAddress } from "./support/postgres.ts";
 import { run } from "./support/processes.ts";
@@ -27,7 +27,22 @@ beforeAll(async () => {
       `create role ${admin.name} login createdb createrole replication bypassrls password '${admin.password}'`,
     );
     await client.query(`grant pg_monitor to ${admin.name} with admin option`);
+    await client.query(`create role azure_pg_admin; grant azure_pg_admin to ${admin.name}`);
   });
+  // On Azure every database begins with a schema that belongs to a role which its administrator is a member of, and whose
+  // members alone make extensions, even those that are there already.
+  await asSuperuser(postgres.address, "template1", (client) =>
+    client.query(`
+      alter schema public owner to azure_pg_admin;
+      create function only_administrators() returns event_trigger language plpgsql as $$
+      begin
+        if not pg_has_role('azure_pg_admin', 'member') then
+          raise exception 'only members of azure_pg_admin are allowed to use %', tg_tag;
+        end if;
+      end $$;
+      create event trigger only_administrators on ddl_command_start
+        when tag in ('CREATE EXTENSION', 'DROP EXTENSION') execute function only_administrators();`),
+  );
   directory = await mkdtemp(join(tmpdir(), "groundwork-roles-"));
   await cp(join(manifests, "managed-postgres"), directory, { recursive: true });
   await cp(join(manifests, "patroni/logins.sql"), join(directory, "logins.sql"));
@@ -80,7 +95,10 @@ describe("the roles of a managed server", () => {
 
   it("are made by an administrator who is no superuser, and the app's migrations run with them", async () => {
     await makeRoles(password);
-    await migrate(await databaseConfig(signedIn(password), "app", "app_owner"), silentLogger, "up");
+    const owner = await databaseConfig(signedIn(password), "app", "app_owner");
+    await migrate(owner, silentLogger, "up");
+    await migrate(owner, silentLogger, "down", (await migrationNames()).length);
+    await migrate(owner, silentLogger, "up");
   });
 
   it("let a dump read every table, in every tenant", async () => {
@@ -117,6 +135,13 @@ describe("the roles of a managed server", () => {
     await asSuperuser(postgres.address, "postgres", (client) =>
       client.query(`create role stranger login password '${password}'`),
     );
+    await asRole(signedIn(password), "app", "app_monitoring", async (client) => {
+      expect(await refusal(client.query("create table mine (id int)"))).toMatch(/permission denied/);
+    });
+    const { rows: open } = await asSuperuser(postgres.address, "app", (client) =>
+      client.query("select has_schema_privilege('stranger', 'public', 'usage') as may"),
+    );
+    expect(open).toEqual([{ may: false }]);
     const entering = asRole(signedIn(password), "app", "stranger", (client) => client.query("select 1"));
     expect(await refusal(entering)).toMatch(/permission denied for database/);
   });

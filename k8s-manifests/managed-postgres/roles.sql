@@ -29,10 +29,13 @@ REVOKE ALL ON DATABASE app FROM PUBLIC;
 GRANT CONNECT ON DATABASE app TO app_user, app_readonly, app_backup, app_monitoring;
 
 \connect app
+-- On Azure extensions are its administrators' alone to make, and the schema is theirs, not the database's owner's.
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
-SET ROLE app_owner;
+CREATE EXTENSION IF NOT EXISTS btree_gin;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE, CREATE ON SCHEMA public TO app_owner;
 GRANT USAGE ON SCHEMA public TO app_user, app_readonly, app_backup, app_monitoring;
+SET ROLE app_owner;
 -- pg_read_all_data is a superuser's to give.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO app_backup;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO app_backup;
