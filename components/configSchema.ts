@@ -67,6 +67,12 @@ export const stackSchema = z.strictObject({
         .min(1)
         .default(["0.0.0.0/0"])
         .describe("addresses of the API server behind its Service, for network policies"),
+      cilium: z
+        .boolean()
+        .default(false)
+        .describe(
+          "whether Cilium enforces network policies, as in a created cluster: Prometheus then reaches the kubelets by a CiliumNetworkPolicy",
+        ),
       priorityClasses: z
         .partialRecord(namespaceName, kubernetesName)
         .default({})

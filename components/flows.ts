@@ -90,8 +90,7 @@ const listed: readonly StackFlow[] = [
   { from: "prober", to: "edge", port: 8443 },
   { from: "prometheus", to: "apiServer", port: 443 },
   { from: "prometheus", to: "apiServer", port: 6443 },
-  // The kubelets, whose addresses nobody knows beforehand.
-  { from: "prometheus", to: "internet", port: 10250 },
+  { from: "prometheus", to: "nodes", port: 10250 },
   { from: "grafana", to: "prometheus", port: 9090 },
   { from: "grafana", to: "loki", port: 3100 },
   { from: "grafana", to: "jaeger", port: 16686 },

@@ -29,6 +29,7 @@ export interface Foundation {
  */
 export function foundation(config: StackConfig, made?: ClusterAccess): Foundation {
   const { context = "", apiServerCidrs } = config.cluster;
+  const cilium = made !== undefined || config.cluster.cilium;
   const retainData = config.environment === "production";
   const provider = clusterProvider(made ?? { context }, retainData);
   const nodeAgents = config.logging.enabled;
@@ -42,7 +43,7 @@ export function foundation(config: StackConfig, made?: ClusterAccess): Foundatio
     ingressController: config.edge.controller.namespace,
     existingPrometheus: monitoring.existing?.namespace,
   };
-  const closed = { namespaces, ...open, apiServerCidrs, others };
+  const closed = { namespaces, ...open, apiServerCidrs, cilium, others };
   const network = new NetworkPolicies("network", closed, { provider });
   const pulls = { namespaces, names: config.pullSecrets, credentials: config.registryCredentials };
   const pulling = new PullSecrets("pull-secrets", pulls, { provider });

@@ -12,12 +12,12 @@ export type Workload = NamespaceName;
 
 /**
  * One allowed connection, from a workload's pods to another's; `internet` is any address, `apiServer` the cluster's own,
- * `privateNetwork` what is around the cluster; `ingressController`, `existingPrometheus` and `keda` any pod of the namespace
+ * `nodes` those of the kubelets, `privateNetwork` what is around the cluster; `ingressController`, `existingPrometheus` and `keda` any pod of the namespace
  * where that is.
  */
 export interface Flow<Name extends string> {
   readonly from: Name | "internet" | "ingressController" | "existingPrometheus" | "keda";
-  readonly to: Name | "internet" | "apiServer" | "privateNetwork" | "existingPrometheus";
+  readonly to: Name | "internet" | "apiServer" | "nodes" | "privateNetwork" | "existingPrometheus";
   /** Port of the pod that is reached, not of a Service before it. */
   readonly port: number;
   /** Default TCP. */
@@ -33,6 +33,8 @@ export interface NetworkPoliciesArgs<Name extends string> {
   readonly flows: readonly Flow<Name>[];
   /** Addresses of the API server as CIDRs, as they are behind its Service. */
   readonly apiServerCidrs: readonly string[];
+  /** Whether Cilium enforces them: addresses then match no node, which takes a policy of its own kind. */
+  readonly cilium: boolean;
   /** Namespaces of what the stack has not made; only for flows from there or to there. */
   readonly others?: {
     readonly ingressController?: string | undefined;
@@ -81,6 +83,24 @@ export class NetworkPolicies extends pulumi.ComponentResource {
         policyTypes: ["Ingress", "Egress"],
         ...rulesOf(workload, args),
       });
+      const ports = args.cilium ? nodePorts(workload, args.flows) : [];
+      if (ports.length > 0) {
+        const policyName = `${workload}-nodes`;
+        new k8s.apiextensions.CustomResource(
+          policyName,
+          {
+            apiVersion: "cilium.io/v2",
+            kind: "CiliumNetworkPolicy",
+            metadata: { name: policyName, namespace, labels: labels(policyName, "network-policy") },
+            spec: {
+              endpointSelector: { matchLabels: selector(workload) },
+              // The pod's own node, and the others.
+              egress: [{ toEntities: ["host", "remote-node"], toPorts: [{ ports }] }],
+            },
+          },
+          { parent: this },
+        );
+      }
     }
     this.registerOutputs();
   }
@@ -103,13 +123,18 @@ const dns: k8s.types.input.networking.v1.NetworkPolicyEgressRule = {
   ],
 };
 
-/** What the pods of `workload` may receive and send. */
-export function rulesOf(
-  workload: string,
-  args: Pick<NetworkPoliciesArgs<string>, "workloads" | "flows" | "apiServerCidrs" | "others">,
-): Rules {
+/** Ports of the nodes that the pods of `workload` may reach, as Cilium writes them. */
+function nodePorts(workload: string, flows: readonly Flow<string>[]) {
+  return flows
+    .filter(({ from, to }) => from === workload && to === "nodes")
+    .map(({ port, protocol = "TCP" }) => ({ port: String(port), protocol }));
+}
+
+/** What the pods of `workload` may receive and send, in Kubernetes' own kind of policy. */
+export function rulesOf(workload: string, args: Omit<NetworkPoliciesArgs<string>, "namespaces">): Rules {
   const peers = (name: string): Peer[] => {
-    if (name === "internet") return [{ ipBlock: { cidr: "0.0.0.0/0" } }];
+    // The addresses of nodes are known to nobody beforehand.
+    if (name === "internet" || name === "nodes") return [{ ipBlock: { cidr: "0.0.0.0/0" } }];
     if (name === "privateNetwork") return privateNetworks.map((cidr) => ({ ipBlock: { cidr } }));
     if (name === "apiServer") return args.apiServerCidrs.map((cidr) => ({ ipBlock: { cidr } }));
     const inNamespace = (label: string) => ({ matchLabels: { "kubernetes.io/metadata.name": label } });
@@ -133,7 +158,7 @@ export function rulesOf(
       .filter((flow) => flow.to === workload)
       .map((flow) => ({ from: peers(flow.from), ports: ports(flow) })),
     egress: args.flows
-      .filter((flow) => flow.from === workload)
+      .filter((flow) => flow.from === workload && !(args.cilium && flow.to === "nodes"))
       .map((flow) => ({ to: peers(flow.to), ports: ports(flow) })),
   };
 }

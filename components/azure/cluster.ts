@@ -179,6 +179,8 @@ function pool(args: AksClusterArgs, { vmSize, minNodes, maxNodes }: NodePool) {
     type: "VirtualMachineScaleSets",
     vnetSubnetID: args.nodesSubnetId,
     maxPods: 110,
+    // Network policies let pods ask CoreDNS alone; a resolver on the node would be given to them by a later version.
+    localDNSProfile: { mode: "Disabled" },
     upgradeSettings: { maxSurge: "33%", drainTimeoutInMinutes: 30 },
   };
 }

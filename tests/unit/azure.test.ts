@@ -176,6 +176,14 @@ describe("production on a cluster of its own", () => {
     expect(provider?.inputs["context"]).toBeUndefined();
   });
 
+  test("opens the kubelets to Prometheus as its Cilium takes it", () => {
+    const [policy] = ofType(resources, ":CiliumNetworkPolicy");
+    expect(at(policy, "spec.endpointSelector.matchLabels")).toEqual({
+      "app.kubernetes.io/name": "prometheus",
+    });
+    expect(at(policy, "spec.egress.0.toEntities")).toEqual(["host", "remote-node"]);
+  });
+
   test("makes a cluster with Entra identities only, Cilium, zones and rotated secrets", () => {
     expect(only(":ManagedCluster")?.inputs).toMatchObject({
       disableLocalAccounts: true,
@@ -188,13 +196,17 @@ describe("production on a cluster of its own", () => {
         azureKeyvaultSecretsProvider: { enabled: true, config: { enableSecretRotation: "true" } },
       },
       autoUpgradeProfile: { upgradeChannel: "patch" },
-      agentPoolProfiles: [{ mode: "System", availabilityZones: ["1", "2", "3"] }],
+      // The policies let pods ask CoreDNS, and no resolver on the node.
+      agentPoolProfiles: [
+        { mode: "System", availabilityZones: ["1", "2", "3"], localDNSProfile: { mode: "Disabled" } },
+      ],
     });
     expect(only(":AgentPool")?.inputs).toMatchObject({
       mode: "User",
       enableAutoScaling: true,
       minCount: 3,
       maxCount: 9,
+      localDNSProfile: { mode: "Disabled" },
     });
     expect(ofType(resources, ":MaintenanceConfiguration")).toHaveLength(2);
   });
@@ -319,7 +331,13 @@ test("private access, the default, opens vault, storage and registry by private 
 
 test("an existing cluster gets no network, cluster or address, and keeps its context", async () => {
   const resources = await prod({});
-  for (const type of [":VirtualNetwork", ":ManagedCluster", ":PublicIPAddress", ":Registry"]) {
+  for (const type of [
+    ":CiliumNetworkPolicy",
+    ":VirtualNetwork",
+    ":ManagedCluster",
+    ":PublicIPAddress",
+    ":Registry",
+  ]) {
     expect(ofType(resources, type), type).toEqual([]);
   }
   expect(at(ofType(resources, "pulumi:providers:kubernetes")[0], "context")).toBe("groundwork-prod");

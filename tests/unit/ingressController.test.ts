@@ -197,6 +197,7 @@ describe("a stack in the controller's mode", () => {
       workloads,
       flows: flows("controller"),
       apiServerCidrs: [],
+      cilium: false,
       others: { ingressController: "shared-ingress" },
     };
     expect(rulesOf("app", args).ingress).toContainEqual({

@@ -207,7 +207,7 @@ describe("the flows of managed data", () => {
         .map(({ from }) => from)
         .sort(),
     ).toEqual(["app", "app-candidate", "redis-cache-exporter", "redis-queue-exporter", "worker"].sort());
-    const { egress } = rulesOf("app", { ...managed, apiServerCidrs: [] });
+    const { egress } = rulesOf("app", { ...managed, apiServerCidrs: [], cilium: false });
     expect(JSON.stringify(egress)).not.toContain("0.0.0.0/0");
     expect(JSON.stringify(egress)).toContain("10.0.0.0/8");
   });

@@ -114,7 +114,7 @@ describe("the notifications' configuration", () => {
     } as Parameters<typeof flowsOf>[0];
     const flows = flowsOf({ monitoring, edge, app });
     const out = flows.filter(({ from, to }) => from === "prometheus" && to === "internet");
-    expect(out.map(({ port }) => port)).toEqual([10250, 9009]);
+    expect(out.map(({ port }) => port)).toEqual([9009]);
   });
 
   test("leaves to the vault what the vault may hold", () => {
