@@ -14,6 +14,7 @@ import { AzureNetwork } from "./network.ts";
 import { AzureObservability, type AzureObservabilityArgs } from "./observability.ts";
 import { Registry } from "./registry.ts";
 import { blobRoles, grant } from "./roles.ts";
+import { clusterName } from "./schema.ts";
 import type { AzureAccess } from "./scope.ts";
 import { Vault } from "./vault.ts";
 
@@ -156,7 +157,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
     const cluster =
       network.nodesSubnetId && network.vnetId
         ? new AksCluster(
-            `${prefix}-${pulumi.getStack()}`,
+            clusterName(prefix, pulumi.getStack()),
             {
               ...scope,
               ...args.aks,

@@ -166,3 +166,8 @@ export const azureSchema = z.strictObject({
 });
 
 export type AzureValues = z.output<typeof azureSchema>;
+
+/** Name of a stack's cluster, and the prefix of its DNS name, by which it is found among others. */
+export function clusterName(prefix: string, stack: string): string {
+  return `${prefix}-${stack}`;
+}

@@ -1,5 +1,5 @@
 /** What can be asked of Azure before an `up`: who one is, what one may do, whether region and vault are there. */
-import { failed, ok, type Finding } from "./findings.ts";
+import { failed, ok, skipped, type Finding } from "./findings.ts";
 
 /** Azure as the person at the keyboard reaches it. */
 export interface Azure {
@@ -28,9 +28,14 @@ const neededActions = [
   "Microsoft.OperationalInsights/workspaces/write",
 ] as const;
 
+/** What deleting a secret takes, which is asked of the vault itself. */
+const neededDataAction = "Microsoft.KeyVault/vaults/secrets/delete";
+
 export interface Permission {
   readonly actions?: readonly string[];
   readonly notActions?: readonly string[];
+  readonly dataActions?: readonly string[];
+  readonly notDataActions?: readonly string[];
 }
 
 /** Which of the actions no permission gives; Azure's wildcards are stars, upper and lower case are one. */
@@ -49,6 +54,14 @@ export function missingActions(
         ({ actions, notActions }) => matches(action, actions) && !matches(action, notActions),
       ),
   );
+}
+
+function mayDeleteSecrets(permissions: readonly Permission[]): boolean {
+  const onData = permissions.map(({ dataActions = [], notDataActions = [] }) => ({
+    actions: dataActions,
+    notActions: notDataActions,
+  }));
+  return missingActions(onData, [neededDataAction]).length === 0;
 }
 
 interface List<T> {
@@ -86,9 +99,8 @@ export async function checkSubscription(azure: Azure, target: AzureTarget): Prom
     }
     const regions = ((await found.json()) as List<{ readonly name: string }>).value ?? [];
     const answer = await get("/providers/Microsoft.Authorization/permissions?api-version=2022-04-01");
-    const missing = answer.ok
-      ? missingActions(((await answer.json()) as List<Permission>).value ?? [])
-      : neededActions;
+    const permissions = answer.ok ? (((await answer.json()) as List<Permission>).value ?? []) : [];
+    const missing = missingActions(permissions);
     return [
       ok(check, subscriptionId),
       missing.length === 0
@@ -97,6 +109,13 @@ export async function checkSubscription(azure: Azure, target: AzureTarget): Prom
             "Azure permissions",
             `missing: ${missing.join(", ")}`,
             "have Contributor and Role Based Access Control Administrator granted on the subscription",
+          ),
+      mayDeleteSecrets(permissions)
+        ? ok("Azure permissions on secrets", "an up may delete them")
+        : skipped(
+            "Azure permissions on secrets",
+            "Key Vault Secrets Officer is not yours on the subscription: an up that takes a secret away needs it there or on " +
+              "the stack's vault, which is not looked at",
           ),
       regions.some(({ name }) => name === location)
         ? ok("Azure region", location)
@@ -144,11 +163,11 @@ export async function checkVault(azure: Azure, name: string, secret: string): Pr
   }
 }
 
-function call(url: string, token: string): Promise<Response> {
+export function call(url: string, token: string): Promise<Response> {
   return fetch(url, { headers: { authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(15_000) });
 }
 
-function reason(error: unknown): string {
+export function reason(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   return cause instanceof Error ? cause.message : String(cause);
 }

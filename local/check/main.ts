@@ -2,20 +2,22 @@
  * `make check-config STACK=…`: everything that an `up` of the stack needs, asked for before it is started. Prints what is
  * wrong and how to mend it.
  */
-import { lookup } from "node:dns/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { KubeConfig } from "@kubernetes/client-node";
+import { clusterName } from "../../components/azure/schema.ts";
 import { readConfig } from "../../components/config.ts";
 import type { StackValues } from "../../components/configSchema.ts";
 import { stackImages } from "../../components/configChecks.ts";
 import { kubeconfigOf } from "../cluster.ts";
 import { stackSettings } from "../stackValues.ts";
 import { readIfPresent, run } from "../system.ts";
+import { checkNewCluster } from "./aks.ts";
 import { checkSubscription, checkVault, type Azure } from "./azure.ts";
 import { checkCluster, checkConnections, findContext, mountedVault } from "./cluster.ts";
 import { leftExamples } from "./examples.ts";
 import { failed, ok, skipped, table, type Finding } from "./findings.ts";
+import { checkHost } from "./host.ts";
 import { checkImages, type DockerConfig } from "./registry.ts";
 
 /** Azure by way of `az`, which is how people sign in. */
@@ -50,9 +52,12 @@ async function check(stack: string): Promise<Finding[]> {
   if (values === undefined) return mistakes;
   const findings = await Promise.all([
     checkImages(stackImages(values), await dockerConfig()),
-    ...values.edge.hosts.map(checkHost),
+    ...values.edge.hosts.map((host) => checkHost(host, values.azure?.dnsZone?.name)),
     onCluster(values),
     ...(values.azure ? [checkSubscription(azureCli, values.azure)] : []),
+    ...(values.azure?.cluster === "create"
+      ? [checkNewCluster(azureCli, { ...values.azure, name: clusterName(values.azure.prefix, stack) })]
+      : []),
   ]);
   return [
     ...(mistakes.length > 0
@@ -83,19 +88,6 @@ async function checkStore(config: KubeConfig): Promise<Finding[]> {
       ? skipped("vault", "made by the first up, under a name that nobody had before")
       : await checkVault(azureCli, name, "edge-tls"),
   ];
-}
-
-async function checkHost(host: string): Promise<Finding> {
-  try {
-    const { address } = await lookup(host);
-    return ok(`host ${host}`, address);
-  } catch {
-    return failed(
-      `host ${host}`,
-      "its name does not resolve",
-      "make an A record to the edge's address (azure.dnsZone makes it with azure.cluster: create), or mend groundwork:edge.hosts",
-    );
-  }
 }
 
 async function dockerConfig(): Promise<DockerConfig> {

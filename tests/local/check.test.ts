@@ -8,9 +8,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { KubeConfig } from "@kubernetes/client-node";
 import { afterEach, describe, expect, test } from "vitest";
+import { azureSchema } from "../../components/azure/schema.ts";
+import { checkNewCluster } from "../../local/check/aks.ts";
 import { checkSubscription, checkVault, missingActions, type Azure } from "../../local/check/azure.ts";
 import { checkCluster, dependencies, findContext } from "../../local/check/cluster.ts";
 import { leftExamples } from "../../local/check/examples.ts";
+import { checkHost } from "../../local/check/host.ts";
 import { failed, ok, skipped, table, type Finding } from "../../local/check/findings.ts";
 import { checkImages, parseReference } from "../../local/check/registry.ts";
 
@@ -131,12 +134,25 @@ describe("Azure", () => {
     });
 
   test("lets an owner do everything, in a region of the subscription", async () => {
-    const host = await management([{ actions: ["*"], notActions: [] }]);
+    const host = await management([
+      { actions: ["*"], notActions: [] },
+      { dataActions: ["Microsoft.KeyVault/vaults/secrets/*"] },
+    ]);
     expect(states(await checkSubscription(azure(host), target))).toEqual([
       "Azure subscription: ok",
       "Azure permissions: ok",
+      "Azure permissions on secrets: ok",
       "Azure region: ok",
     ]);
+  });
+
+  test("tells an owner that deleting a secret is no action on a subscription, but one on data", async () => {
+    const host = await management([{ actions: ["*"] }]);
+    expect(await checkSubscription(azure(host), target)).toContainEqual({
+      check: "Azure permissions on secrets",
+      state: "skipped",
+      found: expect.stringContaining("Key Vault Secrets Officer") as string,
+    });
   });
 
   test("tells a contributor that the right to grant roles is missing, and who names no region so", async () => {
@@ -145,6 +161,7 @@ describe("Azure", () => {
     expect(found).toMatchObject([
       { state: "ok" },
       { state: "failed", found: "missing: Microsoft.Authorization/roleAssignments/write" },
+      { state: "skipped" },
       { state: "failed", found: '"japan" is none of this subscription' },
     ]);
   });
@@ -187,6 +204,105 @@ describe("Azure", () => {
     );
     expect(await checkVault(azure("127.0.0.1:1"), "v", "there")).toMatchObject({ state: "failed" });
   });
+});
+
+describe("a cluster that the first up will make", () => {
+  const guid = "00000000-0000-0000-0000-000000000000";
+  const { aks } = azureSchema.parse({ subscriptionId: guid, tenantId: guid, location: "japaneast" });
+  const cluster = { subscriptionId: "sub", location: "japaneast", aks, name: "groundwork-prod" };
+  const size = (name: string, vCPUs: string, more: object = {}) => ({
+    name,
+    family: "standardDSv5Family",
+    capabilities: [{ name: "vCPUs", value: vCPUs }],
+    ...more,
+  });
+  const usage = (value: string, currentValue: number, limit: number) => ({
+    name: { value },
+    currentValue,
+    limit,
+  });
+  const official = { supportPlan: ["KubernetesOfficial", "AKSLongTermSupport"] };
+  const versions = [
+    { version: "1.33", capabilities: { supportPlan: ["AKSLongTermSupport"] } },
+    { version: "1.36", capabilities: official },
+    { version: "1.35", capabilities: official },
+    { version: "1.37", capabilities: official, isPreview: true },
+  ];
+  const answers = {
+    managedClusters: { value: [{ properties: { dnsPrefix: "groundwork-staging" } }] },
+    kubernetesVersions: { values: versions },
+    skus: { value: [size("Standard_D2s_v5", "2"), size("standard_d4s_v5", "4")] },
+    usages: { value: [usage("cores", 0, 100), usage("StandardDSv5Family", 10, 28)] },
+  };
+  /** What is found where Azure answers so: 3 × 2 cores for the system, and 3 × 4 for the rest. */
+  const found = async (change: Partial<Record<keyof typeof answers, unknown>> = {}, of: object = {}) => {
+    const host = await serve(({ url = "" }, response) => {
+      const path = new URL(url, "http://localhost").pathname.split("/").at(-1) ?? "";
+      const answer = { ...answers, ...change }[path as keyof typeof answers];
+      json(response, answer === undefined ? 403 : 200, answer ?? {});
+    });
+    const azure: Azure = {
+      token: () => Promise.resolve("token"),
+      management: `http://${host}`,
+      vault: () => "",
+    };
+    return checkNewCluster(azure, { ...cluster, ...of });
+  };
+
+  test("has a version that is supported, and cores for its first nodes", async () => {
+    const findings = await found();
+    expect(states(findings)).toEqual(["AKS version: ok", "vCPUs standardDSv5Family: ok", "vCPUs cores: ok"]);
+    expect(findings[1]?.found).toBe("18 to begin with, 46 at most; 18 of 28 are free");
+  });
+
+  test("is told which versions there are, but those in preview and those for money only", async () => {
+    const [version] = await found({}, { aks: { ...aks, kubernetesVersion: "1.33" } });
+    expect(version).toEqual(
+      failed(
+        "AKS version",
+        "1.33 is not supported in japaneast",
+        "set groundwork:azure.aks.kubernetesVersion to one of: 1.35, 1.36",
+      ),
+    );
+  });
+
+  test("is told how many cores are missing, of a family or of the region, and where to ask for them", async () => {
+    const usages = { value: [usage("cores", 0, 10), usage("standardDSv5Family", 11, 28)] };
+    const [, family, region] = await found({ usages });
+    expect(family).toMatchObject({
+      state: "failed",
+      found: "18 to begin with; 17 of 28 are free in japaneast",
+    });
+    expect(family?.mend).toContain("Quotas");
+    expect(region).toMatchObject({ state: "failed", check: "vCPUs cores" });
+  });
+
+  test("is told which sizes its subscription is not offered", async () => {
+    const barred = size("Standard_D4s_v5", "4", { restrictions: [{ type: "Location" }] });
+    const [, first, second] = await found({ skus: { value: [barred] } });
+    for (const [finding, key] of [
+      [first, "systemPool"],
+      [second, "userPool"],
+    ] as const) {
+      expect(finding?.state).toBe("failed");
+      expect(finding?.mend).toContain(`groundwork:azure.aks.${key}.vmSize`);
+    }
+  });
+
+  test("is asked for nothing once it is there, and nobody is told anything where Azure does not say", async () => {
+    const managedClusters = { value: [{ properties: { dnsPrefix: "groundwork-prod" } }] };
+    expect(await found({ managedClusters, usages: undefined })).toEqual([
+      ok("AKS", "groundwork-prod is there"),
+    ]);
+    expect(states(await found({ usages: undefined }))).toEqual(["AKS: skipped"]);
+  });
+});
+
+test("a host that does not resolve is not wrong before the stack has made its record", async () => {
+  expect(await checkHost("api.groundwork.invalid")).toMatchObject({ state: "failed" });
+  const later = await checkHost("api.groundwork.invalid", "groundwork.invalid");
+  expect(later).toMatchObject({ state: "skipped", found: expect.stringContaining("first up") as string });
+  expect(await checkHost("localhost")).toMatchObject({ state: "ok" });
 });
 
 describe("the cluster", () => {

@@ -7,6 +7,7 @@ import { parse } from "yaml";
 
 import { relativeName } from "../../components/azure/address.ts";
 import { builtInRoles, fixedGuid } from "../../components/azure/roles.ts";
+import { clusterName } from "../../components/azure/schema.ts";
 import { asProgramSees, missingSecrets } from "../../local/stackValues.ts";
 import { at, ofType, register, type Registered } from "./mocks.ts";
 
@@ -187,6 +188,7 @@ describe("production on a cluster of its own", () => {
   test("makes a cluster with Entra identities only, Cilium, zones and rotated secrets", () => {
     expect(only(":ManagedCluster")?.inputs).toMatchObject({
       disableLocalAccounts: true,
+      dnsPrefix: clusterName("groundwork", "test"),
       aadProfile: { managed: true, enableAzureRBAC: true },
       oidcIssuerProfile: { enabled: true },
       securityProfile: { workloadIdentity: { enabled: true } },
