@@ -63,8 +63,15 @@ const name = "edge";
 const metricsName = "edge-metrics";
 const metricsPort = 9113;
 const filesPath = "/etc/groundwork/nginx";
-/** How long a stopping pod goes on accepting while the cluster learns that it is leaving. */
-const leaveDelaySeconds = 5;
+/**
+ * How long a stopping pod goes on accepting while those before it learn that it is leaving, and how long a new one is ready
+ * before an old one goes. A cloud's load balancer asks each node whether it has a ready pod, Azure's every five seconds, and
+ * believes two answers in a row; the node's own port follows its cluster at once.
+ */
+const handover = {
+  NodePort: { leaveDelaySeconds: 5 },
+  LoadBalancer: { leaveDelaySeconds: 20, minReadySeconds: 15 },
+} as const;
 /** `worker_shutdown_timeout` of nginx.conf, and room to finish. */
 const drainSeconds = 55;
 
@@ -84,6 +91,7 @@ export class NginxIngress extends pulumi.ComponentResource {
     const { namespace, service } = args;
     const child = { parent: this };
     const metadata = { name, namespace, labels: labels(name, "edge") };
+    const { leaveDelaySeconds, ...rollout } = handover[service.type];
     const publicPort = service.type === "NodePort" ? service.httpsPort : 443;
 
     const certificate = edgeCertificate(this, args);
@@ -100,6 +108,7 @@ export class NginxIngress extends pulumi.ComponentResource {
         metadata,
         spec: {
           replicas: args.replicas,
+          ...rollout,
           progressDeadlineSeconds: 120,
           strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
           selector: { matchLabels: selector(name) },
@@ -124,7 +133,9 @@ export class NginxIngress extends pulumi.ComponentResource {
                   startupProbe: { ...health, periodSeconds: 1, failureThreshold: 30 },
                   readinessProbe: { ...health, periodSeconds: 5, failureThreshold: 2 },
                   livenessProbe: { ...health, periodSeconds: 10, failureThreshold: 6 },
-                  lifecycle: { preStop: { exec: { command: ["/bin/sh", "-c", drainCommand] } } },
+                  lifecycle: {
+                    preStop: { exec: { command: ["/bin/sh", "-c", drainCommand(leaveDelaySeconds)] } },
+                  },
                   volumeMounts: [
                     ...certificate.mounts,
                     { name: "config", mountPath: filesPath, readOnly: true },
@@ -142,7 +153,12 @@ export class NginxIngress extends pulumi.ComponentResource {
           },
         },
       },
-      { ...child, dependsOn: certificate.dependsOn, customTimeouts: { create: "3m", update: "6m" } },
+      {
+        ...child,
+        dependsOn: certificate.dependsOn,
+        // A rollout replaces one pod after the other.
+        customTimeouts: { create: "3m", update: `${5 + args.replicas}m` },
+      },
     );
     allowOneEviction(this, metadata);
     new k8s.core.v1.Service(
@@ -168,7 +184,9 @@ export class NginxIngress extends pulumi.ComponentResource {
  * The kubelet's own stop signal, TERM, would cut requests off; QUIT lets them finish. Kubernetes' `sleep` action cannot
  * send it, and a pod's `stopSignal` is not yet in every cluster that we support.
  */
-const drainCommand = `sleep ${leaveDelaySeconds}; kill -QUIT "$(cat /tmp/nginx.pid)"; while [ -e /tmp/nginx.pid ]; do sleep 1; done`;
+function drainCommand(leaveDelaySeconds: number): string {
+  return `sleep ${leaveDelaySeconds}; kill -QUIT "$(cat /tmp/nginx.pid)"; while [ -e /tmp/nginx.pid ]; do sleep 1; done`;
+}
 
 /** Tells Prometheus what nginx counts: connections and requests. */
 function exporter(image: pulumi.Input<string>): k8s.types.input.core.v1.Container {

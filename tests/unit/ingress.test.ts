@@ -76,6 +76,18 @@ describe("NginxIngress", () => {
     expect(at(only(resources, ":PodDisruptionBudget"), "spec.maxUnavailable")).toBe(1);
   });
 
+  test("gives a load balancer, which looks at each node every five seconds, time to see who leaves and who is new", async () => {
+    const balanced = only(await edge({ service: { type: "LoadBalancer" } }), ":Deployment");
+    const pathTo = (path: string): unknown => at(balanced, `spec.template.spec.${path}`);
+    const [, , drain] = pathTo("containers.0.lifecycle.preStop.exec.command") as string[];
+    expect(drain).toMatch(/^sleep 20; kill -QUIT /);
+    expect(pathTo("terminationGracePeriodSeconds")).toBe(
+      (pod("terminationGracePeriodSeconds") as number) + 15,
+    );
+    expect(at(balanced, "spec.minReadySeconds")).toBe(15);
+    expect(at(only(resources, ":Deployment"), "spec.minReadySeconds")).toBeUndefined();
+  });
+
   test("is probed on its own health, so that a failing app takes no edge pod away", () => {
     for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"]) {
       expect(pod(`containers.0.${probe}.httpGet`)).toEqual({ path: "/health", port: "http" });
