@@ -90,7 +90,14 @@ export const monitoringSchema = z
       .describe(
         "a Prometheus that is there already, of the Prometheus Operator; without it the stack runs its own",
       ),
-    retentionDays: z.int().min(1).max(400).optional().describe("days that metrics are kept; without it 15"),
+    retentionDays: z
+      .int()
+      .min(1)
+      .max(400)
+      .optional()
+      .describe(
+        "days that metrics are kept; without it 15. The availability budget is that of 30, if so many are kept",
+      ),
     storageGiB: z.int().min(1).max(4_096).optional().describe("volume of Prometheus, GiB; without it 2"),
     remoteWrite: remoteWriteSchema
       .optional()

@@ -475,6 +475,16 @@ describe("alert rules", () => {
     },
   );
 
+  test("production keeps metrics for longer than any rule looks back", () => {
+    const text = yamlFiles("prometheus/rules").map((path) => readFileSync(path, "utf8"));
+    const days = [...text.join("\n").matchAll(/\[(\d+)d\]/g)].map(([, count]) => Number(count));
+    expect(Math.max(...days)).toBe(30);
+    const { config } = parse(readFileSync(join(root, "Pulumi.prod.yaml"), "utf8")) as {
+      config: { "groundwork:monitoring": { retentionDays: number } };
+    };
+    expect(config["groundwork:monitoring"].retentionDays).toBeGreaterThan(Math.max(...days));
+  });
+
   test("every runbook belongs to an alert, and its links lead somewhere", () => {
     const runbooks = readdirSync(join(root, "docs", "runbooks")).filter((name) => name !== "README.md");
     const alertNames = new Set(alerts.map(({ alert }) => `${alert}.md`));
