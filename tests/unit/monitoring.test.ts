@@ -500,6 +500,85 @@ describe("alert rules", () => {
   });
 });
 
+describe("a critical alert", () => {
+  const matchers = z.array(z.string()).transform((texts) => texts.map(matcher));
+  const { inhibit_rules } = z
+    .object({
+      inhibit_rules: z.array(
+        z.object({ source_matchers: matchers, target_matchers: matchers, equal: z.array(z.string()) }),
+      ),
+    })
+    .parse(parse(readFileSync(join(manifests, "alertmanager", "alertmanager.yml"), "utf8")));
+  const firing: Labels[] = yamlFiles("prometheus/tests").flatMap((path) => {
+    const { tests } = parse(readFileSync(path, "utf8")) as {
+      tests: { alert_rule_test?: { alertname: string; exp_alerts: { exp_labels: Labels }[] }[] }[];
+    };
+    return tests
+      .flatMap(({ alert_rule_test = [] }) => alert_rule_test)
+      .flatMap(({ alertname, exp_alerts }) =>
+        exp_alerts.map(({ exp_labels }) => ({ alertname, ...exp_labels })),
+      );
+  });
+  const applicable = (source: Labels, target: Labels) =>
+    inhibit_rules.filter(
+      (rule) =>
+        rule.source_matchers.every((matches) => matches(source)) &&
+        rule.target_matchers.every((matches) => matches(target)),
+    );
+  const pairs = firing.flatMap((source) =>
+    firing
+      .filter((target) => source["signal"] === target["signal"] && applicable(source, target).length > 0)
+      .map((target) => ({ source, target, names: `${source["alertname"]} → ${target["alertname"]}` })),
+  );
+
+  test.each(pairs)(
+    "has each label that must be equal just where the warning has it: $names",
+    ({ source, target }) => {
+      const [rule, ...more] = applicable(source, target);
+      expect(more).toEqual([]);
+      const had = (labels: Labels) => rule?.equal.filter((label) => label in labels);
+      expect(had(source)).toEqual(had(target));
+    },
+  );
+
+  test.each([
+    [
+      "DiskAlmostFull",
+      "DiskFilling",
+      { volume: "monitoring/data-loki-0" },
+      { volume: "data/data-postgres-0" },
+    ],
+    ["DiskAlmostFull", "DiskFilling", { instance: "a:10250" }, { instance: "b:10250" }],
+    ["LogQueueFilling", "LogsNotArriving", { instance: "a:8888" }, { instance: "b:8888" }],
+    ["RedisQueueNoPrimary", "RedisDown", { job: "redis-queue" }, { job: "redis-cache" }],
+    ["BackupVerificationFailed", "BackupVerificationTooOld", { kind: "verify" }, { kind: "recover" }],
+    ["BackupVerificationFailed", "BackupUnknown", { kind: "verify" }, { kind: "recover" }],
+    ["PostgresNoPrimary", "PostgresDown", { signal: "postgres" }, { signal: "redis" }],
+  ])("%s holds back %s of the same thing and of no other: %s, %s", (critical, warning, same, other) => {
+    const find = (name: string): Labels => firing.find(({ alertname }) => alertname === name) ?? {};
+    const holdsBack = (labels: Labels): boolean => {
+      const common = { volume: "data/a", ...same };
+      const source: Labels = { ...find(critical), ...common };
+      const target: Labels = { ...find(warning), ...common, ...labels };
+      return applicable(source, target).some(({ equal }) =>
+        equal.every((label) => source[label] === target[label]),
+      );
+    };
+    expect(holdsBack(same)).toBe(true);
+    expect(holdsBack(other)).toBe(false);
+  });
+});
+
+type Labels = Readonly<Record<string, string>>;
+
+/** As in `alertmanager.yml`; a label that is missing is empty there. */
+function matcher(text: string): (labels: Labels) => boolean {
+  const [, label = "", operator = "", value = ""] = /^(\w+) (=|=~|!~) "(.*)"$/.exec(text) ?? [];
+  if (operator === "=") return (labels) => labels[label] === value;
+  const pattern = new RegExp(`^(?:${value})$`);
+  return (labels) => pattern.test(labels[label] ?? "") === (operator === "=~");
+}
+
 describe("files that stand alone", () => {
   test("prometheus.yml and alertmanager.yml pass their own tools' checks as they are in the repository", () => {
     const prometheus = runTool("promtool", [
