@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import type { ImageName } from "../images.ts";
-import type { Endpoint, MetricsTarget, Namespaces } from "../types.ts";
+import type { Endpoint, MetricsTarget, Namespaces, Resources } from "../types.ts";
 import { LogAgent, TraceGateway } from "./collector.ts";
 import { jaegerProgram, lokiProgram, TelemetryStore } from "./store.ts";
 
@@ -14,14 +14,20 @@ export interface LoggingArgs {
   readonly retentionDays: number;
   /** Volume of the logs, GiB. */
   readonly storageGiB: number;
+  /** CPU and memory of Loki. */
+  readonly resources: Resources;
   readonly traces: {
     /** Days that traces are kept. */
     readonly retentionDays: number;
     /** Volume of the traces, GiB. */
     readonly storageGiB: number;
+    /** CPU and memory of Jaeger. */
+    readonly resources: Resources;
     /** Pods that judge traces; without a number 1, and 2 where data is retained. */
     readonly gateways?: number | undefined;
   };
+  /** CPU and memory of each agent and each gateway. */
+  readonly collectors: { readonly resources: Resources };
   /** Directory of each node in which its kubelet keeps the pods' logs. */
   readonly podLogs: string;
   /** Keeps the volumes when the stack is destroyed. */
@@ -47,17 +53,17 @@ export class Logging extends pulumi.ComponentResource {
     const { image, namespaces, retainData, traces } = args;
     const { monitoring: namespace, "node-agents": agents } = namespaces;
     if (agents === undefined) throw new Error("Logging needs the namespace node-agents, which is not there");
-    const kept = { namespace, retainData, resources: { cpuMillis: 50, memoryMiB: 256 } };
-    const collector = { image: image("otel-collector"), resources: { cpuMillis: 50, memoryMiB: 160 } };
+    const kept = { namespace, retainData };
+    const collector = { image: image("otel-collector"), resources: args.collectors.resources };
 
     const loki = new TelemetryStore(
       lokiProgram(args.retentionDays),
-      { ...kept, image: image("loki"), storageGiB: args.storageGiB },
+      { ...kept, image: image("loki"), storageGiB: args.storageGiB, resources: args.resources },
       child,
     );
     const jaeger = new TelemetryStore(
       jaegerProgram(traces.retentionDays),
-      { ...kept, image: image("jaeger"), storageGiB: traces.storageGiB },
+      { ...kept, image: image("jaeger"), storageGiB: traces.storageGiB, resources: traces.resources },
       child,
     );
     const agent = new LogAgent(

@@ -37,8 +37,8 @@ export interface MonitoringArgs {
   readonly prometheus: {
     /** Image with Prometheus 2.53 or newer. */
     readonly image: pulumi.Input<string>;
-    /** CPU and memory of each pod; default 100 thousandths of a core and 216 MiB. */
-    readonly resources?: Resources;
+    /** CPU and memory of each pod. */
+    readonly resources: Resources;
     /** Days that metrics are kept. */
     readonly retentionDays: number;
     /** Volume of each pod, GiB. */
@@ -137,7 +137,6 @@ export class Monitoring extends pulumi.ComponentResource {
       this.prometheus = new Prometheus(
         "prometheus",
         {
-          resources: { cpuMillis: 100, memoryMiB: 216 },
           ...args.prometheus,
           ...common,
           secrets,

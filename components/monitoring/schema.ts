@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { kubernetesName } from "../schemaParts.ts";
+import { kubernetesName, resources } from "../schemaParts.ts";
 import { slackChannelPattern, smarthostPattern } from "./notifications.ts";
 
 const webhook = z
@@ -99,6 +99,7 @@ export const monitoringSchema = z
         "days that metrics are kept; without it 15. The availability budget is that of 30, if so many are kept",
       ),
     storageGiB: z.int().min(1).max(4_096).optional().describe("volume of Prometheus, GiB; without it 2"),
+    resources: resources(100, 216).describe("CPU and memory of each pod of Prometheus"),
     remoteWrite: remoteWriteSchema
       .optional()
       .describe("a store that keeps metrics for longer, or of many stacks"),

@@ -34,6 +34,7 @@ export function monitoringSettings(
     existing,
     retentionDays = 15,
     storageGiB = 2,
+    resources,
     notifications,
     remoteWrite,
   } = config.monitoring;
@@ -47,6 +48,7 @@ export function monitoringSettings(
     prometheus: {
       retentionDays,
       storageGiB,
+      resources,
       ...(remoteWrite && { remoteWrite: withCredential(remoteWrite, config, secrets) }),
     },
     alertmanager: { notifications: withCredentials(notifications, config, secrets) },

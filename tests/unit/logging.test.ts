@@ -23,7 +23,9 @@ const args = {
   image: (name: string) => `${name}:1`,
   retentionDays: 30,
   storageGiB: 4,
-  traces: { retentionDays: 7, storageGiB: 2 },
+  resources: { cpuMillis: 50, memoryMiB: 300 },
+  traces: { retentionDays: 7, storageGiB: 2, resources: { cpuMillis: 60, memoryMiB: 400 } },
+  collectors: { resources: { cpuMillis: 70, memoryMiB: 200 } },
   podLogs: "/var/log/pods",
   retainData: true,
 };
@@ -80,6 +82,19 @@ describe("Logging", () => {
       const store = named(":StatefulSet", name);
       expect(at(store, "spec.volumeClaimTemplates.0.spec.resources.requests.storage")).toBe(size);
       expect(at(store, "spec.persistentVolumeClaimRetentionPolicy.whenDeleted")).toBe("Retain");
+    }
+  });
+
+  test("gives each the memory that is configured, of which Go is told", () => {
+    for (const [kind, name, limit, heap] of [
+      [":StatefulSet", "loki", "300Mi", "270MiB"],
+      [":StatefulSet", "jaeger", "400Mi", "360MiB"],
+      [":DaemonSet", "log-agent", "200Mi", "160MiB"],
+      [":Deployment", "trace-gateway", "200Mi", "160MiB"],
+    ] as const) {
+      const workload = named(kind, name);
+      expect(at(workload, `${pod}.containers.0.resources.limits.memory`), name).toBe(limit);
+      expect(variables(workload)["GOMEMLIMIT"], name).toBe(heap);
     }
   });
 

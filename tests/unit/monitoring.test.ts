@@ -15,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 
+import { monitoringSchema } from "../../components/monitoring/schema.ts";
 import { Monitoring, type MonitoringArgs } from "../../components/monitoring/monitoring.ts";
 import { alertmanagerFiles, type AlertNotifications } from "../../components/monitoring/notifications.ts";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
@@ -28,6 +29,14 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
+const { resources: memory } = monitoringSchema.parse({});
+const prometheus = {
+  image: "prometheus:1",
+  retentionDays: 15,
+  storageGiB: 2,
+  resources: memory,
+  retainData: false,
+};
 const monitoring = (
   changes: (secrets: KubernetesSecretStore) => Partial<MonitoringArgs> = () => ({}),
 ): Promise<Registered[]> =>
@@ -45,7 +54,7 @@ const monitoring = (
           caPem: pulumi.output("the authority"),
         },
       },
-      prometheus: { image: "prometheus:1", retentionDays: 15, storageGiB: 2, retainData: false },
+      prometheus,
       alertmanager: { image: "alertmanager:1" },
       nodeExporter: { image: "exporters:1" },
       prober: { image: "python:1", password: secrets.keep("probe-password", "hidden"), intervalSeconds: 15 },
@@ -278,7 +287,7 @@ describe("Monitoring", () => {
     const writing = (username?: string) =>
       monitoring((secrets) => ({
         prometheus: {
-          ...{ image: "prometheus:1", retentionDays: 15, storageGiB: 2, retainData: false },
+          ...prometheus,
           remoteWrite: {
             url,
             credential: secrets.keep("remote-write-credential", "hidden"),

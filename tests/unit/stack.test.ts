@@ -188,6 +188,22 @@ describe("production", () => {
     expect(replicas(":Deployment", "app")).toBe(3);
   });
 
+  test("gives what keeps metrics, logs and traces more memory than a laptop has for it", () => {
+    const memory = podsOf(resources).map(({ name: pod, spec: { containers } }) => {
+      const [limit] = containers.map(
+        ({ resources: asked }) => (asked as { limits: { memory: string } }).limits.memory,
+      );
+      return [pod, limit];
+    });
+    expect(Object.fromEntries(memory)).toMatchObject({
+      prometheus: "1536Mi",
+      loki: "1024Mi",
+      jaeger: "1024Mi",
+      "log-agent": "512Mi",
+      "trace-gateway": "512Mi",
+    });
+  });
+
   test("misses a pod of every workload that is to have several", () => {
     const rules = ofType(resources, ":ConfigMap").find(({ name }) => name === "prometheus-rules");
     const { "pods.yaml": text = "" } = at(rules, "data") as Record<string, string>;
