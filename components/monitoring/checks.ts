@@ -39,6 +39,12 @@ export function monitoringProblems(config: Partial<StackValues>, secretKeys: Rea
     ...(slack || email || webhookUrl !== undefined || monitoring.existing
       ? []
       : ["groundwork:monitoring.notifications: production needs slack, email or webhookUrl to tell people"]),
+    ...(deadMansSwitch || monitoring.existing
+      ? []
+      : [
+          "groundwork:monitoring.notifications.deadMansSwitch: production needs somebody outside the cluster who raises the alarm " +
+            "when alerting itself stops; set it to {}, and the URL that is to be called as groundwork:deadMansSwitchUrl",
+        ]),
     ...plain.flatMap(([key, url]) =>
       url?.startsWith("http:")
         ? [`groundwork:monitoring.${key}: production needs https (found "${url}")`]

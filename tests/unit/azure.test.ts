@@ -67,6 +67,7 @@ describe("production on a cluster of its own", () => {
   test("grants exactly these roles, each to one workload on one resource", () => {
     expect(grants(resources)).toEqual(
       [
+        "alertmanager keyVaultSecretsUser secrets/dead-mans-switch-url",
         "alertmanager keyVaultSecretsUser secrets/slack-webhook-url",
         "app keyVaultSecretsUser secrets/app-user-password",
         "app keyVaultSecretsUser secrets/jwt-keys",

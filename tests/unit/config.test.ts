@@ -42,7 +42,7 @@ const production = {
   "groundwork:postgres": '{"members":3,"maxConnections":200}',
   "groundwork:redis": '{"queue":{"members":3}}',
   "groundwork:secrets": '{"store":"keyVault"}',
-  "groundwork:monitoring": '{"notifications":{"slack":{"channel":"#alerts"}}}',
+  "groundwork:monitoring": '{"notifications":{"slack":{"channel":"#alerts"},"deadMansSwitch":{}}}',
   "groundwork:azure": JSON.stringify({
     subscriptionId: "00000000-0000-0000-0000-000000000000",
     tenantId: "00000000-0000-0000-0000-000000000000",
@@ -241,6 +241,11 @@ describe("the stack's configuration", () => {
       "alerts that nobody gets",
       { "groundwork:monitoring": "{}" },
       "production needs slack, email or webhookUrl",
+    ],
+    [
+      "an alerting that could stop unseen",
+      { "groundwork:monitoring": '{"notifications":{"slack":{"channel":"#alerts"}}}' },
+      "monitoring.notifications.deadMansSwitch: production needs somebody outside the cluster",
     ],
     [
       "alerts in plain text",
