@@ -15,7 +15,7 @@ import { keepKeys } from "./components/keyFile.ts";
 import { Logging } from "./components/logging/logging.ts";
 import { Monitoring } from "./components/monitoring/monitoring.ts";
 import { metricsSource, monitoringSettings } from "./components/monitoring/settings.ts";
-import { proberSettings } from "./components/monitoring/prober.ts";
+import { internalServers, proberSettings } from "./components/monitoring/prober.ts";
 import { KeyVaultSecretStore } from "./components/secrets/keyVaultSecretStore.ts";
 import { KubernetesSecretStore } from "./components/secrets/kubernetesSecretStore.ts";
 import "./components/stackTraces.ts";
@@ -56,7 +56,7 @@ const common = { ...stores, secrets, namespace: namespaces.app, image: image("ap
 const keys = keepKeys(secrets, appSettings.keys, retainData);
 const keyed = { ...common, settings, fieldKeys: keys.fields, tracesUrl: logging?.tracesUrl };
 const prober = proberSettings(config, secrets, image("postgres"));
-const serving = { signingKeys: keys.signing, certificate: certificates.app, probePassword: prober?.password };
+const serving = { signingKeys: keys.signing, certificate: certificates.app, probePassword: prober.password };
 const app = new WebApp("app", { ...appSettings, ...keyed, ...serving }, guarded);
 const watched = { logLevel: appSettings.logLevel, figures: metricsSource(config, namespaces) };
 const jobs = { ...config.workers, ...keyed, ...watched };
@@ -104,7 +104,7 @@ new Monitoring(
     targets: [...stores.metrics, ...edge.metrics, ...scraped, ...(logging?.metrics ?? [])],
     blackbox: { image: image("blackbox"), edge: edge.probed },
     nodeExporter: { image: image("exporters") },
-    prober,
+    prober: { ...prober, servers: internalServers(config, namespaces, app), ca: certificates.app.ca },
     prometheus: { image: image("prometheus"), ...prometheus, retainData },
     alertmanager: { image: image("alertmanager"), ...alertmanager },
     ...(grafana && { grafana: { image: image("grafana"), stores: logging?.stores } }),

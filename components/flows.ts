@@ -88,6 +88,11 @@ const listed: readonly StackFlow[] = [
   { from: "prometheus", to: "prober", port: 9470 },
   { from: "prometheus", to: "node-exporter", port: 9100 },
   { from: "prober", to: "edge", port: 8443 },
+  // By which it sees the certificates of what runs inside.
+  { from: "prober", to: "app", port: 3000 },
+  { from: "prober", to: "postgres", port: 5432 },
+  { from: "prober", to: "redis-queue", port: 6379 },
+  { from: "prober", to: "redis-cache", port: 6379 },
   { from: "prometheus", to: "apiServer", port: 443 },
   { from: "prometheus", to: "apiServer", port: 6443 },
   { from: "prometheus", to: "nodes", port: 10250 },
@@ -199,7 +204,9 @@ export function stackFlows(
   const added = moved.map(([name]): [string, Workload] => [`${name}-exporter`, "data"]);
   const roles: [string, Workload][] = ports.has("postgres") ? [["postgres-roles", "data"]] : [];
   const left = remaining.filter(({ to }) => !ports.has(to));
-  const callers = remaining.filter(({ from, to }) => ports.has(to) && from !== "prometheus");
+  const callers = remaining.filter(
+    ({ from, to }) => ports.has(to) && from !== "prometheus" && from !== "prober",
+  );
   const around = [
     ...callers,
     ...moved.map(([to]) => ({ from: `${to}-exporter`, to })),

@@ -9,7 +9,7 @@ import { Grafana } from "./grafana.ts";
 import { NodeExporter } from "./nodeExporter.ts";
 import { ExistingPrometheus, ofThisStack, type ExistingPrometheusSettings } from "./existingPrometheus.ts";
 import type { AlertNotifications } from "./notifications.ts";
-import { Prober, type ProberSettings } from "./prober.ts";
+import { Prober, type ProberArgs } from "./prober.ts";
 import { Prometheus } from "./prometheus.ts";
 import type { RemoteWrite } from "./scrapes.ts";
 
@@ -62,8 +62,8 @@ export interface MonitoringArgs {
     /** CPU and memory of each pod; default 10 thousandths of a core and 24 MiB. */
     readonly resources?: Resources;
   };
-  /** Who signs in through the edge again and again; absent: nobody does. */
-  readonly prober?: ProberSettings | undefined;
+  /** Who signs in through the edge again and again, and looks at the certificates inside the cluster. */
+  readonly prober: Omit<ProberArgs, "namespace" | "replicas" | "edge" | "secrets">;
   /** Absent: the stack runs without Grafana. */
   readonly grafana?: {
     /** Image with Grafana 11 or newer. */
@@ -94,17 +94,13 @@ export class Monitoring extends pulumi.ComponentResource {
       { resources: { cpuMillis: 10, memoryMiB: 24 }, ...args.blackbox, namespace, replicas },
       child,
     );
-    const probers = args.prober
-      ? [
-          new Prober(
-            "prober",
-            { ...args.prober, namespace, replicas, edge: args.blackbox.edge, secrets },
-            child,
-          ),
-        ]
-      : [];
+    const prober = new Prober(
+      "prober",
+      { ...args.prober, namespace, replicas, edge: args.blackbox.edge, secrets },
+      child,
+    );
     const scrapes = (own: readonly MetricsTarget[]) => ({
-      targets: [...args.targets, ...own, ...[blackbox, ...probers].map(({ metrics }) => metrics)],
+      targets: [...args.targets, ...own, blackbox.metrics, prober.metrics],
       prober: blackbox.endpoint,
       probes: blackbox.probes,
     });

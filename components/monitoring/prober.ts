@@ -6,6 +6,7 @@ import type { StackValues } from "../configSchema.ts";
 import { allowOneEviction } from "../disruption.ts";
 import { checksumAnnotation, manifestFiles } from "../manifests.ts";
 import { scrapedPods } from "../metricsService.ts";
+import { postgresName } from "../patroni.ts";
 import {
   labels,
   resources,
@@ -14,17 +15,28 @@ import {
   secretsPath,
   selector,
   serviceAccount,
+  serviceHost,
   spread,
 } from "../podDefaults.ts";
 import { secretsVolume, type SecretStore, type StoredSecret } from "../secrets/secretStore.ts";
-import type { MetricsTarget, Resources } from "../types.ts";
+import type { CheckedServer, Endpoint, MetricsTarget, Namespaces, Resources, Share } from "../types.ts";
 import type { ProbedEdge } from "./blackbox.ts";
+
+/** A server inside the cluster whose certificate a person renews. */
+export interface InternalServer extends Endpoint {
+  /** Name of its certificate in the store of secrets. */
+  readonly certificate: string;
+  /** Name that it must prove. */
+  readonly name: pulumi.Input<string>;
+  /** What it is asked for TLS in; absent: it speaks nothing else. */
+  readonly protocol?: "postgres";
+}
 
 export interface ProberSettings {
   /** Image with Python 3.11 or newer on its PATH as `python3`. */
   readonly image: pulumi.Input<string>;
-  /** Password of the app's user `probe`. */
-  readonly password: StoredSecret;
+  /** Password of the app's user `probe`; absent where the app has none, and then nobody signs in. */
+  readonly password?: StoredSecret | undefined;
   /** Time from one sign-in to the next, seconds; the edge must allow one address that many. */
   readonly intervalSeconds: number;
   /** CPU and memory of each pod; default 10 thousandths of a core and 24 MiB. */
@@ -37,6 +49,10 @@ export interface ProberArgs extends ProberSettings {
   /** Pods; each signs in by itself. */
   readonly replicas: number;
   readonly edge: ProbedEdge;
+  /** Whose certificates are looked at. */
+  readonly servers: readonly InternalServer[];
+  /** The authority of all of them. */
+  readonly ca: StoredSecret;
   /** Mounts the password. */
   readonly secrets: SecretStore;
 }
@@ -45,7 +61,10 @@ const name = "prober";
 const port = 9470;
 const filesPath = "/etc/groundwork/prober";
 
-/** A user of our own: signs in through the edge, reads and signs out, and says whether that worked. */
+/**
+ * A user of our own: signs in through the edge, reads and signs out, and says whether that worked. Where the other is a server
+ * inside the cluster, says when its certificate ends.
+ */
 export class Prober extends pulumi.ComponentResource {
   readonly metrics: MetricsTarget;
 
@@ -59,13 +78,18 @@ export class Prober extends pulumi.ComponentResource {
       ...(authorities !== undefined && { "ca.pem": authorities }),
     }));
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
-    const password = args.secrets.mount(name, { namespace, files: { "probe-password": args.password } });
+    const secrets = args.secrets.mount(name, {
+      namespace,
+      files: { ...(args.password && { "probe-password": args.password }), "internal-ca.crt": args.ca },
+    });
     const health = { httpGet: { path: "/health", port: "metrics" }, timeoutSeconds: 3 };
     const variables: Record<string, pulumi.Input<string>> = {
       PROBE_ADDRESS: pulumi.interpolate`${edge.endpoint.host}:${edge.endpoint.port}`,
       PROBE_HOST: edge.host,
       PROBE_INTERVAL_SECONDS: String(args.intervalSeconds),
-      PROBE_PASSWORD_FILE: `${secretsPath}/probe-password`,
+      ...(args.password && { PROBE_PASSWORD_FILE: `${secretsPath}/probe-password` }),
+      INTERNAL_SERVERS: pulumi.jsonStringify(args.servers),
+      INTERNAL_CA_FILE: `${secretsPath}/internal-ca.crt`,
       METRICS_PORT: String(port),
       PYTHONDONTWRITEBYTECODE: "1",
       ...(edge.caPem && { PROBE_CA_FILE: `${filesPath}/ca.pem` }),
@@ -102,7 +126,7 @@ export class Prober extends pulumi.ComponentResource {
                   ],
                 },
               ],
-              volumes: [{ name: "program", configMap: { name: config.metadata.name } }, password],
+              volumes: [{ name: "program", configMap: { name: config.metadata.name } }, secrets],
             },
           },
         },
@@ -115,14 +139,37 @@ export class Prober extends pulumi.ComponentResource {
   }
 }
 
-/** The prober of a stack whose app has users that can sign in, which only this repository's has. */
+/** The prober of a stack; only this repository's app has a user that it can sign in as. */
 export function proberSettings(
   { app, edge }: Pick<StackValues, "app" | "edge">,
   secrets: SecretStore,
   image: pulumi.Input<string>,
-): ProberSettings | undefined {
-  if (app.container.command.join(" ") !== ownContainer.command.join(" ")) return undefined;
+): ProberSettings {
+  const isOwn = app.container.command.join(" ") === ownContainer.command.join(" ");
   // Not more often than the edge lets one address sign in.
   const intervalSeconds = Math.max(15, Math.ceil(60 / edge.limits.signInPerMinute) + 1);
-  return { image, password: secrets.generate("probe-password"), intervalSeconds };
+  return { image, intervalSeconds, ...(isOwn && { password: secrets.generate("probe-password") }) };
+}
+
+/** Those of a stack; Azure renews its own certificates, and whoever runs an existing Postgres that one's. */
+export function internalServers(
+  { postgres, redis }: Pick<StackValues, "postgres" | "redis">,
+  { data }: Pick<Namespaces, "data">,
+  { tls, shares: [share] }: { readonly tls: CheckedServer | undefined; readonly shares: readonly Share[] },
+): InternalServer[] {
+  // By the name alone: who looks need not wait for them.
+  const at = (service: string, port: number) => {
+    const host = serviceHost(service, data);
+    return { host, port, name: host };
+  };
+  return [
+    ...(postgres.kind === "cluster"
+      ? [{ certificate: "postgres-tls", ...at(postgresName, 5432), protocol: "postgres" as const }]
+      : []),
+    ...(redis.kind === "cluster" ? ["redis-queue", "redis-cache"] : []).map((service) => ({
+      certificate: "redis-tls",
+      ...at(service, 6379),
+    })),
+    ...(tls && share ? [{ certificate: "app-tls", host: share.host, port: share.port, name: tls.name }] : []),
+  ];
 }

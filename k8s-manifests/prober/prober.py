@@ -2,7 +2,7 @@
 A client of our own that does what users do, again and again: signs in through the edge, reads, signs out.
 
 Prometheus is told whether the last round worked, and how long each step took. A round that does not end counts as one
-that failed.
+that failed. Beside it the certificates inside the cluster are looked at (certificates.py).
 """
 
 import json
@@ -13,10 +13,14 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Protocol
+
+from certificates import Certificates
+from common import log
 
 STEP_SECONDS = 5
 ACCOUNT = {"tenant": "probe", "username": "probe"}
@@ -65,7 +69,7 @@ class Prober:
         self.seconds: dict[str, float] = {}
         self.complaint = ""
 
-    def round(self) -> None:
+    def visit(self) -> None:
         tls = ssl.create_default_context(cafile=self.ca_file)
         edge = Edge(self.host, self.address, tls)
         password = self.password_file.read_text().strip()
@@ -79,10 +83,10 @@ class Prober:
         finally:
             edge.close()
 
-    def try_round(self) -> None:
+    def round(self) -> None:
         complaint = ""
         try:
-            self.round()
+            self.visit()
         except (OSError, HTTPException, Refused, ValueError, KeyError) as error:
             # No answer's text: it could hold a token.
             complaint = str(error) if isinstance(error, Refused | OSError) else type(error).__name__
@@ -90,12 +94,6 @@ class Prober:
         if complaint != self.complaint:
             log("error" if complaint else "info", complaint or "signing in works again")
         self.complaint = complaint
-
-    def run(self) -> None:
-        while True:
-            begun = time.monotonic()
-            self.try_round()
-            time.sleep(max(1, self.interval - (time.monotonic() - begun)))
 
     def text(self) -> str:
         current = time.monotonic() - self.ended < 3 * self.interval
@@ -123,20 +121,27 @@ class Timed:
         self.seconds[self.step] = time.monotonic() - self.begun
 
 
-def log(level: str, message: str) -> None:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    line = {"timestamp": moment, "level": level, "severity": level.upper(), "message": message, "module": "prober"}
-    ids = dict.fromkeys(["request_id", "trace_id", "tenant_id", "job_id"])
-    print(json.dumps(line | ids, ensure_ascii=False), flush=True)
+class Observer(Protocol):
+    def round(self) -> None: ...
+
+    def text(self) -> str: ...
 
 
-def handler(prober: Prober) -> type[BaseHTTPRequestHandler]:
+def repeat(seconds: int, action: Callable[[], None]) -> None:
+    while True:
+        begun = time.monotonic()
+        action()
+        time.sleep(max(1, seconds - (time.monotonic() - begun)))
+
+
+def handler(observers: list[Observer]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path not in ("/metrics", "/health"):
                 self.send_error(404)
                 return
-            body = (prober.text() if self.path == "/metrics" else "ok\n").encode()
+            told = "".join(observer.text() for observer in observers)
+            body = (told if self.path == "/metrics" else "ok\n").encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
@@ -152,6 +157,10 @@ def handler(prober: Prober) -> type[BaseHTTPRequestHandler]:
 if __name__ == "__main__":
     # The first process of a container has no default for this signal.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    prober = Prober(os.environ)
-    threading.Thread(target=prober.run, daemon=True).start()
-    ThreadingHTTPServer(("", int(os.environ["METRICS_PORT"])), handler(prober)).serve_forever()
+    observers: list[Observer] = [Certificates(os.environ)]
+    if "PROBE_PASSWORD_FILE" in os.environ:
+        observers.append(Prober(os.environ))
+    interval = int(os.environ["PROBE_INTERVAL_SECONDS"])
+    for observer in observers:
+        threading.Thread(target=repeat, args=(interval, observer.round), daemon=True).start()
+    ThreadingHTTPServer(("", int(os.environ["METRICS_PORT"])), handler(observers)).serve_forever()

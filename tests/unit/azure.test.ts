@@ -108,6 +108,7 @@ describe("production on a cluster of its own", () => {
         "app keyVaultSecretsUser secrets/field-keys",
         "app keyVaultSecretsUser secrets/app-tls",
         "app keyVaultSecretsUser secrets/probe-password",
+        "prober keyVaultSecretsUser secrets/internal-ca",
         "prober keyVaultSecretsUser secrets/probe-password",
         "app keyVaultSecretsUser secrets/internal-ca",
         "app-migrate keyVaultSecretsUser secrets/internal-ca",

@@ -55,7 +55,7 @@ beforeAll(async () => {
       },
       alertmanager: { image: "alertmanager:1" },
       nodeExporter: { image: "exporters:1" },
-      prober: { image: "python:1", password: secrets.keep("probe-password", "hidden"), intervalSeconds: 15 },
+      prober: { image: "python:1", intervalSeconds: 15, servers: [], ca: secrets.keep("internal-ca", "ca") },
       grafana: { image: "grafana:1" },
     });
   });

@@ -57,7 +57,13 @@ const monitoring = (
       prometheus,
       alertmanager: { image: "alertmanager:1" },
       nodeExporter: { image: "exporters:1" },
-      prober: { image: "python:1", password: secrets.keep("probe-password", "hidden"), intervalSeconds: 15 },
+      prober: {
+        image: "python:1",
+        password: secrets.keep("probe-password", "hidden"),
+        intervalSeconds: 15,
+        servers: [],
+        ca: secrets.keep("internal-ca", "an authority"),
+      },
       ...changes(secrets),
     });
   });
@@ -186,6 +192,7 @@ describe("Monitoring", () => {
     expect(files(resources, "prober")).toMatchObject({ "ca.pem": "the authority" });
     expect(at(named(resources, ":Secret", "prober-secrets"), "stringData")).toEqual({
       "probe-password": "hidden",
+      "internal-ca.crt": "an authority",
     });
     expect(JSON.stringify(ofType(resources, ":ConfigMap"))).not.toContain("hidden");
   });

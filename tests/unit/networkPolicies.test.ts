@@ -41,7 +41,7 @@ describe("the network policies", () => {
     }
   });
 
-  test("let only the app, its migrations and workers, backups, restores and other members reach Postgres on its own port", () => {
+  test("let only the app, its migrations and workers, backups, restores, other members and who looks at its certificate reach Postgres on its own port", () => {
     const ingress = rulesOf("postgres", { workloads, flows, ...cluster }).ingress;
     const callers = flows
       .filter((flow) => flow.to === "postgres" && flow.port === 5432)
@@ -54,6 +54,7 @@ describe("the network policies", () => {
       "backup-base",
       "backup-restore",
       "postgres",
+      "prober",
       "worker",
     ]);
     expect(ingress).toHaveLength(flows.filter((flow) => flow.to === "postgres").length);

@@ -268,9 +268,13 @@ describe("another container in the app's place", () => {
     expect(at(job, "spec.template.spec.containers.0.command")).toEqual(["./migrate"]);
   });
 
-  test("is reached by edge and Prometheus on its ports and on no others", () => {
+  test("is reached by the edge, Prometheus and who looks at its certificate on its ports and on no others", () => {
     const to = (name: string) => flowsFor(podinfo).filter((flow) => flow.to === name);
-    expect(to("app").map(({ from, port }) => `${from} ${port}`)).toEqual(["edge 9898", "prometheus 9797"]);
+    expect(to("app").map(({ from, port }) => `${from} ${port}`)).toEqual([
+      "edge 9898",
+      "prometheus 9797",
+      "prober 9898",
+    ]);
     expect(to("worker")).toEqual(flows.filter((flow) => flow.to === "worker"));
     expect(flowsFor(ownContainer)).toEqual(flows);
   });

@@ -105,9 +105,10 @@ export const edge: Dashboard = {
       queries: { "{{probe}}": "min by (probe) (probe_success)" },
     }),
     stat({
-      title: "Certificate ends in",
+      title: "Certificates end in",
       unit: "s",
-      queries: { left: "min(probe_ssl_earliest_cert_expiry) - time()" },
+      about: "ready and refusal are the edge's, the others those inside the cluster",
+      queries: { "{{probe}}": "min by (probe) (probe_ssl_earliest_cert_expiry) - time()" },
     }),
     stat({ title: "Pods answering", unit: "short", queries: { edge: "sum(nginx_up)" } }),
     stat({
