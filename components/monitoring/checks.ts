@@ -9,7 +9,7 @@ import { mayBeInVault, monitoringUses } from "../neededSecrets.ts";
 export function monitoringProblems(config: Partial<StackValues>, secretKeys: ReadonlySet<string>): string[] {
   const { monitoring, environment } = config;
   if (!monitoring) return [];
-  const { slack, email, webhookUrl } = monitoring.notifications;
+  const { slack, email, webhookUrl, deadMansSwitch } = monitoring.notifications;
   const { remoteWrite } = monitoring;
   const unmatched = monitoringUses(monitoring).flatMap(({ key, setting, used }) => {
     if (!used && secretKeys.has(key))
