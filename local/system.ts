@@ -45,6 +45,7 @@ export const comesWith: Readonly<Record<string, string>> = {
   iptables: "Debian's package iptables",
   "iptables-restore": "Debian's package iptables",
   ln: "Debian's package coreutils",
+  losetup: "Debian's package mount",
   make: "Debian's package make",
   "mkfs.xfs": "Debian's package xfsprogs",
   mount: "Debian's package mount",
@@ -57,6 +58,7 @@ export const comesWith: Readonly<Record<string, string>> = {
   tar: "Debian's package tar",
   timeout: "Debian's package coreutils",
   umount: "Debian's package mount",
+  xfs_growfs: "Debian's package xfsprogs",
 };
 
 /**
