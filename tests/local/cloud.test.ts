@@ -91,27 +91,20 @@ describe("the sign-in of a workflow", () => {
     expect(String(refused)).not.toContain("token1");
   });
 
-  test("brings kubelogin to the steps that follow, which sign in by it for as long as they last", async () => {
+  test("brings kubelogin and the cluster's context to the steps that follow", async () => {
     const path = join(directory, "path");
     writeFileSync(path, "");
     vi.stubEnv("GITHUB_PATH", path);
-    vi.stubEnv("AAD_LOGIN_METHOD", "workloadidentity");
-    vi.stubEnv("CLUSTER", "group/name");
-    await cloudLogin();
-    expect(readFileSync(path, "utf8")).toBe(`${directory}\n`);
-    expect(calls().at(-1)).toBe(
-      "az aks get-credentials --resource-group group --name name --overwrite-existing",
-    );
-  });
-
-  test("names the cluster's context to the steps that follow", async () => {
     const environment = join(directory, "environment");
-    writeFileSync(environment, "");
     vi.stubEnv("GITHUB_ENV", environment);
     vi.stubEnv("AAD_LOGIN_METHOD", "workloadidentity");
     vi.stubEnv("CLUSTER", "group/name");
     await cloudLogin();
+    expect(readFileSync(path, "utf8")).toBe(`${directory}\n`);
     expect(readFileSync(environment, "utf8")).toBe("CONTEXT=name\n");
+    expect(calls().at(-1)).toBe(
+      "az aks get-credentials --resource-group group --name name --overwrite-existing",
+    );
   });
 
   test("refuses a cluster that kubelogin would ask a person for", async () => {
