@@ -104,7 +104,7 @@ export function createFeatures(foundations: Foundations): Features {
     docsRoutes(),
     noticeRoutes(new SwitchFile(config.noticeFile, logger)),
     authRoutes({ signIn, tokens, refreshTokens, sessions, refusals, users }),
-    userRoutes({ database, users, passwords, refreshTokens, sessions }),
+    userRoutes({ database, users, passwords, refreshTokens, sessions, refusals }),
     auditRoutes(database),
     chat.routes,
     jobRoutes(new JobRepository(database)),

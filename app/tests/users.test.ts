@@ -163,6 +163,33 @@ describe("an admin", () => {
     expect((await patch(last?.id ?? "", { disabled: true }, token)).status).toBe(409);
   });
 
+  it.each([
+    ["disabled", { disabled: true }],
+    ["demoted", { role: "viewer" }],
+  ])("who was %s cannot undo it with the token of before, which is audited", async (_how, change) => {
+    const other = await newTenant(postgres, database);
+    const [first, second] = [
+      await createUser(service, other, "admin"),
+      await createUser(service, other, "admin"),
+    ];
+    const [former, present] = [await signIn(service, first), await signIn(service, second)];
+    const attempts = (token: string) =>
+      Promise.all([
+        patch(first.id, { disabled: false, role: "admin" }, token),
+        service.call("POST", users, { token, body: newUserBody("admin") }),
+        service.call("DELETE", `${users}/${second.id}/sessions`, { token }),
+      ]);
+    expect((await attempts(former.accessToken)).map(({ status }) => status)).toEqual([200, 201, 204]);
+    expect((await patch(first.id, change, present.accessToken)).status).toBe(200);
+    expect((await attempts(former.accessToken)).map(({ status }) => status)).toEqual([403, 403, 403]);
+    const refusals = await auditOf(service, other, "access.refuse");
+    expect(refusals.map(({ subject, target }) => [subject, target]).sort()).toEqual([
+      [first.id, `route/${users}`],
+      [first.id, `route/${users}/:id`],
+      [first.id, `route/${users}/:id/sessions`],
+    ]);
+  });
+
   it("reads the audit log of their own tenant, filtered and page by page", async () => {
     const other = await newTenant(postgres, database);
     const token = await service.token("admin", other);

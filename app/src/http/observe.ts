@@ -91,7 +91,7 @@ function startSpan(request: Request, parent: typeof ROOT_CONTEXT) {
 }
 
 /** The template of the route that answered, e.g. /api/v1/documents/:id; one name for all that matched none. */
-function routeTemplate(request: Request): string {
+export function routeTemplate(request: Request): string {
   const route = request.route as { path?: unknown } | undefined;
   return typeof route?.path === "string" ? route.path : "unmatched";
 }

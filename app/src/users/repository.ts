@@ -133,12 +133,12 @@ export class UserRepository {
     );
   }
 
-  /** How many may still administer the tenant; they stay so until the transaction ends. */
-  async lockAdmins(client: PoolClient): Promise<number> {
-    const { rows } = await client.query(
+  /** The ids of those who may still administer the tenant; they stay so until the transaction ends. */
+  async lockAdmins(client: PoolClient): Promise<string[]> {
+    const { rows } = await client.query<{ id: string }>(
       "select id from users where role = 'admin' and disabled_at is null order by id for no key update",
     );
-    return rows.length;
+    return rows.map(({ id }) => id);
   }
 
   async #toView(row: UserRow): Promise<UserView> {

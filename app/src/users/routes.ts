@@ -1,15 +1,17 @@
-import { Router } from "express";
+import { type Request, Router } from "express";
 import type { PoolClient } from "pg";
 import { z } from "zod";
 import { audit } from "../audit/audit.ts";
 import { principalOf } from "../auth/guard.ts";
 import type { Passwords } from "../auth/passwords.ts";
+import type { Refusals } from "../auth/refusals.ts";
 import type { RefreshTokens } from "../auth/refreshTokens.ts";
 import type { Sessions } from "../auth/sessions.ts";
 import type { Principal } from "../auth/tokens.ts";
 import type { Database } from "../db/database.ts";
 import { limitParameter } from "../http/limit.ts";
-import { notFound, Problem, validated } from "../http/problem.ts";
+import { routeTemplate } from "../http/observe.ts";
+import { forbidden, notFound, Problem, validated } from "../http/problem.ts";
 import type { User, UserRepository } from "./repository.ts";
 import { type UserChange, userChange, userInput, username, userPath } from "./user.ts";
 
@@ -24,11 +26,46 @@ interface UserRoutesArgs {
   passwords: Passwords;
   refreshTokens: RefreshTokens;
   sessions: Sessions;
+  refusals: Refusals;
 }
 
 /** `/api/v2/admin/users`. Nobody is deleted: the audit log and the documents go on naming them. */
-export function userRoutes({ database, users, passwords, refreshTokens, sessions }: UserRoutesArgs): Router {
+export function userRoutes({
+  database,
+  users,
+  passwords,
+  refreshTokens,
+  sessions,
+  refusals,
+}: UserRoutesArgs): Router {
   const router = Router();
+
+  /**
+   * A transaction of somebody who is still an admin: with the token of before, who was disabled or demoted could
+   * otherwise undo it. Given all the tenant's admins, who stay so until its end.
+   */
+  async function asAdmin<T>(
+    request: Request,
+    work: (client: PoolClient, admins: readonly string[]) => Promise<T>,
+  ): Promise<T> {
+    const principal = principalOf(request);
+    const former = forbidden("this user is an admin no longer");
+    try {
+      return await database.asTenant(principal.tenantId, async (client) => {
+        const admins = await users.lockAdmins(client);
+        // Subjects of tokens from elsewhere are no ids of users.
+        if (z.uuid().safeParse(principal.subject).success && !admins.includes(principal.subject)) {
+          throw former;
+        }
+        return work(client, admins);
+      });
+    } catch (error) {
+      if (error === former) {
+        await refusals.record("role", { principal, method: request.method, route: routeTemplate(request) });
+      }
+      throw error;
+    }
+  }
 
   router.get("/api/v2/admin/users", async (request, response) => {
     const { tenantId } = principalOf(request);
@@ -42,7 +79,7 @@ export function userRoutes({ database, users, passwords, refreshTokens, sessions
     const { tenantId, subject } = principalOf(request);
     const { password, email, ...input } = validated(userInput, request.body);
     const passwordHash = await passwords.hash(password);
-    const created = await database.asTenant(tenantId, async (client) => {
+    const created = await asAdmin(request, async (client) => {
       const user = await users.create(client, {
         ...input,
         passwordHash,
@@ -68,13 +105,12 @@ export function userRoutes({ database, users, passwords, refreshTokens, sessions
     const { id } = validated(userPath, request.params);
     const change = validated(userChange, request.body);
     const passwordHash = change.password === undefined ? undefined : await passwords.hash(change.password);
-    await database.asTenant(principal.tenantId, async (client) => {
-      const admins = await users.lockAdmins(client);
+    await asAdmin(request, async (client, admins) => {
       const user = await users.lock(client, id);
       if (!user) {
         throw notFound();
       }
-      refuseImpossible(user, change, admins);
+      refuseImpossible(user, change, admins.length);
       await users.update(client, id, {
         ...(change.role && { role: change.role }),
         ...(change.disabled !== undefined && { disabled: change.disabled }),
@@ -91,9 +127,9 @@ export function userRoutes({ database, users, passwords, refreshTokens, sessions
   });
 
   router.delete("/api/v2/admin/users/:id/sessions", async (request, response) => {
-    const { tenantId, subject } = principalOf(request);
+    const { subject } = principalOf(request);
     const { id } = validated(userPath, request.params);
-    await database.asTenant(tenantId, async (client) => {
+    await asAdmin(request, async (client) => {
       if (!(await users.lock(client, id))) {
         throw notFound();
       }
