@@ -102,6 +102,28 @@ describe("a feed", () => {
     expect(await titles()).toEqual(["From JSON", "From RDF", "日本語の見出し"]);
   });
 
+  it("may have texts that are cut within a character, and dates that Postgres has not", async () => {
+    await worker();
+    const items = ["+275760-09-13T00:00:00Z", "-000001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"].map(
+      (date, n) => ({
+        id: String(n),
+        title: `${"x".repeat(499)}🚀`,
+        url: `https://example.com/${"y".repeat(1979)}🚀`,
+        content_text: `${"z".repeat(49_999)}🚀`,
+        date_published: date,
+      }),
+    );
+    const json = JSON.stringify({ version: "https://jsonfeed.org/version/1.1", title: "t", items });
+    answer = (_request, response) => response.end(json);
+    expect(await collected()).toEqual({ collected: 3, unchanged: false });
+    expect((await titles())[0]).toBe(`${"x".repeat(499)}\ufffd`);
+    expect(await bench.sql("select published_at from items order by guid")).toEqual([
+      { published_at: null },
+      { published_at: null },
+      { published_at: new Date("9999-12-31T23:59:59Z") },
+    ]);
+  });
+
   it.each([
     [
       "an error",

@@ -140,19 +140,25 @@ function rawItems(text: string): RawItem[] {
 
 function toItem({ guid, title, link, content, date }: RawItem): FeedItem {
   const id = clean(guid ?? link ?? hash(`${title ?? ""}\n${content ?? ""}`));
-  const milliseconds = Date.parse(date ?? "");
   return {
     guid: id.length > longest.guid ? hash(id) : id,
-    title: clean(title ?? "").slice(0, longest.title),
-    link: link === undefined ? null : clean(link).slice(0, longest.link),
-    content: clean(content ?? "").slice(0, longest.content),
-    publishedAt: Number.isNaN(milliseconds) ? null : new Date(milliseconds).toISOString(),
+    title: clean(title ?? "", longest.title),
+    link: link === undefined ? null : clean(link, longest.link),
+    content: clean(content ?? "", longest.content),
+    publishedAt: toTime(date),
   };
 }
 
-/** Postgres keeps no NUL in text, and no half of a surrogate pair in JSON. */
-function clean(text: string): string {
-  return text.replaceAll("\u0000", "").toWellFormed();
+/** Postgres keeps no NUL in text, and no half of a surrogate pair in JSON: cutting may leave one. */
+function clean(text: string, most = Infinity): string {
+  return text.replaceAll("\u0000", "").slice(0, most).toWellFormed();
+}
+
+/** Null also for years that Postgres does not read as JavaScript writes them: before 1 and after 9999. */
+function toTime(text: string | undefined): string | null {
+  const date = new Date(text ?? "");
+  const year = date.getUTCFullYear();
+  return year >= 1 && year <= 9999 ? date.toISOString() : null;
 }
 
 function hash(text: string): string {
