@@ -38,6 +38,19 @@ describe("the text on a picture", () => {
     expect(await recognize({ image })).toMatchObject({ body: { text: "second", degraded: false } });
   });
 
+  it("counts a success as one, so that failures far apart do not open the circuit", async () => {
+    const replica = await chat.startReplica();
+    const ask = () => replica.call("POST", "/api/v2/ocr", { token: chat.token, body: { image } });
+    for (let round = 0; round < 5; round++) {
+      chat.provider.next.push(fails(503));
+      chat.provider.otherwise = reads("read");
+      expect(await ask()).toMatchObject({ body: { text: "read", degraded: false } });
+    }
+    expect(await ask()).toMatchObject({ body: { text: "read", degraded: false } });
+    expect(await replica.metricsText()).toContain('app_ai_requests_total{provider="ocr",outcome="ok"} 6');
+    await replica.stop();
+  });
+
   it.each([
     ["answers rubbish", reads(42)],
     ["answers a book", reads("x".repeat(70_000))],

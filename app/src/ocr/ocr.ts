@@ -34,8 +34,13 @@ export function createOcr(config: OcrConfig, metrics: Metrics, logger: Logger): 
     async recognize(image, signal) {
       try {
         const attempt = (key: string, limit: AbortSignal) => ask(config, key, image, limit);
+        let recognized: Recognized | undefined;
+        // To its end: an attempt that is left before counts as cancelled, and would never close the circuit.
         for await (const text of provider?.run(attempt, signal) ?? []) {
-          return { text, degraded: false };
+          recognized = { text, degraded: false };
+        }
+        if (recognized) {
+          return recognized;
         }
       } catch (error) {
         signal.throwIfAborted();
