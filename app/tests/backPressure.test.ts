@@ -90,7 +90,7 @@ describe("a reader who takes nothing", () => {
           throw new Error("not asked");
         },
         resume: async () => Promise.resolve(answer()),
-        cancel: () => undefined,
+        cancel: () => true,
       },
       tokens,
       admit,

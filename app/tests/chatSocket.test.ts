@@ -176,6 +176,41 @@ describe("chat over a WebSocket", () => {
     expect(textOf([...client.frames, ...next.frames])).toBe("abcd");
   });
 
+  it("goes on after the resume of an answer that it has whole", async () => {
+    const client = authorized();
+    await client.send(question());
+    await until(client, "done");
+    const { answerId, id: lastEventId } = client.frames.at(-1) ?? {};
+    await client.send({ type: "resume", answerId, lastEventId }, question());
+    await until(client, "done", 2);
+    expect(client.types()).not.toContain("problem");
+  });
+
+  it("cancels what it resumed of another replica: the work there ends, and the next question is answered", async () => {
+    provider.next.push(saysSlowly(200, ...Array<string>(60).fill("x")));
+    const other = await start();
+    const client = connect({ headers: { authorization: `Bearer ${token}` } }, `${other.url}/api/v2/chat/ws`);
+    const asked = authorized();
+    await asked.send(question());
+    await until(asked, "delta");
+    const { answerId } = asked.frames[0] ?? {};
+    asked.socket.terminate();
+    await client.send({ type: "resume", answerId, lastEventId: 1 });
+    await eventually(() => {
+      expect(client.types()).toContain("delta");
+    });
+    await client.send({ type: "cancel" });
+    await until(client, "error");
+    expect(client.frames.at(-1)).toMatchObject({ answerId, data: { status: 499 } });
+    expect(client.frames.map(({ id }) => id)).toEqual(client.frames.map((_frame, n) => n + 2));
+    await client.send(question());
+    await until(client, "done");
+    await eventually(() => {
+      expect(provider.requests[0]?.aborted).toBe(true);
+    }, 5000);
+    await other.stop();
+  });
+
   it("does not resume another tenant's answer", async () => {
     const client = authorized();
     await client.send(question());

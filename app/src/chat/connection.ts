@@ -7,10 +7,10 @@ import { toProblem } from "../http/errors.ts";
 import { forbidden, Problem, unauthorized, validated } from "../http/problem.ts";
 import { currentContext } from "../observability/context.ts";
 import type { Metrics } from "../observability/metrics.ts";
-import { type ChatEvent, isLast, question } from "./chat.ts";
+import { question } from "./chat.ts";
+import { Delivery, socketRoute } from "./delivery.ts";
 import type { ChatService } from "./service.ts";
 
-export const socketRoute = "/api/v2/chat/ws";
 const authenticationTimeoutMs = 5000;
 /** Of the WebSocket protocol: the other side broke the rules. */
 const policyViolation = 1008;
@@ -45,10 +45,9 @@ export class ChatConnection {
   readonly #socket: WebSocket;
   readonly #args: ConnectionArgs;
   readonly #gone = new AbortController();
+  readonly #delivery: Delivery;
   #token: string | undefined;
   #principal: Principal | undefined;
-  /** The answer being given. */
-  #answerId: string | undefined;
   #heard = true;
   /** Messages are dealt with one after another. */
   #work: Promise<void> = Promise.resolve();
@@ -57,6 +56,14 @@ export class ChatConnection {
   constructor(socket: WebSocket, args: ConnectionArgs, identity: Identity | undefined) {
     this.#socket = socket;
     this.#args = args;
+    this.#delivery = new Delivery({
+      gone: this.#gone.signal,
+      send: (frame) => this.#send(frame),
+      failed: () => {
+        this.#socket.terminate();
+      },
+      metrics: args.metrics,
+    });
     this.#token = identity?.token;
     this.#principal = identity?.principal;
   }
@@ -136,25 +143,28 @@ export class ChatConnection {
     const principal = await this.#authenticate(this.#token);
     switch (message.type) {
       case "ask": {
-        this.#refuseSecond();
+        this.#delivery.refuseSecond();
         await this.#args.admit(principal, { limit: "chat" });
         const { message: text, sessionId } = message;
         const answer = this.#args.chat.ask(principal, { message: text, sessionId });
-        this.#read(answer.id, answer.read(0, this.#gone.signal));
+        await this.#delivery.begin(answer.id, 0, (signal) => answer.read(0, signal));
         break;
       }
       case "resume": {
-        this.#refuseSecond();
+        this.#delivery.refuseSecond();
         await this.#args.admit(principal, {});
-        const { answerId, lastEventId } = message;
-        const events = await this.#args.chat.resume(principal, answerId, lastEventId, this.#gone.signal);
-        this.#read(answerId, events);
+        const { answerId, lastEventId: after } = message;
+        await this.#delivery.begin(answerId, after, (signal) =>
+          this.#args.chat.resume(principal, answerId, after, signal),
+        );
         break;
       }
-      case "cancel":
-        if (this.#answerId !== undefined) {
-          this.#args.chat.cancel(principal, this.#answerId);
+      case "cancel": {
+        const { answerId } = this.#delivery;
+        if (answerId !== undefined && !this.#args.chat.cancel(principal, answerId)) {
+          this.#delivery.stop();
         }
+      }
     }
   }
 
@@ -173,40 +183,6 @@ export class ChatConnection {
     this.#token = token;
     this.#principal = principal;
     return principal;
-  }
-
-  #refuseSecond(): void {
-    if (this.#answerId !== undefined) {
-      throw new Problem(409, { detail: "an answer is still being given: wait for its end, or cancel it" });
-    }
-  }
-
-  #read(answerId: string, events: AsyncIterable<ChatEvent>): void {
-    const ended = this.#args.metrics.streamStarted("websocket");
-    this.#answerId = answerId;
-    this.#forward(answerId, events)
-      .catch(() => {
-        this.#socket.terminate();
-      })
-      .finally(ended);
-  }
-
-  /** Sends an answer's events, each when the one before has left: a slow client holds up only itself. */
-  async #forward(answerId: string, events: AsyncIterable<ChatEvent>): Promise<void> {
-    const start = performance.now();
-    let answered = false;
-    for await (const event of events) {
-      if (!answered && event.type !== "start") {
-        answered = true;
-        const status = event.type === "error" ? event.data.status : 200;
-        this.#args.metrics.requestAnswered("WS", socketRoute, status, (performance.now() - start) / 1000);
-      }
-      if (isLast(event)) {
-        // The client may ask again as soon as it has this one.
-        this.#answerId = undefined;
-      }
-      await this.#send({ answerId, ...event });
-    }
   }
 
   /** Resolves when the frame has left, or will never. */

@@ -78,9 +78,11 @@ export class ChatService {
     return events;
   }
 
-  /** Gives up an answer that is made here; one that is made elsewhere ends for want of a reader. */
-  cancel(principal: Principal, answerId: string): void {
-    this.#answers.get(answerKey(principal, answerId))?.cancel();
+  /** @returns false for an answer that is made elsewhere: it ends for want of a reader. */
+  cancel(principal: Principal, answerId: string): boolean {
+    const answer = this.#answers.get(answerKey(principal, answerId));
+    answer?.cancel();
+    return answer !== undefined;
   }
 
   /** @throws 404 when this user has no such answer. */

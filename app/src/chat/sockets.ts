@@ -9,7 +9,8 @@ import { toProblem } from "../http/errors.ts";
 import type { Upgrades } from "../http/listen.ts";
 import { forbidden, notFound, type Problem, unauthorized, Unavailable } from "../http/problem.ts";
 import { currentContext, requestContext, runInContext } from "../observability/context.ts";
-import { ChatConnection, type ConnectionArgs, type Identity, socketRoute } from "./connection.ts";
+import { ChatConnection, type ConnectionArgs, type Identity } from "./connection.ts";
+import { socketRoute } from "./delivery.ts";
 
 /** The longest question in JSON's longest spelling (six bytes a character), and a token. */
 const longestMessageBytes = 64 * 1024;
