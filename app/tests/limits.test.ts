@@ -103,6 +103,14 @@ describe("the limits", () => {
     expect((await first().call("GET", "/ready")).status).toBe(200);
   });
 
+  it("of a tenant count what is refused, too, so that nobody fills the audit log", async () => {
+    const tenant = await newTenant(inject("postgres"), database);
+    const viewer = await first().token("viewer", tenant);
+    const administer = (replica: TestService) =>
+      replica.call("GET", "/api/v2/admin/users", { token: viewer });
+    expect(await statuses(10, administer)).toEqual([...Array<number>(8).fill(403), 429, 429]);
+  });
+
   it("of thousands are taken from Redis by the thousandth, and never exceeded by the replicas together", async () => {
     const clients = [1, 2].map((n) => createRedis(queue.config, `lease-${n}`, silentLogger));
     const limits = clients.map((redis) => new RateLimits(redis, { chatPerMinute: 1, tenantPerMinute: 5000 }));

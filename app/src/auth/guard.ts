@@ -54,14 +54,7 @@ export function guard(
       await refusals.record("no_credentials");
       throw unauthorized("a bearer token is needed");
     }
-    try {
-      return await tokens.verify(token);
-    } catch (error) {
-      if (error instanceof Problem && error.status === 401) {
-        await refusals.record("bad_token");
-      }
-      throw error;
-    }
+    return verified(token, { tokens, refusals });
   }
 
   function reasonToRefuse(request: Request, principal: Principal, rule: Rule): RefusalReason | undefined {
@@ -80,6 +73,8 @@ export function guard(
         const principal = await authenticate(request);
         principals.set(request, principal);
         currentContext().tenantId = principal.tenantId;
+        // Also of what is refused: each refusal is a row of the audit log.
+        await admit(principal, rule);
         const reason = reasonToRefuse(request, principal, rule);
         if (reason !== undefined) {
           await refusals.record(reason, { principal, method: request.method, route: rule.path });
@@ -89,7 +84,6 @@ export function guard(
               : `the role ${principal.role} may not do this`,
           );
         }
-        await admit(principal, rule);
       }
       next("router");
     });
@@ -100,6 +94,21 @@ export function guard(
   return (request, response, next) => {
     router(request, response, next);
   };
+}
+
+/** Whom the token names; a bad one is counted. @throws as `Tokens.verify`. */
+export async function verified(
+  token: string,
+  { tokens, refusals }: Pick<GuardArgs, "tokens" | "refusals">,
+): Promise<Principal> {
+  try {
+    return await tokens.verify(token);
+  } catch (error) {
+    if (error instanceof Problem && error.status === 401) {
+      await refusals.record("bad_token");
+    }
+    throw error;
+  }
 }
 
 /** The token in the header Authorization; undefined when there is none. */
