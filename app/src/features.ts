@@ -97,7 +97,7 @@ export function createFeatures(foundations: Foundations): Features {
   const speech = createSpeech(config, cacheRedis, metrics, logger);
   const ocr = createOcr(config.ocr, metrics, logger);
   const stores = { cache: cacheRedis, queue: queueRedis, database, cipher };
-  const chat = createChat({ config, ...stores, languageModel, tokens, admit, metrics, logger });
+  const chat = createChat({ config, ...stores, languageModel, tokens, refusals, admit, metrics, logger });
 
   const routes = [
     documentRoutes({ repository: new DocumentRepository(database), cache, metrics }),

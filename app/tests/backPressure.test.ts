@@ -2,10 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import express from "express";
 import { afterEach, describe, expect, it } from "vitest";
 import { KeyStore } from "../src/auth/keyStore.ts";
+import { Refusals } from "../src/auth/refusals.ts";
 import { Tokens } from "../src/auth/tokens.ts";
 import type { ChatEvent } from "../src/chat/chat.ts";
 import { ChatSockets } from "../src/chat/sockets.ts";
 import { closedSignal, sendEvents } from "../src/chat/sse.ts";
+import { Database } from "../src/db/database.ts";
 import { listen, type Listener } from "../src/http/listen.ts";
 import { Metrics } from "../src/observability/metrics.ts";
 import { silentLogger } from "./support/logs.ts";
@@ -93,6 +95,7 @@ describe("a reader who takes nothing", () => {
         cancel: () => true,
       },
       tokens,
+      refusals: new Refusals(new Database(undefined, silentLogger), new Metrics(), silentLogger),
       admit,
       allowedOrigins: [],
       heartbeatSeconds,

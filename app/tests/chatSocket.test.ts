@@ -3,7 +3,7 @@ import { SignJWT } from "jose";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import { newDatabase } from "./support/postgres.ts";
 import { eventually } from "./support/processes.ts";
-import { FakeProvider, says, saysSlowly } from "./support/provider.ts";
+import { fails, FakeProvider, says, saysSlowly } from "./support/provider.ts";
 import {
   jwt,
   newTenant,
@@ -13,6 +13,7 @@ import {
   writeKeyFile,
 } from "./support/service.ts";
 import { SocketClient, textOf } from "./support/stream.ts";
+import { auditOf } from "./support/users.ts";
 
 let provider: FakeProvider;
 let database: string;
@@ -118,6 +119,68 @@ describe("chat over a WebSocket", () => {
     ["a page of an origin not listed", { origin: "https://evil.example" }, 403],
   ] as const)("is refused to %s", async (_case, options, status) => {
     expect(await connect(options).refusal()).toBe(status);
+  });
+
+  it("counts whom it refuses, as a refusal and as a request, and audits those that it knows", async () => {
+    const counts = async () => {
+      const text = await service.metricsText();
+      const count = (line: string) =>
+        Number(
+          text
+            .split("\n")
+            .find((l) => l.startsWith(`${line} `))
+            ?.split(" ")
+            .at(-1) ?? 0,
+        );
+      return [
+        ...["bad_token", "no_credentials", "origin", "other_user"].map((reason) =>
+          count(`app_refusals_total{reason="${reason}"}`),
+        ),
+        ...[401, 403].map((status) =>
+          count(`app_requests_total{method="WS",endpoint="/api/v2/chat/ws",status="${status}"}`),
+        ),
+      ];
+    };
+    const before = await counts();
+    await connect({ headers: { authorization: "Bearer x.y.z" } }).refusal();
+    await connect({ headers: { authorization: "Basic x" } }).refusal();
+    await connect({ origin: "https://evil.example" }).refusal();
+    const [wrong, early, another] = [connect(), connect(), authorized()];
+    await wrong.send({ type: "auth", token: "x.y.z" });
+    await early.send(question());
+    await another.send({ type: "auth", token: await service.token("admin", tenant) });
+    await Promise.all([wrong.closed, early.closed, until(another, "problem")]);
+    expect((await counts()).map((count, n) => count - (before[n] ?? 0))).toEqual([2, 2, 1, 1, 4, 2]);
+    expect(await auditOf(service, tenant, "access.refuse")).toContainEqual(
+      expect.objectContaining({
+        subject: "user-viewer",
+        target: "route//api/v2/chat/ws",
+        detail: { method: "WS", role: "viewer", reason: "other_user" },
+      }),
+    );
+  });
+
+  it("does its work in the context of the upgrade: logs and problems name its request, trace and tenant", async () => {
+    const traceId = "0af7651916cd43dd8448eb211c80319c";
+    const client = connect({
+      headers: {
+        authorization: `Bearer ${token}`,
+        "x-request-id": "of-the-upgrade",
+        traceparent: `00-${traceId}-b7ad6b7169203331-01`,
+      },
+    });
+    provider.next.push(fails(500));
+    await client.send({ type: "shout" }, question());
+    await until(client, "done");
+    expect(client.frames[0]?.data["instance"]).toBe("urn:request:of-the-upgrade");
+    expect(service.logs()).toContainEqual(
+      expect.objectContaining({
+        message: "attempt failed",
+        request_id: "of-the-upgrade",
+        trace_id: traceId,
+        tenant_id: tenant,
+      }),
+    );
   });
 
   it("lets pages of a listed origin in", async () => {

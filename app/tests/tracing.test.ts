@@ -11,6 +11,7 @@ import { capturedLogger, silentLogger } from "./support/logs.ts";
 import { newDatabase } from "./support/postgres.ts";
 import { eventually } from "./support/processes.ts";
 import { newTenant, startTestService, type TestService } from "./support/service.ts";
+import { SocketClient } from "./support/stream.ts";
 
 const postgres = inject("postgres");
 const exporter = new InMemorySpanExporter();
@@ -125,6 +126,25 @@ describe("a request", () => {
     const refused = child(await spansOf(traceId(7)), "GET /api/v1/documents");
     expect(refused?.status.code).toBe(SpanStatusCode.UNSET);
     await broken.stop();
+  });
+});
+
+describe("a message over a WebSocket", () => {
+  it("is a span of the trace of the upgrade, with what is done for it under it", async () => {
+    const client = new SocketClient(`${service.url}/api/v2/chat/ws`, {
+      headers: { authorization: `Bearer ${token}`, traceparent: traceparent(8) },
+    });
+    await client.send({ type: "ask", message: "q" });
+    await eventually(() => {
+      expect(client.types()).toContain("done");
+    });
+    client.socket.terminate();
+    const spans = await spansOf(traceId(8));
+    const message = child(spans, "WS /api/v2/chat/ws");
+    expect(message?.parentSpanContext?.spanId).toBe("b7ad6b7169203331");
+    expect(child(spans, "postgresql transaction")?.parentSpanContext?.spanId).toBe(
+      message?.spanContext().spanId,
+    );
   });
 });
 

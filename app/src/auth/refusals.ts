@@ -5,7 +5,16 @@ import type { Metrics } from "../observability/metrics.ts";
 import type { Principal } from "./tokens.ts";
 
 /** Few values: it is a metric's label. */
-export type RefusalReason = "no_credentials" | "bad_token" | "bad_refresh_token" | "role" | "csrf";
+export type RefusalReason =
+  | "no_credentials"
+  | "bad_token"
+  | "bad_refresh_token"
+  | "role"
+  | "csrf"
+  /** A WebSocket of a page that may not open one. */
+  | "origin"
+  /** A second token on a WebSocket, of another user than the first. */
+  | "other_user";
 
 /** Keeps count of refused requests, and writes those of known callers to their tenant's audit log. */
 export class Refusals {

@@ -1,12 +1,17 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { SpanKind } from "@opentelemetry/api";
+import type { Logger } from "pino";
 import type { RawData, WebSocket } from "ws";
 import { z } from "zod";
-import type { Admission } from "../auth/guard.ts";
+import { type Admission, verified } from "../auth/guard.ts";
+import type { RefusalReason, Refusals } from "../auth/refusals.ts";
 import { rules } from "../auth/rules.ts";
 import type { Principal, Tokens } from "../auth/tokens.ts";
 import { toProblem } from "../http/errors.ts";
 import { forbidden, Problem, unauthorized, validated } from "../http/problem.ts";
 import { currentContext } from "../observability/context.ts";
 import type { Metrics } from "../observability/metrics.ts";
+import { recordError, traced } from "../observability/tracing.ts";
 import { question } from "./chat.ts";
 import { Delivery, socketRoute } from "./delivery.ts";
 import type { ChatService } from "./service.ts";
@@ -30,9 +35,11 @@ const clientMessage = z.discriminatedUnion("type", [
 export interface ConnectionArgs {
   chat: Pick<ChatService, "ask" | "resume" | "cancel">;
   tokens: Tokens;
+  refusals: Refusals;
   admit: Admission;
   heartbeatSeconds: number;
   metrics: Metrics;
+  logger: Logger;
 }
 
 export interface Identity {
@@ -46,6 +53,9 @@ export class ChatConnection {
   readonly #args: ConnectionArgs;
   readonly #gone = new AbortController();
   readonly #delivery: Delivery;
+  readonly #log: Logger;
+  /** Runs work in the context of the upgrade: no event of a socket has it. */
+  readonly #inContext = AsyncLocalStorage.snapshot();
   #token: string | undefined;
   #principal: Principal | undefined;
   #heard = true;
@@ -56,6 +66,7 @@ export class ChatConnection {
   constructor(socket: WebSocket, args: ConnectionArgs, identity: Identity | undefined) {
     this.#socket = socket;
     this.#args = args;
+    this.#log = args.logger.child({ module: "chat" });
     this.#delivery = new Delivery({
       gone: this.#gone.signal,
       send: (frame) => this.#send(frame),
@@ -71,6 +82,7 @@ export class ChatConnection {
   start(): void {
     const unknown = setTimeout(() => {
       if (this.#token === undefined) {
+        void this.#args.refusals.record("no_credentials");
         this.#socket.close(policyViolation, "no token came in time");
       }
     }, authenticationTimeoutMs);
@@ -84,7 +96,7 @@ export class ChatConnection {
       // Nothing more is read until this is dealt with: a client cannot pile up work here.
       this.#socket.pause();
       this.#work = this.#work
-        .then(() => this.#receive(data, isBinary))
+        .then(() => this.#inContext(() => this.#receive(data, isBinary)))
         .then(() => {
           this.#unpause();
         });
@@ -120,16 +132,27 @@ export class ChatConnection {
     }
   }
 
+  /** A span for each message: one of the connection's would be seen only after its end. */
   async #receive(data: RawData, isBinary: boolean): Promise<void> {
-    try {
-      await this.#obey(validated(clientMessage, parse(data, isBinary)));
-    } catch (error) {
-      const problem = toProblem(error);
-      await this.#send({ type: "problem", data: problem.body(currentContext().requestId) });
-      if (problem.status === 401) {
-        this.#socket.close(policyViolation, "not authenticated");
+    const start = performance.now();
+    const attributes = { "http.route": socketRoute };
+    await traced(`WS ${socketRoute}`, { kind: SpanKind.SERVER, attributes }, async (span) => {
+      try {
+        await this.#obey(validated(clientMessage, parse(data, isBinary)));
+      } catch (error) {
+        const problem = toProblem(error);
+        const { status } = problem;
+        this.#args.metrics.requestAnswered("WS", socketRoute, status, (performance.now() - start) / 1000);
+        if (status >= 500) {
+          this.#log.error({ error }, "message failed");
+          recordError(span, error);
+        }
+        await this.#send({ type: "problem", data: problem.body(currentContext().requestId) });
+        if (status === 401) {
+          this.#socket.close(policyViolation, "not authenticated");
+        }
       }
-    }
+    });
   }
 
   async #obey(message: z.infer<typeof clientMessage>): Promise<void> {
@@ -138,6 +161,7 @@ export class ChatConnection {
       return;
     }
     if (this.#token === undefined) {
+      await this.#args.refusals.record("no_credentials");
       throw unauthorized("the first message must be of type auth");
     }
     const principal = await this.#authenticate(this.#token);
@@ -170,19 +194,26 @@ export class ChatConnection {
 
   /** Later tokens renew the first; they cannot make the connection another user's. */
   async #authenticate(token: string): Promise<Principal> {
-    const principal = await this.#args.tokens.verify(token);
+    const principal = await verified(token, this.#args);
     const known = this.#principal ?? principal;
     if (principal.tenantId !== known.tenantId || principal.subject !== known.subject) {
-      throw forbidden("the token is another user's");
+      return this.#refuse("other_user", known, "the token is another user's");
     }
     const rule = rules.find(({ path }) => path === socketRoute);
     if (!rule || rule.allow === "public" || !rule.allow.includes(principal.role)) {
-      throw forbidden(`the role ${principal.role} may not do this`);
+      return this.#refuse("role", principal, `the role ${principal.role} may not do this`);
     }
     currentContext().tenantId = principal.tenantId;
     this.#token = token;
     this.#principal = principal;
     return principal;
+  }
+
+  /** Within the tenant's limit, as each refusal is a row of the audit log. */
+  async #refuse(reason: RefusalReason, principal: Principal, detail: string): Promise<never> {
+    await this.#args.admit(principal, {});
+    await this.#args.refusals.record(reason, { principal, method: "WS", route: socketRoute });
+    throw forbidden(detail);
   }
 
   /** Resolves when the frame has left, or will never. */

@@ -3,6 +3,7 @@ import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { ServiceLanguageModel } from "../ai/createLanguageModel.ts";
 import type { Admission } from "../auth/guard.ts";
+import type { Refusals } from "../auth/refusals.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import { Cache } from "../cache/cache.ts";
 import type { Config } from "../config/settings.ts";
@@ -26,6 +27,7 @@ export interface ChatArgs {
   cipher: FieldCipher;
   languageModel: ServiceLanguageModel;
   tokens: Tokens;
+  refusals: Refusals;
   admit: Admission;
   metrics: Metrics;
   logger: Logger;
@@ -39,7 +41,8 @@ export interface Chat {
 
 /** Wires chat together: one service, spoken to by Server-Sent Events and by WebSocket. */
 export function createChat(args: ChatArgs): Chat {
-  const { config, cache, queue, database, cipher, languageModel, tokens, admit, metrics, logger } = args;
+  const { config, cache, queue, database, cipher, languageModel, tokens, refusals, admit, metrics, logger } =
+    args;
   const { answerTtlSeconds, sessionTtlSeconds, sessionTurns, resumeSeconds, heartbeatSeconds } = config.chat;
   const service = new ChatService({
     languageModel,
@@ -62,6 +65,7 @@ export function createChat(args: ChatArgs): Chat {
   const sockets = new ChatSockets({
     chat: service,
     tokens,
+    refusals,
     admit,
     allowedOrigins: config.corsOrigins,
     heartbeatSeconds,

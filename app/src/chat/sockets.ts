@@ -2,9 +2,10 @@ import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { context as active, propagation, ROOT_CONTEXT } from "@opentelemetry/api";
 import type { Logger } from "pino";
 import { WebSocketServer } from "ws";
-import { bearerToken } from "../auth/guard.ts";
+import { bearerToken, verified } from "../auth/guard.ts";
 import { toProblem } from "../http/errors.ts";
 import type { Upgrades } from "../http/listen.ts";
 import { forbidden, notFound, type Problem, unauthorized, Unavailable } from "../http/problem.ts";
@@ -19,7 +20,6 @@ const closeGraceMs = 2000;
 export interface SocketsArgs extends ConnectionArgs {
   /** Besides callers that are no browser and name none. */
   allowedOrigins: readonly string[];
-  logger: Logger;
 }
 
 /** The WebSocket's door: who may come in, and how everybody leaves. */
@@ -45,7 +45,9 @@ export class ChatSockets implements Upgrades {
     });
     const { "x-request-id": requestId, traceparent } = request.headers;
     const context = requestContext(single(requestId), single(traceparent));
-    runInContext(context, () => {
+    const parent = propagation.extract(ROOT_CONTEXT, request.headers);
+    const start = performance.now();
+    const admit = () =>
       this.#admit(request).then(
         (identity) => {
           this.#server.handleUpgrade(request, socket, head, (webSocket) => {
@@ -54,10 +56,14 @@ export class ChatSockets implements Upgrades {
           });
         },
         (error: unknown) => {
-          refuse(socket, toProblem(error));
+          const problem = toProblem(error);
+          const { status } = problem;
+          this.#args.metrics.requestAnswered("WS", socketRoute, status, (performance.now() - start) / 1000);
+          this.#logger[status >= 500 ? "error" : "info"]({ status, error }, "WebSocket refused");
+          refuse(socket, problem);
         },
       );
-    });
+    void runInContext(context, () => active.with(parent, admit));
   }
 
   /** Tells everybody that this end is going away; who asks at once is answered by another replica. */
@@ -82,6 +88,7 @@ export class ChatSockets implements Upgrades {
     }
     // Browsers name the page's origin, and let any page open a WebSocket to anywhere.
     if (origin !== undefined && !this.#args.allowedOrigins.includes(origin)) {
+      await this.#args.refusals.record("origin");
       throw forbidden("pages of this origin may not connect");
     }
     if (authorization === undefined) {
@@ -89,9 +96,12 @@ export class ChatSockets implements Upgrades {
     }
     const token = bearerToken(authorization);
     if (token === undefined) {
+      await this.#args.refusals.record("no_credentials");
       throw unauthorized("a bearer token is needed");
     }
-    return { token, principal: await this.#args.tokens.verify(token) };
+    const principal = await verified(token, this.#args);
+    currentContext().tenantId = principal.tenantId;
+    return { token, principal };
   }
 }
 
