@@ -2,7 +2,7 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLanguageModel, type ServiceLanguageModel } from "../src/ai/createLanguageModel.ts";
 import type { ChatMessage, CompletionPart } from "../src/ai/languageModel.ts";
 import type { LanguageModelConfig } from "../src/config/settings.ts";
@@ -21,7 +21,10 @@ beforeEach(async () => {
   metrics = new Metrics();
   directory = await mkdtemp(join(tmpdir(), "groundwork-ai-"));
 });
-afterEach(() => provider.stop());
+afterEach(async () => {
+  vi.useRealTimers();
+  await provider.stop();
+});
 
 async function model(overrides: Partial<LanguageModelConfig> = {}, keys = "key-1\nkey-2\n") {
   const keysFile = join(directory, "keys");
@@ -202,6 +205,23 @@ describe("the language model", () => {
     expect(provider.requests).toHaveLength(5);
     await expect(languageModel.check?.()).rejects.toThrow("5 times");
     expect(await metrics.registry.getSingleMetricAsString("app_ai_circuit_open")).toContain("} 1");
+  });
+
+  it("has nobody wait for the one attempt that decides afterwards", async () => {
+    const languageModel = await model({ maxRetries: 4, timeoutSeconds: 2 });
+    provider.otherwise = fails(500);
+    expect(await ask(languageModel)).toMatchObject(degraded);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 16_000 });
+    provider.otherwise = hangs;
+    const deciding = ask(languageModel);
+    await eventually(() => {
+      expect(provider.requests).toHaveLength(6);
+    });
+    const start = performance.now();
+    expect(await ask(languageModel)).toMatchObject(degraded);
+    expect(performance.now() - start).toBeLessThan(1000);
+    expect(provider.requests).toHaveLength(6);
+    expect(await deciding).toMatchObject(degraded);
   });
 
   it("answers by the stub while the mode file says so, without a restart", async () => {

@@ -163,6 +163,10 @@ export class Provider {
 
   /** The breaker and the span want a promise to watch: here is one, settled when the attempt has ended. */
   async #enter(): Promise<AttemptEnd> {
+    // The breaker itself would have the others wait for the attempt that decides, beyond any deadline.
+    if (this.#breaker.state === CircuitState.HalfOpen) {
+      throw new ProviderFailure("circuit_open", { remedy: "nothing" });
+    }
     return new Promise((resolve, reject) => {
       this.#breaker
         .execute(() =>
