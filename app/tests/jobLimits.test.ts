@@ -92,13 +92,53 @@ describe("the limits of a queue", () => {
     await Promise.all(ids.map((id) => bench.until(id, "done")));
   });
 
+  it("postpone what is beyond a tenant's for longer each time, without asking Postgres, and show it as waiting", async () => {
+    let goOn: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (goOn = resolve));
+    const generate = () => held.then(() => ({ effect: () => Promise.resolve({}) }));
+    const worker = await bench.worker({ handlers: { generate } }, limits(4, 1, 60));
+    const running = await bench.prompt("holds the tenant's slot");
+    const slots = createRedis(bench.redis.config, "slots", silentLogger);
+    await eventually(async () => {
+      expect(await slots.exists(`groundwork:tenant-slots:generate:${bench.tenant}`)).toBe(1);
+    });
+    const waiting = await bench.prompts(["waits", "waits, too"]);
+    const postponed = async () =>
+      (await worker.metric('app_jobs_total{queue="generate",outcome="postponed"}')) ?? 0;
+    await eventually(async () => {
+      expect(await postponed()).toBeGreaterThanOrEqual(2);
+    });
+    await bench.sql("revoke select on jobs from app_user");
+    try {
+      await eventually(async () => {
+        expect(await postponed()).toBeGreaterThanOrEqual(6);
+      }, 20_000);
+    } finally {
+      await bench.sql("grant select on jobs to app_user");
+    }
+    const delays = await Promise.all(waiting.map((id) => slots.hget(`groundwork:generate:${id}`, "delay")));
+    expect(Math.min(...delays.map(Number))).toBeGreaterThanOrEqual(4000);
+    await eventually(async () => {
+      expect(await worker.metric('app_jobs_waiting{queue="generate"}')).toBe(2);
+      expect(await worker.metric('app_job_age_seconds{queue="generate"}')).toBeGreaterThan(3);
+    });
+    goOn();
+    await Promise.all([running, ...waiting].map((id) => bench.until(id, "done", 40_000)));
+    await eventually(async () => {
+      expect(await worker.metric('app_jobs_waiting{queue="generate"}')).toBe(0);
+      expect(await worker.metric('app_job_age_seconds{queue="generate"}')).toBe(0);
+    });
+    slots.disconnect();
+  });
+
   it("give a killed worker's slots to others, but not before its lease is over", async () => {
     const [killed, alive] = [1, 2].map(() => createRedis(bench.redis.config, "slots", silentLogger));
     if (!killed || !alive) {
       throw new Error("no clients");
     }
     await Promise.all([once(killed, "ready"), once(alive, "ready")]);
-    const take = (redis: Redis, job: string) => new TenantSlots(redis, 600).take("generate", "t", job, 1);
+    const take = (redis: Redis, job: string) =>
+      new TenantSlots(redis, 600).take("generate", "t", { id: job, timestamp: 0 }, 1);
     expect(await take(killed, "a")).toBeDefined();
     await sleep(900);
     // It is renewed while its worker lives.

@@ -41,7 +41,11 @@ export class JobMetrics {
       "queue",
     );
     this.#age = gauge("app_job_age_seconds", "Age of the oldest job that no worker has begun", "queue");
-    this.#waiting = gauge("app_jobs_waiting", "Jobs that no worker has begun", "queue");
+    this.#waiting = gauge(
+      "app_jobs_waiting",
+      "Jobs that no worker has begun, those that wait for others of their tenant included",
+      "queue",
+    );
     this.#deadLetters = gauge("app_dead_letters", "Jobs given up after their last attempt", "queue");
     this.#pending = gauge("app_outbox_pending", "Jobs that were not handed to the queue yet");
     this.#oldest = gauge("app_outbox_oldest_seconds", "Age of the oldest job not handed to the queue yet");

@@ -9,6 +9,11 @@ export const prefix = "groundwork";
 export const batchQueue = "batches";
 const reopenAfterMs = 500;
 
+/** The jobs that were postponed for their tenant's limit, by when they were asked for. */
+export function postponedKey(queue: string): string {
+  return `${prefix}:postponed:${queue}`;
+}
+
 /** What Redis is told of a job. The rest stays in Postgres, behind row-level security. */
 export interface QueuedJob {
   tenantId: string;
@@ -96,19 +101,27 @@ export class Queues {
   }
 
   /**
-   * Jobs that no worker has begun yet, and how long the oldest of them has been waiting since it was asked for;
-   * undefined while Redis is away.
+   * Jobs that no worker has begun yet, the postponed ones among them, and how long the oldest of them has been waiting
+   * since it was asked for; undefined while Redis is away.
    */
   async waiting(kind: JobKind): Promise<{ jobs: number; oldestSeconds: number } | undefined> {
     if (this.#connection.status !== "ready") {
       return undefined;
     }
-    const [jobs, oldest] = await Promise.all([
-      this.#queues[kind].getWaitingCount(),
-      this.#queues[kind].getJobs("waiting", 0, 0, true),
+    const queue = this.#queues[kind];
+    const postponed = postponedKey(kind);
+    const [jobs, oldest, stillPostponed, oldestPostponed] = await Promise.all([
+      queue.getWaitingCount(),
+      queue.getJobs("waiting", 0, 0, true),
+      // Those that are delayed yet: what was begun, or waits like any other, is postponed no longer.
+      this.#connection.zinterstore(postponed, 2, postponed, queue.toKey("delayed"), "WEIGHTS", 1, 0),
+      this.#connection.zrange(postponed, 0, "0", "WITHSCORES"),
     ]);
-    const since = oldest[0]?.timestamp;
-    return { jobs, oldestSeconds: since === undefined ? 0 : (Date.now() - since) / 1000 };
+    const since = Math.min(oldest[0]?.timestamp ?? Infinity, Number(oldestPostponed[1] ?? Infinity));
+    return {
+      jobs: jobs + stillPostponed,
+      oldestSeconds: since === Infinity ? 0 : (Date.now() - since) / 1000,
+    };
   }
 
   async close(): Promise<void> {

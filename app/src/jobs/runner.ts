@@ -18,7 +18,8 @@ import type { TenantSlots } from "./tenantSlots.ts";
 export const stalledAfter = { lockDuration: 10_000, stalledInterval: 5_000 };
 /** A job whose worker died under it so often is taken to be the cause. */
 const maxStalledCount = 3;
-const postponeMs = 1000;
+/** A job whose tenant has no slot left comes back after up to twice this, doubled each time. */
+const postpone = { firstMs: 1000, longestMs: 15_000 };
 /** For jobs that go on after their signal: longer, and they are left to be found stalled. */
 export const handBackSeconds = 3;
 
@@ -78,7 +79,26 @@ export class Runner {
 
   async #run(kind: JobKind, job: Job<QueuedJob>, token: string | undefined): Promise<void> {
     const { tenantId } = job.data;
-    const id = job.id ?? "";
+    const { id = "", timestamp } = job;
+    const { perTenant } = this.#args.config.limits[kind];
+    // Before Postgres is asked: a tenant's backlog comes by here again and again.
+    const release = await this.#args.slots.take(kind, tenantId, { id, timestamp }, perTenant);
+    if (!release) {
+      this.#args.metrics.postponed(kind);
+      await job.moveToDelayed(Date.now() + postponeMs(job.attemptsStarted - job.attemptsMade - 1), token);
+      throw new DelayedError();
+    }
+    try {
+      await this.#begin(kind, tenantId, id, async () => {
+        await job.moveToWait(token);
+        throw new WaitingError();
+      });
+    } finally {
+      await release();
+    }
+  }
+
+  async #begin(kind: JobKind, tenantId: string, id: string, handBack: () => Promise<never>): Promise<void> {
     const order = await this.#args.repository.workOrder(tenantId, id);
     const context = {
       ...requestContext(order?.requestId ?? undefined, order?.traceparent ?? undefined),
@@ -90,25 +110,7 @@ export class Runner {
         this.#log.info({ queue: kind, state: order?.state }, "job skipped: there is nothing to be done");
         return;
       }
-      const release = await this.#args.slots.take(
-        kind,
-        tenantId,
-        id,
-        this.#args.config.limits[kind].perTenant,
-      );
-      if (!release) {
-        this.#args.metrics.postponed(kind);
-        await job.moveToDelayed(Date.now() + postponeMs * (1 + Math.random()), token);
-        throw new DelayedError();
-      }
-      try {
-        await this.#attempt(order, async () => {
-          await job.moveToWait(token);
-          throw new WaitingError();
-        });
-      } finally {
-        await release();
-      }
+      await this.#attempt(order, handBack);
     });
   }
 
@@ -193,6 +195,11 @@ export class Runner {
       });
     });
   }
+}
+
+function postponeMs(postponements: number): number {
+  const { firstMs, longestMs } = postpone;
+  return Math.min(longestMs, firstMs * 2 ** postponements) * (1 + Math.random());
 }
 
 /** What the tenant may read; anything unforeseen is in the log only. */

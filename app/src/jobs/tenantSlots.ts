@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { prefix } from "./queues.ts";
+import { postponedKey, prefix } from "./queues.ts";
 
 /** By Redis' own clock, as workers' clocks differ. */
 const take = `
@@ -7,6 +7,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then
+  redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
   return 0
 end
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
@@ -25,15 +26,19 @@ export class TenantSlots {
     this.#leaseMs = leaseMs;
   }
 
-  /** @returns what gives the slot back; undefined when the tenant has none left. */
+  /**
+   * @returns what gives the slot back; undefined when the tenant has none left: the job is to be postponed, and is one
+   * of the queue's postponed ones from then on.
+   */
   async take(
     queue: string,
     tenantId: string,
-    jobId: string,
+    job: { id: string; timestamp: number },
     most: number,
   ): Promise<(() => Promise<void>) | undefined> {
     const key = `${prefix}:tenant-slots:${queue}:${tenantId}`;
-    const attempt = () => this.#redis.eval(take, 1, key, jobId, most, this.#leaseMs);
+    const attempt = () =>
+      this.#redis.eval(take, 2, key, postponedKey(queue), job.id, most, this.#leaseMs, job.timestamp);
     if ((await attempt()) !== 1) {
       return undefined;
     }
@@ -43,7 +48,7 @@ export class TenantSlots {
     }, this.#leaseMs / 3);
     return async () => {
       clearInterval(renewal);
-      await this.#redis.zrem(key, jobId).catch(() => undefined);
+      await this.#redis.zrem(key, job.id).catch(() => undefined);
     };
   }
 }
