@@ -61,6 +61,8 @@ describe("a search", () => {
       { title: "議事録", content: "大阪で会議。サーバーの移行はKubernetesへ、次回は京都にて。" },
       { title: "Café menu", content: "Coffee, tea and ｶﾚｰﾗｲｽ for the ＶＩＰ guests" },
       { title: "꿈의 도시", content: "𠮷野家の牛丼 🚀発射" },
+      // Parted by a space that is none of ASCII's.
+      { title: "ᚐᚑ\u1680ᚒᚓ", content: "ᚔᚕ\u1680ᚖᚗ" },
     ]);
   });
 
@@ -84,6 +86,7 @@ describe("a search", () => {
     ["𠮷", ["꿈의 도시"]],
     ["𠮷野家", ["꿈의 도시"]],
     ["🚀", ["꿈의 도시"]],
+    ["ᚐᚑ\u1680ᚖᚗ", ["ᚐᚑ\u1680ᚒᚓ"]],
     ["都東", []],
     ["coff", []],
     ["'':*&|!<->()\\ --;", []],

@@ -23,6 +23,12 @@ export interface BatchArgs {
   logger: Logger;
 }
 
+/** Of how long a table's rows are kept. */
+interface Rule {
+  table_name: string;
+  condition: string;
+}
+
 /** The work that a schedule begins. Each batch may be begun again after a crash: what it did then is not done twice. */
 export class Batches {
   readonly #args: BatchArgs;
@@ -147,24 +153,40 @@ export class Batches {
     return { jobs: rows.length };
   }
 
-  /** Deletes what is past its age, by the rules in the table retention_rules. */
+  /** Deletes what is past its age, by the rules in the table retention_rules: one that fails keeps none from the others. */
   async #cleanUp(): Promise<{ deleted: Record<string, number> }> {
+    const { rows: rules } = await this.#asNobody((client) =>
+      client.query<Rule>("select table_name, condition from retention_rules order by 1, 2"),
+    );
     const deleted: Record<string, number> = {};
-    for (let more = true; more;) {
-      const rows = await this.#asNobody(async (client) => {
-        const { rows } = await client.query<{ table_name: string; deleted: number }>(
-          "select * from clean_up($1)",
-          [rowsAtOnce],
-        );
-        return rows;
-      });
-      for (const { table_name, deleted: count } of rows) {
-        deleted[table_name] = (deleted[table_name] ?? 0) + count;
-        this.#args.metrics.cleanedUp(table_name, count);
+    const failures: unknown[] = [];
+    for (const rule of rules) {
+      try {
+        for (let count = rowsAtOnce; count === rowsAtOnce;) {
+          count = await this.#cleanUpBy(rule);
+          deleted[rule.table_name] = (deleted[rule.table_name] ?? 0) + count;
+          this.#args.metrics.cleanedUp(rule.table_name, count);
+        }
+      } catch (error) {
+        this.#log.error({ ...rule, error }, "clean-up by a rule failed");
+        failures.push(error);
       }
-      more = rows.some(({ deleted }) => deleted === rowsAtOnce);
+    }
+    if (failures.length > 0) {
+      throw new AggregateError(failures, `${failures.length} of ${rules.length} rules failed`);
     }
     return { deleted };
+  }
+
+  async #cleanUpBy({ table_name, condition }: Rule): Promise<number> {
+    const { rows } = await this.#asNobody((client) =>
+      client.query<{ deleted: number }>("select clean_up_by_rule($1, $2, $3) as deleted", [
+        table_name,
+        condition,
+        rowsAtOnce,
+      ]),
+    );
+    return rows[0]?.deleted ?? 0;
   }
 
   #asNobody<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {

@@ -45,7 +45,7 @@ export class Postgres {
       }
     }
     const initdbArgs = [
-      ...["-D", join(directory, "data"), "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"],
+      ...["-D", join(directory, "data"), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
       ...["--auth=scram-sha-256", `--pwfile=${join(directory, "password")}`],
     ];
     await run(join(binaries, "bin/initdb"), initdbArgs, { ...unprivileged, cwd: directory });
