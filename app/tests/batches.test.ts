@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from
 import type { ChatMessage, LanguageModel } from "../src/ai/languageModel.ts";
 import type { Batch } from "../src/config/jobVariables.ts";
 import { FeedServer, JobsBench, rss } from "./support/jobs.ts";
+import { asSuperuser } from "./support/postgres.ts";
 import { eventually } from "./support/processes.ts";
 import { newTenant } from "./support/service.ts";
 
@@ -218,5 +219,73 @@ describe("the clean-up", () => {
       expect(await bench.count("batch_runs")).toBe(1);
     });
     expect(await bench.count("audit_events")).toBe(0);
+  });
+
+  it("goes on with the other rules when one fails, and says that it failed", async () => {
+    await bench.sql(
+      `insert into audit_events (tenant_id, subject, action, outcome, at)
+       select $1, 's', 'a.b', 'success', now() - interval '2 years'`,
+      [bench.tenant],
+    );
+    await bench.sql(
+      "insert into retention_rules (table_name, age_column, days, condition) values ('audit_events', 'at', 1, '1 / 0 = 1')",
+    );
+    try {
+      const worker = await bench.worker({}, schedules({ "clean-up": everySecond }));
+      await eventually(async () => {
+        expect(
+          await worker.metric('app_batch_runs_total{batch="clean-up",outcome="failure"}'),
+        ).toBeGreaterThan(0);
+      });
+      expect(await bench.count("audit_events")).toBe(0);
+      expect(worker.logs()).toContainEqual(
+        expect.objectContaining({ message: "clean-up by a rule failed", condition: "1 / 0 = 1" }),
+      );
+    } finally {
+      await bench.sql("delete from retention_rules where condition = '1 / 0 = 1'");
+    }
+  });
+});
+
+it("what is asked of large tables again and again is answered from indexes", async () => {
+  const user = "7d444840-9dc0-41d8-b245-1ef6a4d4fc9a";
+  const rows = "generate_series(1, 20000) n";
+  const age = "now() - n * interval '1 s'";
+  await asSuperuser(bench.postgres, bench.name, async (client) => {
+    await client.query("begin");
+    await client.query("select set_config('app.current_tenant_id', $1, true)", [bench.tenant]);
+    for (const statement of [
+      `insert into users (id, username, source, role) values ('${user}', 'u', 'ldap', 'viewer')`,
+      `insert into refresh_tokens (token_hash, family_id, user_id, expires_at)
+         select sha256(n::text::bytea), gen_random_uuid(), '${user}', ${age} from ${rows}`,
+      `insert into audit_events (subject, action, outcome, at) select 's', 'a.b', 'success', ${age} from ${rows}`,
+      `insert into chat_answers (id, session_id, subject, question, answer, model, degraded, created_at)
+         select gen_random_uuid(), gen_random_uuid(), 's', 'q', 'a', 'm', false, ${age} from ${rows}`,
+      `insert into items (source_url, guid, title, content, seen_at) select 'u', n::text, 't', 'c', ${age} from ${rows}`,
+      `insert into jobs (kind, payload, subject, state, finished_at)
+         select 'generate', '{}', 's', case when n > 10 then 'done' when n > 5 then 'dead' else 'pending' end, ${age}
+         from ${rows}`,
+    ]) {
+      await client.query(statement);
+    }
+    await client.query("commit");
+    for (const table of ["refresh_tokens", "audit_events", "chat_answers", "items", "jobs"]) {
+      await client.query(`analyze ${table}`);
+    }
+    await client.query("begin");
+    const counts = await client.query<{ state: string; jobs: number }>(
+      "select * from job_counts() order by state",
+    );
+    expect(counts.rows).toMatchObject([
+      { kind: "generate", state: "dead", jobs: 5 },
+      { kind: "generate", state: "pending", jobs: 5 },
+    ]);
+    await client.query("select clean_up_by_rule(table_name, condition, 2000) from retention_rules");
+    const scanned = await client.query(
+      `select relname, seq_scan::int from pg_stat_xact_user_tables
+       where seq_scan > 0 and relname <> 'retention_rules'`,
+    );
+    expect(scanned.rows).toEqual([]);
+    await client.query("rollback");
   });
 });

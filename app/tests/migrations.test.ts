@@ -3,6 +3,7 @@ import { migrate, migrationNames } from "../src/db/migrations.ts";
 import { silentLogger } from "./support/logs.ts";
 import { fillEmptyTables } from "./support/anyRow.ts";
 import { asSuperuser, databaseConfig, newDatabase } from "./support/postgres.ts";
+import { eventually } from "./support/processes.ts";
 
 const postgres = inject("postgres");
 
@@ -15,7 +16,7 @@ async function schemaOf(database: string): Promise<unknown[]> {
        union all select format('policy %s %s %s', tablename, policyname, qual) from pg_policies
        union all select format('grant %s %s %s', grantee, privilege_type, table_name)
          from information_schema.table_privileges where table_schema = 'public'
-       union all select format('function %s %s', proname, proacl) from pg_proc
+       union all select format('function %s %s', pg_get_functiondef(oid), proacl) from pg_proc
          where pronamespace = 'public'::regnamespace
        union all select indexdef from pg_indexes where schemaname = 'public'
        union all select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
@@ -42,6 +43,12 @@ async function contentOf(database: string): Promise<Record<string, unknown[]>> {
   });
 }
 
+/** But for the table of the migrations themselves, which the first one makes and none takes away. */
+async function everythingOf(database: string) {
+  const schema = (await schemaOf(database)).filter((object) => !String(object).includes("pgmigrations"));
+  return { schema, content: await contentOf(database) };
+}
+
 it("every migration runs up, down one by one to nothing, and up again to the same schema", async () => {
   const database = await newDatabase(postgres, { migrated: false });
   const config = await databaseConfig(postgres, database, "app_owner");
@@ -66,12 +73,12 @@ it("every migration, in order, goes back and forth with data in place, and keeps
   const names = await migrationNames();
   const fill = () => asSuperuser(postgres, database, fillEmptyTables);
   for (const name of names) {
-    const before = await contentOf(database);
+    const before = await everythingOf(database);
     expect(await migrate(config, silentLogger, "up", 1)).toEqual([name]);
     await fill();
     const schema = await schemaOf(database);
     expect(await migrate(config, silentLogger, "down", 1), name).toEqual([name]);
-    expect(await contentOf(database), `after ${name} was undone`).toEqual(before);
+    expect(await everythingOf(database), `after ${name} was undone`).toEqual(before);
     expect(await migrate(config, silentLogger, "up", 1), name).toEqual([name]);
     expect(await schemaOf(database), name).toEqual(schema);
     await fill();
@@ -91,6 +98,37 @@ it("two migrations at once wait for each other, and each is run once", async () 
   const config = await databaseConfig(postgres, database, "app_owner");
   const runs = await Promise.all([1, 2, 3].map(() => migrate(config, silentLogger, "up")));
   expect(runs.flat().sort()).toEqual(await migrationNames());
+});
+
+it("an index is built while others write to its table", async () => {
+  const database = await newDatabase(postgres, { migrated: false });
+  const config = await databaseConfig(postgres, database, "app_owner");
+  const names = await migrationNames();
+  await migrate(config, silentLogger, "up", names.indexOf("008_clean_up_indexes"));
+  const write = `insert into audit_events (tenant_id, subject, action, outcome)
+    select id, 's', 'a.b', 'success' from tenants`;
+  await asSuperuser(postgres, database, async (slow) => {
+    await slow.query("insert into tenants (id, name) values (gen_random_uuid(), 't')");
+    await slow.query("begin");
+    await slow.query(write);
+    const migrated = migrate(config, silentLogger, "up", 1);
+    await asSuperuser(postgres, database, async (other) => {
+      await eventually(async () => {
+        const { rowCount } = await other.query(
+          "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        );
+        expect(rowCount).toBe(1);
+      });
+      await other.query("set statement_timeout = '2s'");
+      await other.query(write);
+    });
+    await slow.query("commit");
+    expect(await migrated).toEqual(["008_clean_up_indexes"]);
+    const { rows } = await slow.query<{ valid: boolean }>(
+      "select indisvalid as valid from pg_index where indexrelid::regclass::text like '%_by_age'",
+    );
+    expect(rows).toEqual([{ valid: true }, { valid: true }, { valid: true }]);
+  });
 });
 
 it("a migration by a role that does not own the schema is refused", async () => {

@@ -1,6 +1,8 @@
 import { readdir } from "node:fs/promises";
+import { parse } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { runner } from "node-pg-migrate";
+import { PG_MIGRATE_LOCK_ID, runner } from "node-pg-migrate";
 import { Client } from "pg";
 import type { Logger } from "pino";
 import type { DatabaseConfig } from "../config/settings.ts";
@@ -9,14 +11,12 @@ import { connectionOptions } from "./pool.ts";
 /** The same distance from src/db and from dist/db. */
 const directory = fileURLToPath(new URL("../../migrations", import.meta.url));
 export const migrationsTable = "pgmigrations";
+const lockRetryMs = 200;
 
 /** Names of the migrations this version of the app brings. */
 export async function migrationNames(): Promise<string[]> {
   const files = await readdir(directory);
-  return files
-    .filter((file) => file.endsWith(".sql"))
-    .map((file) => file.slice(0, -".sql".length))
-    .sort();
+  return files.map((file) => parse(file).name).sort();
 }
 
 /**
@@ -42,12 +42,13 @@ export async function migrate(
   });
   await client.connect();
   try {
+    await lock(client);
     const done = await runner({
       dbClient: client,
       dir: directory,
       migrationsTable,
       direction,
-      advisoryLockMode: "wait",
+      noLock: true,
       ...(count !== undefined && { count }),
       logger: {
         debug: (message: string) => {
@@ -67,5 +68,21 @@ export async function migrate(
     return done.map(({ name }) => name);
   } finally {
     await client.end();
+  }
+}
+
+/**
+ * Held until the connection ends. Asked for again and again: whoever waited for it in a statement would be waited for
+ * by an index that is built concurrently, under this lock.
+ */
+async function lock(client: Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ locked: boolean }>("select pg_try_advisory_lock($1) as locked", [
+      PG_MIGRATE_LOCK_ID,
+    ]);
+    if (rows[0]?.locked === true) {
+      return;
+    }
+    await sleep(lockRetryMs);
   }
 }
