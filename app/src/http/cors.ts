@@ -13,12 +13,14 @@ export function allowOrigins(origins: readonly string[]): RequestHandler {
     allowedHeaders: [
       "Authorization",
       "Content-Type",
+      "Idempotency-Key",
       "If-Match",
+      "If-None-Match",
       "Last-Event-ID",
       "Traceparent",
       "X-Request-Id",
     ],
-    exposedHeaders: ["ETag", "Location", "Retry-After", "X-Request-Id"],
+    exposedHeaders: ["ETag", "Location", "Retry-After", "X-Degraded", "X-Request-Id"],
     maxAge: 600,
   });
   const router = Router();
