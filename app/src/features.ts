@@ -103,7 +103,7 @@ export function createFeatures(foundations: Foundations): Features {
     documentRoutes({ repository: new DocumentRepository(database), cache, metrics }),
     docsRoutes(),
     noticeRoutes(new SwitchFile(config.noticeFile, logger)),
-    authRoutes({ signIn, tokens, refreshTokens, sessions, refusals, users }),
+    authRoutes({ database, signIn, tokens, refreshTokens, sessions, refusals, users }),
     userRoutes({ database, users, passwords, refreshTokens, sessions, refusals }),
     auditRoutes(database),
     chat.routes,

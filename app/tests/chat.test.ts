@@ -14,6 +14,7 @@ import {
 } from "./support/provider.ts";
 import { testConfig, type TestService } from "./support/service.ts";
 import { textOf } from "./support/stream.ts";
+import { auditOf } from "./support/users.ts";
 
 let chat: ChatHarness;
 let provider: FakeProvider;
@@ -148,6 +149,10 @@ describe("feedback", () => {
     );
     expect(rows).toEqual([{ feedback: -1 }]);
     expect(await service.metricsText()).toContain('app_feedback_total{value="down"} 1');
+    const target = `answer/${String(start?.data["answerId"])}`;
+    expect(await auditOf(service, chat.tenant, "answer.set_feedback")).toMatchObject(
+      [-1, 1].map((value) => ({ subject: "user-viewer", target, detail: { value } })),
+    );
   });
 
   it("is not to be given on another's answer, nor other than 1 or -1", async () => {

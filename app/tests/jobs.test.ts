@@ -10,6 +10,7 @@ import { silentLogger } from "./support/logs.ts";
 import { asRole } from "./support/postgres.ts";
 import { eventually } from "./support/processes.ts";
 import { newTenant, startTestService, type TestService } from "./support/service.ts";
+import { auditOf } from "./support/users.ts";
 
 const postgres = inject("postgres");
 // Workers share the machine with every other test.
@@ -64,6 +65,13 @@ describe("a job asked for by the API", () => {
     const answers = await Promise.all([1, 2, 3, 4].map(() => ask(key)));
     expect(answers.map(({ status }) => status)).toEqual([202, 202, 202, 202]);
     expect(new Set(answers.map(({ headers }) => headers.get("location"))).size).toBe(1);
+    expect(await auditOf(service, bench.tenant, "job.create")).toMatchObject([
+      {
+        subject: "user-editor",
+        target: answers[0]?.headers.get("location")?.replace("/api/v2/jobs/", "job/"),
+        detail: { kind: "generate" },
+      },
+    ]);
     const other = await ask(key, body, await service.token("editor", theirs));
     expect(other.headers.get("location")).not.toBe(answers[0]?.headers.get("location"));
     expect((await ask(key, { ...body, prompt: "Something else" })).status).toBe(422);
@@ -154,7 +162,8 @@ describe("a dead letter", () => {
     expect((await redrive()).status).toBe(409);
     await bench.worker();
     await bench.until(id, "done");
-    expect(await bench.sql("select subject, action, target from audit_events")).toEqual([
+    expect(await bench.sql("select subject, action, target from audit_events order by id")).toEqual([
+      { subject: "user-editor", action: "job.create", target: `job/${id}` },
       { subject: "user-admin", action: "job.redrive", target: `job/${id}` },
     ]);
   });

@@ -111,6 +111,10 @@ describe("a session of the emergency sign-in", () => {
     expect(ended.headers.get("set-cookie")).toContain("__Host-session=;");
     expect((await me(session.cookie)).status).toBe(401);
     expect((await me(other.cookie)).status).toBe(200);
+    const ends = await auditOf(service, tenant, "session.sign_out");
+    expect(ends.filter(({ subject }) => subject === user.id)).toMatchObject([
+      { outcome: "success", target: `user/${user.id}`, detail: { kind: "session" } },
+    ]);
   });
 
   it("ends when an admin disables the user, changes their role or revokes their sessions", async () => {

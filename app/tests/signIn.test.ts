@@ -129,6 +129,15 @@ describe("signing in", () => {
     const attempts = await Promise.all(Array.from({ length: 12 }, () => trySignIn(service, wrong)));
     expect(attempts.filter(({ status }) => status === 429)).toHaveLength(2);
     const refused = await trySignIn(service, attacked);
+    const events = await auditOf(service, tenant, "session.sign_in");
+    expect(
+      events.filter(({ subject, detail }) => subject === attacked.username && detail["reason"] === "limited"),
+    ).toHaveLength(1);
+    const stranger = { ...attacked, tenant: "nowhere" };
+    await Promise.all(Array.from({ length: 10 }, () => trySignIn(service, stranger)));
+    const start = performance.now();
+    expect((await trySignIn(service, stranger)).status).toBe(429);
+    expect(performance.now() - start).toBeGreaterThan(295);
     expect(refused.status).toBe(429);
     expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(800);
     expect((await trySignIn(service, other)).status).toBe(200);

@@ -1,5 +1,7 @@
 import { Router } from "express";
 import { z } from "zod";
+import { audit } from "../audit/audit.ts";
+import type { Database } from "../db/database.ts";
 import { notFound, unauthorized, validated } from "../http/problem.ts";
 import type { UserRepository } from "../users/repository.ts";
 import { principalOf, sessionOf } from "./guard.ts";
@@ -11,6 +13,7 @@ import type { SignIn } from "./signIn.ts";
 import { accessTokenSeconds, type Tokens } from "./tokens.ts";
 
 interface AuthRoutesArgs {
+  database: Database;
   signIn: SignIn;
   tokens: Tokens;
   refreshTokens: RefreshTokens;
@@ -21,6 +24,7 @@ interface AuthRoutesArgs {
 
 /** `/api/v2/auth`. */
 export function authRoutes({
+  database,
   signIn,
   tokens,
   refreshTokens,
@@ -80,7 +84,16 @@ export function authRoutes({
   router.delete("/api/v2/auth/session", async (request, response) => {
     const session = sessionOf(request);
     if (session) {
-      await sessions.end(session);
+      const { subject, tenantId } = session.principal;
+      await database.asTenant(tenantId, async (client) => {
+        await audit(client, {
+          subject,
+          action: "session.sign_out",
+          target: `user/${subject}`,
+          detail: { kind: "session" },
+        });
+        await sessions.end(session);
+      });
     }
     response.clearCookie(sessionCookie, sessionCookieOptions).status(204).end();
   });

@@ -11,7 +11,7 @@ import type { Directory } from "./directory.ts";
 import type { Passwords } from "./passwords.ts";
 import type { Role } from "./rules.ts";
 import type { SignInInput } from "./schemas.ts";
-import type { SignInLimit } from "./signInLimit.ts";
+import { type SignInLimit, TooManySignIns } from "./signInLimit.ts";
 import type { Principal } from "./tokens.ts";
 
 interface SignInArgs {
@@ -59,7 +59,10 @@ export class SignIn {
     try {
       await limit.take(input.tenant, input.username);
     } catch (error) {
-      metrics.signedIn(error instanceof Problem ? "limited" : "error");
+      metrics.signedIn(error instanceof TooManySignIns ? "limited" : "error");
+      if (error instanceof TooManySignIns && error.first) {
+        await this.#auditLimited(input, kind);
+      }
       throw error;
     }
     const start = performance.now();
@@ -118,6 +121,31 @@ export class SignIn {
       });
       return { result };
     });
+  }
+
+  /**
+   * One event for a name and window, however many attempts follow. Takes a failure's time, as it is another for a
+   * tenant that there is; never fails: a refusal stays one while Postgres is away.
+   */
+  async #auditLimited({ tenant, username }: SignInInput, kind: "token" | "session"): Promise<void> {
+    const { database } = this.#args;
+    const start = performance.now();
+    try {
+      const tenantId = await findTenant(database, tenant);
+      if (tenantId !== null) {
+        await database.asTenant(tenantId, (client) =>
+          audit(client, {
+            subject: username,
+            action: "session.sign_in",
+            outcome: "failure",
+            detail: { reason: "limited", kind },
+          }),
+        );
+      }
+    } catch (error) {
+      this.#logger.error({ error, tenant, username }, "refused sign-ins not audited");
+    }
+    await sleep(Math.max(0, failureTakesMs - (performance.now() - start)));
   }
 
   async #check(known: User | undefined, { tenant, username, password }: SignInInput): Promise<Verdict> {

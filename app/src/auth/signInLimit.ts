@@ -10,6 +10,20 @@ import { Problem } from "../http/problem.ts";
  */
 const limit = { points: 10, duration: 15 * 60, keyPrefix: "sign_in_failures" };
 
+/** A 429 problem. */
+export class TooManySignIns extends Problem {
+  /** Whether it is the first of this name in the window. */
+  readonly first: boolean;
+
+  constructor({ consumedPoints, msBeforeNext }: RateLimiterRes) {
+    super(429, {
+      detail: "too many failed sign-ins, wait before the next",
+      headers: { "Retry-After": String(Math.ceil(msBeforeNext / 1000)) },
+    });
+    this.first = consumedPoints === limit.points + 1;
+  }
+}
+
 /** Counts in Redis for all replicas; while it is away, each replica counts for itself. */
 export class SignInLimit {
   readonly #limiter: RateLimiterMemory | RateLimiterRedis;
@@ -28,19 +42,13 @@ export class SignInLimit {
 
   /**
    * Counts the attempt before it is made: counted after, attempts made at once would all get past.
-   * @throws a 429 problem when there were too many.
+   * @throws TooManySignIns.
    */
   async take(tenant: string, username: string): Promise<void> {
     try {
       await this.#limiter.consume(key(tenant, username));
     } catch (error) {
-      if (!(error instanceof RateLimiterRes)) {
-        throw error;
-      }
-      throw new Problem(429, {
-        detail: "too many failed sign-ins, wait before the next",
-        headers: { "Retry-After": String(Math.ceil(error.msBeforeNext / 1000)) },
-      });
+      throw error instanceof RateLimiterRes ? new TooManySignIns(error) : error;
     }
   }
 

@@ -1,3 +1,4 @@
+import { audit } from "../audit/audit.ts";
 import type { Principal } from "../auth/tokens.ts";
 import type { FieldCipher } from "../crypto/fieldCipher.ts";
 import type { Database } from "../db/database.ts";
@@ -41,16 +42,21 @@ export class AnswerRepository {
 
   /** @returns whether there is such an answer to a question of this user. */
   async setFeedback({ tenantId, subject }: Principal, id: string, value: 1 | -1): Promise<boolean> {
-    return this.#database.asTenant(
-      tenantId,
-      async (client) => {
-        const { rowCount } = await client.query(
-          "update chat_answers set feedback = $3 where id = $1 and subject = $2",
-          [id, subject, value],
-        );
-        return rowCount === 1;
-      },
-      { repeatable: true },
-    );
+    return this.#database.asTenant(tenantId, async (client) => {
+      const { rowCount } = await client.query(
+        "update chat_answers set feedback = $3 where id = $1 and subject = $2",
+        [id, subject, value],
+      );
+      if (rowCount !== 1) {
+        return false;
+      }
+      await audit(client, {
+        subject,
+        action: "answer.set_feedback",
+        target: `answer/${id}`,
+        detail: { value },
+      });
+      return true;
+    });
   }
 }

@@ -38,7 +38,15 @@ export class JobRepository {
     idempotencyKey: string | undefined,
   ): Promise<JobAnswer> {
     return this.#database.asTenant(tenantId, async (client) => {
-      const { id } = await enqueue(client, { kind: "generate", payload, subject, idempotencyKey });
+      const { id, created } = await enqueue(client, { kind: "generate", payload, subject, idempotencyKey });
+      if (created) {
+        await audit(client, {
+          subject,
+          action: "job.create",
+          target: `job/${id}`,
+          detail: { kind: "generate" },
+        });
+      }
       const { rows } = await client.query<JobRow & { same: boolean }>(
         `select ${columns}, payload = $2::jsonb as same from jobs where id = $1`,
         [id, JSON.stringify(payload)],
