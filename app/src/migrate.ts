@@ -28,6 +28,6 @@ try {
   const migrations = await migrate(database, logger, direction, count ? Number(count) : undefined);
   log.info({ direction, migrations }, migrations.length > 0 ? "migrated" : "nothing to migrate");
 } catch (error) {
-  log.fatal({ error }, "migration failed, nothing of it was kept");
+  log.fatal({ error }, "migration failed, it does not count as run");
   process.exit(1);
 }
