@@ -5,6 +5,9 @@ const zero = "00000000-0000-0000-0000-000000000000";
 /** Without it the cluster that an up makes could not be worked on by the same up. */
 const reachable = { access: "allowlist", allowlist: ["203.0.113.7/32"] };
 
+/** Somebody notices when alerting has stopped. */
+const watched = { "groundwork:monitoring": { notifications: { deadMansSwitch: {} } } };
+
 /** From an empty subscription: a cluster, a registry and a DNS record of its own, Azure's data
  * services, and the images built by the stack. */
 export const created = {
@@ -26,7 +29,8 @@ export const created = {
 
 /** What a configuration of an earlier release must be given to be taken, by the name of the production. */
 export const sinceReleases: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  created: { "groundwork:azure": reachable },
+  existing: watched,
+  created: { ...watched, "groundwork:azure": reachable },
 };
 
 /** By its name: the committed file, which works on an existing cluster with servers of its own; and the one above. */

@@ -106,7 +106,8 @@ describe("the stack's configuration", () => {
         return problem.split(":")[1];
       });
     const always = ["tlsBundle", "internalCa", "postgresTls", "redisTls", "appTls", "ageIdentity"];
-    expect(demanded({})).toEqual([...always, "slackWebhookUrl"]);
+    const channels = ["slackWebhookUrl", "deadMansSwitchUrl"];
+    expect(demanded({})).toEqual([...always, ...channels]);
     expect(problems(created, new Set()).join("\n")).toContain("the same up that makes the vault");
     const fewer = {
       "groundwork:edge":
@@ -114,7 +115,7 @@ describe("the stack's configuration", () => {
       "groundwork:postgres": '{"kind":"managed","storageGiB":64,"maxConnections":200}',
       "groundwork:redis": '{"kind":"managed"}',
     };
-    expect(demanded(fewer)).toEqual(["internalCa", "appTls", "ageIdentity", "slackWebhookUrl"]);
+    expect(demanded(fewer)).toEqual(["internalCa", "appTls", "ageIdentity", ...channels]);
     const given = { ...created, ...fewer };
     const secrets = Object.fromEntries(
       ["internalCa", "appTls", "ageIdentity"].map((key) => [
@@ -122,7 +123,8 @@ describe("the stack's configuration", () => {
         development[`groundwork:${key}` as keyof typeof development],
       ]),
     );
-    const all = { ...given, ...secrets, "groundwork:slackWebhookUrl": "https://hooks.slack.com/services/x" };
+    const urls = channels.map((key) => [`groundwork:${key}`, "https://hooks.example.com/services/x"]);
+    const all = { ...given, ...secrets, ...(Object.fromEntries(urls) as Record<string, string>) };
     expect(problems(all, new Set(Object.keys(all)))).toEqual([]);
   });
 
