@@ -49,7 +49,8 @@ export function bootstrapScript(settings: Bootstrap): string {
 # What Pulumi needs before the first \`up\` of ${stack}: places for its state, keys for the secrets in it, and identities
 # that GitHub's workflows sign in as without any password. It needs az and gh, both signed in. Read it, then run it:
 #   make -s bootstrap-azure REPO=${github} | bash
-set -euo pipefail
+set -Eeuo pipefail
+trap 'echo "Stopped here. If Azure does not know a role or an identity yet, run this again in some minutes." >&2' ERR
 
 az account set --subscription ${subscriptionId}
 me=$(az ad signed-in-user show --query id --output tsv)
@@ -147,7 +148,7 @@ grant "Key Vault Crypto User" "$keys/keys/pulumi-development"
 grant "Storage Blob Data Contributor" "$containers/state-development"
 
 cat <<END
-Done. If a role was not known yet, run this again.
+Done.
 
 On GitHub, under Settings, Environments. The rules are what keeps others from being the environment: set them first.
   production       deployment tags v* only, required reviewers

@@ -119,8 +119,8 @@ async function kind(before: Cluster["kind"] | undefined): Promise<Cluster | unde
   const cluster = await kindCluster();
   if (before === "kind" && cluster === undefined)
     throw new UserError(
-      "The stack is on kind's cluster, and Docker or kind is not to be had here now. Start Docker, then run the same command " +
-        "again; `make clean` gives up the cluster and all that is on it.",
+      "The stack is on kind's cluster, which cannot be had here now. Start Docker, or mend what kind says above, then run the " +
+        "same command again; `make clean` gives up the cluster and all that is on it.",
     );
   return cluster;
 }

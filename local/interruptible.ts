@@ -1,7 +1,11 @@
 /** Work that must not be cut off half-way: it is told of a signal, puts right what it began, and ends by itself. */
-import { say, UserError } from "./system.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { message, say, UserError } from "./system.ts";
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** How long, and how often, it is tried to put right what was begun. */
+const insistSeconds = 180;
+const pauseSeconds = 5;
 
 /** The first Ctrl-C, SIGTERM or closed terminal aborts what `work` is given; until `work` ends, a further one changes nothing. */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -19,5 +23,20 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
   } finally {
     for (const signal of signals) process.off(signal, interrupt);
     process.stderr.off("error", ignore);
+  }
+}
+
+/** Tries until it is done: the API server may be away for a moment, and a second Ctrl-C ends the program that is asked, too. */
+export async function insist(action: () => Promise<void>): Promise<void> {
+  const deadline = Date.now() + insistSeconds * 1000;
+  for (;;) {
+    try {
+      await action();
+      return;
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      say(`putting it right failed, and is tried again: ${message(error).split("\n")[0] ?? ""}`);
+      await sleep(pauseSeconds * 1000);
+    }
   }
 }

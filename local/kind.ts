@@ -42,7 +42,7 @@ async function resume(program: string): Promise<boolean> {
   } catch (error) {
     if (await isInitialized("dev"))
       throw new UserError(
-        `kind's cluster, which the stack is on, does not come back: ${message(error)}\n` +
+        `kind's cluster, which the stack is on or was, does not come back: ${message(error)}\n` +
           `\`docker logs ${container}\` says more; \`make clean\` gives up the cluster and all that is on it.`,
       );
     say("cluster: an interrupted run left kind's half-made; it is made anew");

@@ -14,7 +14,7 @@ import {
   prefixes,
   switchTo,
 } from "./database.ts";
-import { interruptible } from "./interruptible.ts";
+import { insist, interruptible } from "./interruptible.ts";
 import { runJob } from "./jobs.ts";
 import { withLock } from "./lock.ts";
 import {
@@ -118,8 +118,8 @@ async function beforeSwitch(
   } catch (error) {
     const reason = message(signal.aborted ? signal.reason : error);
     try {
-      await open(cluster);
-      await dropDatabase(cluster, restored);
+      await insist(() => open(cluster));
+      await insist(() => dropDatabase(cluster, restored));
     } catch (second) {
       throw new UserError(
         `${reason}\nThe old database could not be opened again (${message(second)}). When Postgres answers, run the same ` +

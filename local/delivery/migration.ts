@@ -65,6 +65,11 @@ export async function migrate({ kubectl }: Target, image: string): Promise<void>
         );
     }
   } finally {
-    await kubectl([...inApp, "delete", "job", name, "--ignore-not-found", "--wait=false"]);
+    await removeMigration({ kubectl });
   }
+}
+
+/** Ends it, where it still runs. */
+export async function removeMigration({ kubectl }: Target): Promise<void> {
+  await kubectl([...inApp, "delete", "job", name, "--ignore-not-found", "--wait=false"]);
 }

@@ -1,15 +1,14 @@
 /** `make release`, `make release-close`, `make rollback`: a new version gets users step by step, or loses them at once. */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parseDocument } from "yaml";
-import { interruptible } from "../interruptible.ts";
+import { insist, interruptible } from "../interruptible.ts";
 import { withLock } from "../lock.ts";
 import { repository } from "../stack.ts";
 import { message, say, UserError } from "../system.ts";
 import { checksOf, requireChecks } from "./checklist.ts";
 import { ask, p95Of, type Settings } from "./judge.ts";
-import { migrate } from "./migration.ts";
+import { migrate, removeMigration } from "./migration.ts";
 import { targetOf, type Target } from "./target.ts";
 import {
   candidatePercent,
@@ -23,10 +22,6 @@ import {
   versionOf,
 } from "./traffic.ts";
 import { watchStep } from "./watch.ts";
-
-/** How long, and how often, it is tried to take a release back. */
-const insistSeconds = 180;
-const pauseSeconds = 5;
 
 /** Why a release ended early; by then all users are back on the version before. */
 export class ReleaseAborted extends UserError {}
@@ -93,24 +88,11 @@ async function takeBack(target: Target, image: string, reached: number, reason: 
   throw new ReleaseAborted(taken);
 }
 
-/** No user may be left on a version that nobody judges because the API server is away for a moment. */
-async function insist(action: () => Promise<void>): Promise<void> {
-  const deadline = Date.now() + insistSeconds * 1000;
-  for (;;) {
-    try {
-      await action();
-      return;
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-      say(`release: taking it back failed, and is tried again: ${message(error).split("\n")[0] ?? ""}`);
-      await sleep(pauseSeconds * 1000);
-    }
-  }
-}
-
 async function abandon(target: Target, image: string): Promise<void> {
   const memory = await remembered(target);
-  await remember(target, { ...memory, rejected: [...memory.rejected, image] });
+  await remember(target, { ...memory, rejected: [...new Set([...memory.rejected, image])] });
+  // An interrupted release could not end its own.
+  await removeMigration(target);
   await removeCandidate(target);
 }
 

@@ -38,6 +38,7 @@ class World {
   memory = "";
   /** The Job that brings the schema to what the candidate needs. */
   migration = "";
+  migrating = false;
   /** Called before each answer with the arguments. */
   meanwhile: (asked: string) => void = () => undefined;
   readonly sendingBack: string[] = [];
@@ -87,7 +88,9 @@ class World {
       const slot = /app-candidate"/.test(asked) ? "app-candidate" : "app";
       for (const name of Object.keys(this.shares)) if (asked.includes(name)) this.shares[name] = slot;
     }
-    if (asked.startsWith("create") && input.includes('"Job"')) this.migration = input;
+    if (asked.startsWith("create") && input.includes('"Job"'))
+      [this.migration, this.migrating] = [input, true];
+    if (asked.includes("delete job")) this.migrating = false;
     if (asked.startsWith("create") && input.includes('"Deployment"'))
       this.deployments.set("app-candidate", candidate);
     if (asked.includes("delete deployment")) this.deployments.delete("app-candidate");
@@ -181,6 +184,7 @@ describe("a release that is interrupted", () => {
     expect(String(await ended())).toContain("at 0 % of the users");
     expect(said).not.toContain("starts beside");
     expect(world.deployments.has("app-candidate")).toBe(false);
+    expect(world.migrating).toBe(false);
   });
 });
 
