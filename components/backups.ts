@@ -73,7 +73,8 @@ const migrationsTable = "public.pgmigrations";
 
 /**
  * Dumps the database on schedule, encrypted before it leaves the pod, reads each dump back, and proves every day by a whole
- * restore that the newest daily or weekly one is good. What is older than it is kept is deleted. An exporter reads from the container itself what is there.
+ * restore that the newest daily or weekly one is good. What is older than it is kept is deleted. An exporter reads from the
+ * container itself what is there.
  */
 export class Backups extends pulumi.ComponentResource {
   /** Age and size of the newest backups, and how the last verification ended. */

@@ -19,7 +19,7 @@ export function claimTemplates(
   return [{ metadata: { name: claimName, labels: selector(workload) }, spec: claimOf(storageGiB) }];
 }
 
-/** Of a StatefulSet with claims: its template cannot be changed, so that another size would replace it. {@link growClaims} grows them. */
+/** Of a StatefulSet with claims: its template cannot be changed, another size would replace it. {@link growClaims} grows them. */
 export const templateAsMade = { ignoreChanges: ["spec.volumeClaimTemplates"] };
 
 export interface ClaimSizes {
@@ -31,8 +31,8 @@ export interface ClaimSizes {
 }
 
 /**
- * Has each member's claim ask for `storageGiB`, while its server runs. The API server refuses less than a claim has, and more where the
- * storage class does not allow expansion. Claims belong to the StatefulSet: what is deleted here leaves them as they are.
+ * Has each member's claim ask for `storageGiB`, while its server runs. The API server refuses less than a claim has, and
+ * more where the storage class does not allow expansion. Claims are the StatefulSet's: what is deleted here leaves them.
  */
 export function growClaims(set: k8s.apps.v1.StatefulSet, sizes: ClaimSizes, parent: pulumi.Resource): void {
   for (let member = 0; member < sizes.members; member += 1) {

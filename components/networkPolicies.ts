@@ -12,7 +12,8 @@ export type Workload = NamespaceName;
 
 /**
  * One allowed connection, from a workload's pods to another's; `internet` is any address, `apiServer` the cluster's own,
- * `nodes` those of the kubelets, `privateNetwork` what is around the cluster; `ingressController`, `existingPrometheus` and `keda` any pod of the namespace
+ * `nodes` those of the kubelets, `privateNetwork` what is around the cluster;
+ * `ingressController`, `existingPrometheus` and `keda` any pod of the namespace
  * where that is.
  */
 export interface Flow<Name extends string> {

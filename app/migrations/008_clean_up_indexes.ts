@@ -7,12 +7,19 @@ const columns = [
   ["refresh_tokens", "expires_at"],
 ] as const;
 
+type Options = { name: string; concurrently: true };
+
 /** Concurrently, and so in no transaction: every write to the table would wait for an index that is built in one. */
-export function up(pgm: MigrationBuilder): void {
+export async function up(pgm: MigrationBuilder): Promise<void> {
+  // What a run that was interrupted has left half-made is made anew, and what it has finished stays.
+  const broken = (await pgm.db.select(
+    "select indexrelid::regclass::text as name from pg_index where not indisvalid",
+  )) as { name: string }[];
   outsideOfTransaction(pgm, (table, column, options) => {
-    // A run that was interrupted leaves one that is not valid.
-    pgm.dropIndex(table, column, { ...options, ifExists: true });
-    pgm.createIndex(table, column, options);
+    if (broken.some(({ name }) => name === options.name)) {
+      pgm.dropIndex(table, column, options);
+    }
+    pgm.createIndex(table, column, { ...options, ifNotExists: true });
   });
 }
 
@@ -24,7 +31,7 @@ export function down(pgm: MigrationBuilder): void {
 
 function outsideOfTransaction(
   pgm: MigrationBuilder,
-  work: (table: string, column: string, options: { name: string; concurrently: true }) => void,
+  work: (table: string, column: string, options: Options) => void,
 ): void {
   pgm.noTransaction();
   // It waits for transactions that have begun before, a backup's too; nobody waits for it meanwhile.

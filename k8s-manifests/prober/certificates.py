@@ -40,20 +40,20 @@ class Certificates:
         trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             trusted.load_verify_locations(self.ca_file)
-        except OSError as error:
+            self.keep('probe="internal-ca"', min(map(end, trusted.get_ca_certs())))
+        except (OSError, ValueError) as error:
             self.complain("internal-ca", str(error))
             return
         self.complain("internal-ca", "")
-        self.keep('probe="internal-ca"', min(map(end, trusted.get_ca_certs())))
         for server in self.servers:
             address = f"{server['host']}:{server['port']}"
             try:
-                shown = shown_by(server, trusted)
-            except OSError as error:
+                moment = end(shown_by(server, trusted))
+            except (OSError, ValueError, KeyError) as error:
                 self.complain(address, str(error))
                 continue
             self.complain(address, "")
-            self.keep(f'probe="{server["certificate"]}",server="{address}"', end(shown))
+            self.keep(f'probe="{server["certificate"]}",server="{address}"', moment)
 
     def keep(self, labels: str, moment: float) -> None:
         # A new one: the other may be read at this moment.

@@ -85,6 +85,8 @@ export function authRoutes({
     const session = sessionOf(request);
     if (session) {
       const { subject, tenantId } = session.principal;
+      // First: nobody stays signed in because it cannot be written down.
+      await sessions.end(session);
       await database.asTenant(tenantId, async (client) => {
         await audit(client, {
           subject,
@@ -92,7 +94,6 @@ export function authRoutes({
           target: `user/${subject}`,
           detail: { kind: "session" },
         });
-        await sessions.end(session);
       });
     }
     response.clearCookie(sessionCookie, sessionCookieOptions).status(204).end();

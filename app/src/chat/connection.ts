@@ -81,7 +81,7 @@ export class ChatConnection {
 
   start(): void {
     const unknown = setTimeout(() => {
-      if (this.#token === undefined) {
+      if (this.#token === undefined && this.#socket.readyState === this.#socket.OPEN) {
         void this.#args.refusals.record("no_credentials");
         this.#socket.close(policyViolation, "no token came in time");
       }

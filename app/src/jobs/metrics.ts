@@ -43,7 +43,7 @@ export class JobMetrics {
     this.#age = gauge("app_job_age_seconds", "Age of the oldest job that no worker has begun", "queue");
     this.#waiting = gauge(
       "app_jobs_waiting",
-      "Jobs that no worker has begun, those that wait for others of their tenant included",
+      "Jobs that any worker could begin; those beyond their tenant's limit are not among them",
       "queue",
     );
     this.#deadLetters = gauge("app_dead_letters", "Jobs given up after their last attempt", "queue");

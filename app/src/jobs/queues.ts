@@ -101,8 +101,8 @@ export class Queues {
   }
 
   /**
-   * Jobs that no worker has begun yet, the postponed ones among them, and how long the oldest of them has been waiting
-   * since it was asked for; undefined while Redis is away.
+   * Jobs that any worker could begin, and how long the oldest that none has begun has been waiting since it was asked
+   * for, the postponed ones among them, which more workers would not begin sooner; undefined while Redis is away.
    */
   async waiting(kind: JobKind): Promise<{ jobs: number; oldestSeconds: number } | undefined> {
     if (this.#connection.status !== "ready") {
@@ -110,7 +110,7 @@ export class Queues {
     }
     const queue = this.#queues[kind];
     const postponed = postponedKey(kind);
-    const [jobs, oldest, stillPostponed, oldestPostponed] = await Promise.all([
+    const [jobs, oldest, , oldestPostponed] = await Promise.all([
       queue.getWaitingCount(),
       queue.getJobs("waiting", 0, 0, true),
       // Those that are delayed yet: what was begun, or waits like any other, is postponed no longer.
@@ -118,10 +118,7 @@ export class Queues {
       this.#connection.zrange(postponed, 0, "0", "WITHSCORES"),
     ]);
     const since = Math.min(oldest[0]?.timestamp ?? Infinity, Number(oldestPostponed[1] ?? Infinity));
-    return {
-      jobs: jobs + stillPostponed,
-      oldestSeconds: since === Infinity ? 0 : (Date.now() - since) / 1000,
-    };
+    return { jobs, oldestSeconds: since === Infinity ? 0 : (Date.now() - since) / 1000 };
   }
 
   async close(): Promise<void> {

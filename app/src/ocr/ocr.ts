@@ -35,7 +35,7 @@ export function createOcr(config: OcrConfig, metrics: Metrics, logger: Logger): 
       try {
         const attempt = (key: string, limit: AbortSignal) => ask(config, key, image, limit);
         let recognized: Recognized | undefined;
-        // To its end: an attempt that is left before counts as cancelled, and would never close the circuit.
+        // To its end: an attempt that is left before counts as cancelled, and failures before it would go on being counted.
         for await (const text of provider?.run(attempt, signal) ?? []) {
           recognized = { text, degraded: false };
         }
