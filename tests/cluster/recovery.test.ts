@@ -123,10 +123,15 @@ describe("a killed pod comes back:", () => {
 
   test("Prometheus's, with what it has recorded, and no reader notices", async () => {
     const query = encodeURIComponent('up{job="app"}');
-    const earlier = Date.now() / 1000 - 30;
+    let earlier = 0;
     const recorded = () => ask("prometheus", `/api/v1/query?query=${query}&time=${earlier}`);
-    const shown = await recorded();
-    expect(shown).toMatchObject({ data: { result: [{ metric: { job: "app" } }] } });
+    let shown: unknown;
+    // While Postgres was away, the app was not ready, and nobody is asked who is not.
+    await waitFor("figures of half a minute ago", 90, async () => {
+      earlier = Date.now() / 1000 - 30;
+      shown = await recorded();
+      expect(shown).toMatchObject({ data: { result: [{ metric: { job: "app" } }] } });
+    });
     const before = await readyPods("prometheus");
     await killPods("monitoring", "prometheus");
     expect((await client.get(path, { token: editor })).status).toBe(200);
