@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import { blobClient, type BlobStore } from "./blobStore.ts";
+import { claimOf } from "./claims.ts";
 import {
   labels,
   resources,
@@ -80,7 +81,15 @@ export function programPods(parent: pulumi.Resource, host: ProgramHost, program:
     { name: "scripts", configMap: { name: scripts.metadata.name } },
     ...(hasFiles ? [secrets.mount(name, { namespace, files })] : []),
     ownVolume
-      ? { name: temporary.volume.name, ephemeral: claim(program.scratchMiB, podLabels) }
+      ? {
+          name: temporary.volume.name,
+          ephemeral: {
+            volumeClaimTemplate: {
+              metadata: { labels: podLabels },
+              spec: claimOf(`${program.scratchMiB}Mi`),
+            },
+          },
+        }
       : temporary.volume,
   ];
   const volumeMounts = [
@@ -108,19 +117,6 @@ export function programPods(parent: pulumi.Resource, host: ProgramHost, program:
       ],
       volumes,
     }),
-  };
-}
-
-/** A volume that comes and goes with its pod. */
-function claim(
-  sizeMiB: number,
-  claimLabels: Record<string, string>,
-): k8s.types.input.core.v1.EphemeralVolumeSource {
-  return {
-    volumeClaimTemplate: {
-      metadata: { labels: claimLabels },
-      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: `${sizeMiB}Mi` } } },
-    },
   };
 }
 

@@ -1,14 +1,14 @@
-/** The volumes of a StatefulSet's members: made from its template, and grown with the configuration. */
+/** What claims volumes: of a StatefulSet's members, made from its template and grown with the configuration, and of single pods. */
 import * as k8s from "@pulumi/kubernetes";
 import type * as pulumi from "@pulumi/pulumi";
 import { selector } from "./podDefaults.ts";
 
 const claimName = "data";
 
-/** What a member's claim asks for. */
-const claimOf = (storageGiB: number) => ({
+/** A claim of `storage`, such as `4Gi`, for one node at a time. */
+export const claimOf = (storage: string) => ({
   accessModes: ["ReadWriteOnce"],
-  resources: { requests: { storage: `${storageGiB}Gi` } },
+  resources: { requests: { storage } },
 });
 
 /** `volumeClaimTemplates` of the workload's StatefulSet: one volume a member, mounted as `data`. */
@@ -16,7 +16,7 @@ export function claimTemplates(
   workload: string,
   storageGiB: number,
 ): k8s.types.input.core.v1.PersistentVolumeClaim[] {
-  return [{ metadata: { name: claimName, labels: selector(workload) }, spec: claimOf(storageGiB) }];
+  return [{ metadata: { name: claimName, labels: selector(workload) }, spec: claimOf(`${storageGiB}Gi`) }];
 }
 
 /** Of a StatefulSet with claims: its template cannot be changed, another size would replace it. {@link growClaims} grows them. */
@@ -46,7 +46,7 @@ export function growClaims(set: k8s.apps.v1.StatefulSet, sizes: ClaimSizes, pare
           namespace: sizes.namespace,
           annotations: { "pulumi.com/patchForce": "true" },
         },
-        spec: claimOf(sizes.storageGiB),
+        spec: claimOf(`${sizes.storageGiB}Gi`),
       },
       { parent, dependsOn: set, retainOnDelete: true },
     );

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { z } from "zod";
 
-import { generations } from "./passwords.ts";
+import { generationName, generations } from "./passwords.ts";
 import type { SecretStore, StoredSecret } from "./secrets/secretStore.ts";
 
 /** `groundwork:app.keys`. */
@@ -27,8 +27,8 @@ export function keepKeys(
 ): Keys {
   const file = (name: string, length: number, numbers: readonly number[]): pulumi.Output<string> => {
     const keys = numbers.map((number) => {
-      const resource = number === 1 ? name : `${name}-${number}`;
-      return [String(number), new random.RandomBytes(resource, { length }, { protect }).base64] as const;
+      const key = new random.RandomBytes(generationName(name, number), { length }, { protect });
+      return [String(number), key.base64] as const;
     });
     return pulumi.jsonStringify({ active: String(numbers[0]), keys: Object.fromEntries(keys) });
   };

@@ -10,6 +10,10 @@ export interface Password extends StoredSecret {
   readonly other?: Password;
 }
 
+/** The first one has the name that the secret had before it was ever changed. */
+export const generationName = (name: string, number: number): string =>
+  number === 1 ? name : `${name}-${number}`;
+
 /**
  * The passwords of one account that the server takes, by their generations; the one that clients use is given, with the other
  * one in it. Odd and even ones take turns in the two places that the server has. `keep` makes one, or finds it, by its name.
@@ -20,7 +24,7 @@ export function rotatedPassword(
   [first, second]: readonly number[] = [1],
 ): Password {
   const generation = (number: number): Password => ({
-    ...keep(number === 1 ? name : `${name}-${number}`, number),
+    ...keep(generationName(name, number), number),
     suffix: number % 2 === 0 ? "-2" : "",
   });
   if (first === undefined) throw new Error(`${name} has no generation`);

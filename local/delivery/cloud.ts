@@ -33,9 +33,14 @@ export async function cloudLogin(): Promise<void> {
 /** For the steps that follow: kubectl and Pulumi call it by its name. GitHub's runners come without it. */
 async function bringKubelogin(): Promise<void> {
   const program = await tool("kubelogin");
-  const path = process.env["GITHUB_PATH"];
-  if (path) await appendFile(path, `${dirname(program)}\n`);
+  await tellLaterSteps("GITHUB_PATH", dirname(program));
   say(`azure: ${program} signs in to clusters`);
+}
+
+/** In a workflow a variable names the file that is read before each step that follows. */
+async function tellLaterSteps(variable: string, line: string): Promise<void> {
+  const file = process.env[variable];
+  if (file) await appendFile(file, `${line}\n`);
 }
 
 async function useCluster(cluster: string): Promise<void> {
@@ -53,7 +58,6 @@ async function useCluster(cluster: string): Promise<void> {
     "--overwrite-existing",
   ]);
   // What the steps that follow work on where the stack makes its cluster, whose context no file of it can name.
-  const environment = process.env["GITHUB_ENV"];
-  if (environment) await appendFile(environment, `CONTEXT=${name}\n`);
+  await tellLaterSteps("GITHUB_ENV", `CONTEXT=${name}`);
   say(`azure: kubectl works on ${name}`);
 }

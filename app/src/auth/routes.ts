@@ -1,9 +1,9 @@
 import { Router } from "express";
-import { z } from "zod";
 import { audit } from "../audit/audit.ts";
 import type { Database } from "../db/database.ts";
 import { notFound, unauthorized, validated } from "../http/problem.ts";
 import type { UserRepository } from "../users/repository.ts";
+import { isUserId } from "../users/user.ts";
 import { principalOf, sessionOf } from "./guard.ts";
 import type { Refusals } from "./refusals.ts";
 import type { RefreshTokens } from "./refreshTokens.ts";
@@ -101,8 +101,7 @@ export function authRoutes({
 
   router.get("/api/v2/auth/me", async (request, response) => {
     const { subject, tenantId, role } = principalOf(request);
-    // Subjects of tokens from elsewhere are no ids of users.
-    const user = z.uuid().safeParse(subject).success ? await users.get(tenantId, subject) : undefined;
+    const user = isUserId(subject) ? await users.get(tenantId, subject) : undefined;
     const me: MeView = {
       subject,
       tenantId,

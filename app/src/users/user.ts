@@ -47,3 +47,8 @@ export const userView = z.object({
 export type UserView = z.infer<typeof userView>;
 
 export const userPath = z.object({ id: z.uuid() });
+
+/** Whether a token's subject is a user of ours: subjects of tokens from elsewhere are no ids of users. */
+export function isUserId(subject: string): boolean {
+  return z.uuid().safeParse(subject).success;
+}
