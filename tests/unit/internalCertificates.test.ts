@@ -1,5 +1,5 @@
 /** The prober as the image runs it, before servers whose certificates end. */
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,11 +11,11 @@ import * as tls from "node:tls";
 import * as pulumi from "@pulumi/pulumi";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { freePort } from "../../app/tests/support/processes.ts";
 import { stackSchema } from "../../components/configSchema.ts";
 import { flows } from "../../components/flows.ts";
 import { internalServers } from "../../components/monitoring/prober.ts";
 import { at, type Registered } from "./mocks.ts";
+import { startProber, type RunningProber } from "./proberProgram.ts";
 import { prod } from "./prodStack.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "groundwork-certificates-"));
@@ -26,9 +26,7 @@ const sslRequest = Buffer.from("0000000804d2162f", "hex");
 
 let direct: tls.Server;
 let postgres: net.Server;
-let prober: ChildProcess;
-let metricsPort: number;
-let said = "";
+let prober: RunningProber;
 
 /** A certificate that vouches for itself; the end that it bears, as Prometheus is told it. */
 function certificate(id: string, days: number): { end: number; served: { cert: Buffer; key: Buffer } } {
@@ -60,28 +58,17 @@ beforeAll(async () => {
     });
   });
   for (const server of [direct, postgres]) await once(server.listen(0, "127.0.0.1"), "listening");
-  metricsPort = await freePort();
   const address = { host: "127.0.0.1", name };
-  prober = spawn("python3", [join(import.meta.dirname, "../../k8s-manifests/prober/prober.py")], {
-    env: {
-      ...process.env,
-      PROBE_INTERVAL_SECONDS: "1",
-      INTERNAL_CA_FILE: file("ca.pem"),
-      INTERNAL_SERVERS: JSON.stringify([
-        { certificate: "app-tls", ...address, port: portOf(direct) },
-        { certificate: "postgres-tls", ...address, port: portOf(postgres), protocol: "postgres" },
-      ]),
-      METRICS_PORT: String(metricsPort),
-      PYTHONDONTWRITEBYTECODE: "1",
-    },
-    stdio: ["ignore", "pipe", "inherit"],
+  prober = await startProber({
+    INTERNAL_CA_FILE: file("ca.pem"),
+    INTERNAL_SERVERS: JSON.stringify([
+      { certificate: "app-tls", ...address, port: portOf(direct) },
+      { certificate: "postgres-tls", ...address, port: portOf(postgres), protocol: "postgres" },
+    ]),
   });
-  prober.stdout?.on("data", (text: Buffer) => (said += text.toString()));
 });
 afterAll(async () => {
-  const ended = once(prober, "exit");
-  prober.kill("SIGTERM");
-  await ended;
+  await prober.stop();
   direct.close();
   postgres.close();
   rmSync(folder, { recursive: true });
@@ -89,8 +76,7 @@ afterAll(async () => {
 
 /** Certificate → its end. */
 async function ends(): Promise<Record<string, number>> {
-  const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`).catch(() => undefined);
-  const lines = ((await answer?.text()) ?? "").matchAll(
+  const lines = (await prober.metrics()).matchAll(
     /^probe_ssl_earliest_cert_expiry\{probe="([\w-]+)"[^}]*\} (\d+)$/gm,
   );
   return Object.fromEntries([...lines].map(([, probe, moment]) => [probe ?? "", Number(moment)]));
@@ -99,19 +85,18 @@ const become = (expected: Record<string, number>) => expect.poll(ends, { timeout
 
 test("tells when the authority ends and what each server shows, and signs in nowhere without a password", async () => {
   await become({ "internal-ca": first.end, "app-tls": first.end, "postgres-tls": first.end });
-  const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`);
-  expect(await answer.text()).not.toContain("probe_success");
+  expect(await prober.metrics()).not.toContain("probe_success");
 }, 30_000);
 
 test("tells of a renewed one, and of one that it may not trust keeps what it knew", async () => {
   const second = certificate("second", 40);
   direct.setSecureContext(second.served);
-  await expect.poll(() => said, { timeout: 15_000 }).toContain("CERTIFICATE_VERIFY_FAILED");
+  await expect.poll(prober.said, { timeout: 15_000 }).toContain("CERTIFICATE_VERIFY_FAILED");
   await become({ "internal-ca": first.end, "app-tls": first.end, "postgres-tls": first.end });
   trust("first", "second");
   await become({ "internal-ca": first.end, "app-tls": second.end, "postgres-tls": first.end });
-  expect(said.match(/CERTIFICATE_VERIFY_FAILED/g)).toHaveLength(1);
-  expect(said).toContain("can be looked at again");
+  expect(prober.said().match(/CERTIFICATE_VERIFY_FAILED/g)).toHaveLength(1);
+  expect(prober.said()).toContain("can be looked at again");
 }, 60_000);
 
 test("looks at none that Azure or somebody else runs, nor at an app that speaks no TLS", () => {

@@ -1,5 +1,5 @@
 /** The prober as the image runs it, before an edge that answers as it is told. */
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import * as https from "node:https";
@@ -10,11 +10,11 @@ import { json } from "node:stream/consumers";
 
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 
-import { freePort } from "../../app/tests/support/processes.ts";
 import { proberSettings } from "../../components/monitoring/prober.ts";
 import { stackSchema } from "../../components/configSchema.ts";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
 import { register } from "./mocks.ts";
+import { startProber, type RunningProber } from "./proberProgram.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "groundwork-prober-"));
 const file = (name: string): string => join(folder, name);
@@ -23,9 +23,7 @@ const asked: { line: string; host: unknown; token: unknown; body: unknown }[] = 
 let statuses: Record<string, number | undefined>;
 const well = { "/api/v2/auth/sign-in": 200, "/api/v1/documents?limit=1": 200, "/api/v2/auth/sign-out": 204 };
 let edge: https.Server;
-let prober: ChildProcess;
-let metricsPort: number;
-let said = "";
+let prober: RunningProber;
 
 beforeAll(async () => {
   const names = ["-subj", "/CN=api", "-addext", "subjectAltName=DNS:api.example.com"];
@@ -60,49 +58,42 @@ beforeAll(async () => {
     });
   });
   await once(edge.listen(0, "127.0.0.1"), "listening");
-  metricsPort = await freePort();
   statuses = well;
-  const program = join(import.meta.dirname, "../../k8s-manifests/prober/prober.py");
-  prober = spawn("python3", [program], {
-    env: {
-      ...process.env,
-      PROBE_ADDRESS: `127.0.0.1:${(edge.address() as AddressInfo).port}`,
-      PROBE_HOST: "api.example.com",
-      PROBE_CA_FILE: file("ca.pem"),
-      PROBE_PASSWORD_FILE: file("password"),
-      PROBE_INTERVAL_SECONDS: "1",
-      INTERNAL_SERVERS: "[]",
-      INTERNAL_CA_FILE: file("ca.pem"),
-      METRICS_PORT: String(metricsPort),
-      PYTHONDONTWRITEBYTECODE: "1",
-    },
-    stdio: ["ignore", "pipe", "inherit"],
+  prober = await startProber({
+    PROBE_ADDRESS: `127.0.0.1:${(edge.address() as AddressInfo).port}`,
+    PROBE_HOST: "api.example.com",
+    PROBE_CA_FILE: file("ca.pem"),
+    PROBE_PASSWORD_FILE: file("password"),
+    INTERNAL_SERVERS: "[]",
+    INTERNAL_CA_FILE: file("ca.pem"),
   });
-  prober.stdout?.on("data", (text: Buffer) => (said += text.toString()));
 });
 beforeEach(() => {
   statuses = well;
 });
 afterAll(async () => {
-  const ended = once(prober, "exit");
-  prober.kill("SIGTERM");
-  await ended;
+  await prober.stop();
   edge.closeAllConnections();
   edge.close();
   rmSync(folder, { recursive: true });
 });
 
 const success = async (): Promise<string | undefined> => {
-  const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`).catch(() => undefined);
-  return /^probe_success\{probe="sign-in"\} (\d)$/m.exec((await answer?.text()) ?? "")?.[1];
+  return /^probe_success\{probe="sign-in"\} (\d)$/m.exec(await prober.metrics())?.[1];
 };
 const becomes = (value: string) => expect.poll(success, { timeout: 10_000 }).toBe(value);
-/** The lines come by a pipe of their own: the figure may be there before them. */
-const says = (lines: object[]) =>
+/** What is logged from a place on. The lines come by a pipe of their own: the figure may be there before them. */
+const says = (from: number, lines: object[]) =>
   expect
-    .poll(() => said.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line) as object])), {
-      timeout: 10_000,
-    })
+    .poll(
+      () =>
+        prober
+          .said()
+          .slice(from)
+          .split("\n")
+          .flatMap((line) => (line === "" ? [] : [JSON.parse(line) as object])),
+      { timeout: 10_000 },
+    )
     .toMatchObject(lines);
 
 test("signs in, reads with the token that it got, and signs out, by the public name", async () => {
@@ -134,15 +125,15 @@ test.each([
   ["GET /api/v1/documents?limit=1: 503", { "/api/v1/documents?limit=1": 503 }],
 ])("fails with %s, says so once, and is well again afterwards", async (reason, changed) => {
   await becomes("1");
-  said = "";
+  const before = prober.said().length;
   statuses = { ...well, ...changed };
   const failed = { level: "error", message: reason, trace_id: null };
-  await says([failed]);
+  await says(before, [failed]);
   await becomes("0");
   statuses = well;
-  await says([failed, { level: "info" }]);
+  await says(before, [failed, { level: "info" }]);
   await becomes("1");
-  expect(said).not.toMatch(/password of|access/);
+  expect(prober.said()).not.toMatch(/password of|access/);
 });
 
 test("an answer that does not come is a failure", async () => {

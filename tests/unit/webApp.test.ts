@@ -1,16 +1,16 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { keepSettings, reservedVariables } from "../../components/appSettings.ts";
+import { reservedVariables } from "../../components/appSettings.ts";
 import { ownContainer, type AppContainer } from "../../components/appContainer.ts";
 import { flows, flowsFor } from "../../components/flows.ts";
 import { releaseSchema } from "../../components/releaseTraffic.ts";
 import { loadScalingSchema, type LoadScaling } from "../../components/scaling.ts";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
 import { WebApp } from "../../components/webApp.ts";
+import { appParts, endpoint } from "./appParts.ts";
 import { at, ofType, register, type Registered } from "./mocks.ts";
 
-const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
 const app = (
   image: string,
   tracesUrl?: string,
@@ -20,8 +20,7 @@ const app = (
 ): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
-    const ca = secrets.keep("internal-ca", "pem");
-    const user = (role: string) => ({ role, password: secrets.generate(`${role}-password`) });
+    const { ca, redisQueue, ...parts } = appParts(secrets);
     new WebApp(
       "app",
       {
@@ -37,37 +36,15 @@ const app = (
         poolOverflow: 20,
         release: releaseSchema.parse({}),
         migrationSeconds: 900,
-        database: {
-          endpoint: endpoint("postgres", 5432),
-          database: "app",
-          appUser: user("app_user"),
-          owner: user("app_owner"),
-          ca,
-        },
-        redisCache: {
-          endpoint: endpoint("redis-cache", 6379),
-          sentinels: [],
-          user: "app",
-          password: secrets.generate("cache"),
-          ca,
-        },
+        ...parts,
         redisQueue: {
-          endpoint: endpoint("redis-queue", 6379),
+          ...redisQueue,
           sentinels: [0, 1].map((n) => endpoint(`redis-queue-${n}`, 26379)),
-          user: "app",
-          password: secrets.generate("queue"),
-          ca,
         },
         secrets,
         container,
         certificate: { bundle: secrets.keep("app-tls", "chain and key"), ca },
         signingKeys: secrets.keep("jwt", "{}"),
-        fieldKeys: secrets.keep("fields", "{}"),
-        settings: keepSettings(
-          secrets,
-          { AI_URL: "https://ai.example.org/v1" },
-          { AI_KEYS_FILE: pulumi.secret("sk-1") },
-        ),
       },
       opts,
     );

@@ -2,28 +2,20 @@ import { ScaledObject } from "@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObj
 import * as pulumi from "@pulumi/pulumi";
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { keepSettings, reservedVariables } from "../../components/appSettings.ts";
+import { reservedVariables } from "../../components/appSettings.ts";
 import { monitoringSchema } from "../../components/monitoring/schema.ts";
 import { metricsSource } from "../../components/monitoring/settings.ts";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
 import { Workers } from "../../components/workers.ts";
+import { appParts } from "./appParts.ts";
 import { at, conform, ofType, register, type Registered } from "./mocks.ts";
 
-const endpoint = (host: string, port: number) => ({ host: `${host}.data.svc.cluster.local`, port });
 const feeds = { acme: ["https://example.com/feed.xml"] };
 
 const workers = (scaling: "fixed" | "keda", existing?: object): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
-    const ca = secrets.keep("internal-ca", "pem");
-    const user = (role: string) => ({ role, password: secrets.generate(`${role}-password`) });
-    const redis = (host: string) => ({
-      endpoint: endpoint(host, 6379),
-      sentinels: [],
-      user: "app",
-      password: secrets.generate(host),
-      ca,
-    });
+    const { ca: _, ...parts } = appParts(secrets);
     new Workers("workers", {
       namespace: pulumi.output("app"),
       image: "app:1",
@@ -41,22 +33,8 @@ const workers = (scaling: "fixed" | "keda", existing?: object): Promise<Register
       feeds,
       schedules: { collection: "0 * * * *", summaries: "5 * * * *", cleanUp: "0 3 * * *" },
       timeZone: "UTC",
-      database: {
-        endpoint: endpoint("postgres", 5432),
-        database: "app",
-        appUser: user("app_user"),
-        owner: user("app_owner"),
-        ca,
-      },
-      redisCache: redis("redis-cache"),
-      redisQueue: redis("redis-queue"),
+      ...parts,
       secrets,
-      fieldKeys: secrets.keep("fields", "{}"),
-      settings: keepSettings(
-        secrets,
-        { AI_URL: "https://ai.example.org/v1" },
-        { AI_KEYS_FILE: pulumi.secret("sk-1") },
-      ),
     });
   });
 
