@@ -224,6 +224,25 @@ describe("the language model", () => {
     expect(await deciding).toMatchObject(degraded);
   });
 
+  it("learns nothing from a deciding attempt whose caller gave up, and goes on leaving the provider alone", async () => {
+    const languageModel = await model({ maxRetries: 4, timeoutSeconds: 2 });
+    provider.otherwise = fails(500);
+    expect(await ask(languageModel)).toMatchObject(degraded);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 16_000 });
+    provider.otherwise = hangs;
+    const giveUp = new AbortController();
+    const deciding = languageModel.complete(messages, { whenDown: "stub", signal: giveUp.signal });
+    await eventually(() => {
+      expect(provider.requests).toHaveLength(6);
+    });
+    giveUp.abort(new Error("enough"));
+    await expect(deciding).rejects.toThrow("enough");
+    expect(await requests("cancelled")).toBe(1);
+    await expect(languageModel.check?.()).rejects.toThrow("5 times");
+    expect(await ask(languageModel)).toMatchObject(degraded);
+    expect(provider.requests).toHaveLength(6);
+  });
+
   it("answers by the stub while the mode file says so, without a restart", async () => {
     const modeFile = join(directory, "mode");
     await writeFile(modeFile, "");

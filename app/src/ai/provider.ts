@@ -23,6 +23,8 @@ interface RunOptions {
 }
 
 interface AttemptEnd {
+  /** Whether it is the one that decides if the API is asked again. */
+  decides: boolean;
   resolve(): void;
   reject(error: Error): void;
 }
@@ -156,7 +158,8 @@ export class Provider {
     } finally {
       clearTimeout(timer);
       limit.abort();
-      ended.reject(new Error("the caller gave up"));
+      // To the breaker an error that is not the provider's is as good as a success: it must not learn one from a silence.
+      ended.reject(ended.decides ? new ProviderFailure("cancelled") : new Error("the caller gave up"));
       this.#metrics.aiRequested(this.#name, outcome);
     }
   }
@@ -175,7 +178,8 @@ export class Provider {
             { kind: SpanKind.CLIENT },
             () =>
               new Promise<void>((succeeded, failed) => {
-                resolve({ resolve: succeeded, reject: failed });
+                const decides = this.#breaker.state === CircuitState.HalfOpen;
+                resolve({ decides, resolve: succeeded, reject: failed });
               }),
           ),
         )
