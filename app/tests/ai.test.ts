@@ -217,6 +217,7 @@ describe("the language model", () => {
     await eventually(() => {
       expect(provider.requests).toHaveLength(6);
     });
+    expect(await metrics.registry.getSingleMetricAsString("app_ai_circuit_open")).toContain("} 1");
     const start = performance.now();
     expect(await ask(languageModel)).toMatchObject(degraded);
     expect(performance.now() - start).toBeLessThan(1000);

@@ -49,7 +49,8 @@ export class Provider {
     this.#keys = new ApiKeys(config.keysFile, this.#logger);
     metrics.aiConfigured(name, config.timeoutSeconds, config.deadlineSeconds, config.maxRetries);
     this.#breaker.onStateChange((state) => {
-      metrics.aiCircuit(name, state === CircuitState.Open);
+      // One attempt under way does not end the time of being left alone: the gauge would waver, and no alert come of it.
+      metrics.aiCircuit(name, state !== CircuitState.Closed);
       this.#logger.warn({ provider: name, state: CircuitState[state] }, "circuit changed");
     });
   }
