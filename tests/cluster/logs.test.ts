@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { ask, Client, kubectl, readyPods, readyPodsOf, tenants, token, waitFor } from "./support.ts";
-import { remediesOf, runbooksOf, typeRemedy, typeRunbook } from "./typed.ts";
+import { askQuery, queriesOf, remediesOf, runbooksOf, typeRemedy, typeRunbook } from "./typed.ts";
 
 /** How long Loki is away, seconds. */
 const outageSeconds = Number(process.env["LOKI_OUTAGE_SECONDS"] ?? 60);
@@ -193,3 +193,4 @@ describe("logs and traces", () => {
 const runbooks = runbooksOf((file) => file === "logging.yaml");
 test.each(runbooks)("how to see %s can be typed as it stands", typeRunbook);
 test.each(remediesOf(runbooks))("what is to be done can be typed: %s", typeRemedy);
+test.each(queriesOf(runbooks))("what Prometheus is asked has metrics that there are: %s", askQuery);

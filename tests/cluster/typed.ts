@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { expect } from "vitest";
 import { kubectlProgram } from "../../local/cluster.ts";
 import { repository } from "../../local/stack.ts";
-import { kubectl } from "./support.ts";
+import { ask, kubectl } from "./support.ts";
 
 /** The `sh` blocks of a page, or of one of its sections, in order. */
 export function blocksOf(page: string, section?: string): string[] {
@@ -95,7 +95,7 @@ export async function typeRunbook(name: string): Promise<void> {
 
 /**
  * The commands in what these runbooks say to do, each once; first those that restart something, as only then is there a
- * version to go back to. Volumes of the machine's own node cannot grow.
+ * version to go back to.
  */
 export function remediesOf(runbooks: readonly string[]): string[] {
   const commands = runbooks.flatMap((name) => {
@@ -105,9 +105,9 @@ export function remediesOf(runbooks: readonly string[]): string[] {
       command.replaceAll(/\s+/g, " "),
     );
   });
-  const typable = [...new Set(commands)].filter((command) => !command.includes(" patch pvc "));
+  const once = [...new Set(commands)];
   const restarts = (command: string): boolean => command.includes(" rollout restart ");
-  return [...typable.filter(restarts), ...typable.filter((command) => !restarts(command))];
+  return [...once.filter(restarts), ...once.filter((command) => !restarts(command))];
 }
 
 /** Types it; what would make, delete or take back something is only asked for, a restart is done. */
@@ -116,4 +116,34 @@ export async function typeRemedy(remedy: string): Promise<void> {
   const changes = / (create|delete|undo) /.test(command);
   await typed([changes ? `${command} --dry-run=server` : command], command.includes("| grep") ? [0, 1] : [0]);
   if (command.includes(" rollout restart ")) await typed([command.replace(" restart ", " status ")]);
+}
+
+/** Names of metrics and of recorded series; of Postgres' the documents name views alone. */
+const metricName =
+  /\b(?:(?:app|alertmanager|container|groundwork|loki|node|otelcol|patroni|probe|prometheus|redis)_[a-zA-Z0-9_]+|(?:app|endpoint|probe|slo|volume):\w+:\w+)/g;
+/** There only where metrics are written elsewhere, too, or once Redis has refused something. */
+const notHere = /prometheus_remote_storage_|redis_errors_total/;
+
+/** What these runbooks have Prometheus asked, each once. */
+export function queriesOf(runbooks: readonly string[]): string[] {
+  const spans = runbooks.flatMap((name) => {
+    const text = readFileSync(join(repository, "docs", "runbooks", `${name}.md`), "utf8");
+    return [...text.replaceAll(/^```[\s\S]*?^```/gm, "").matchAll(/`([^`]+)`/g)].map(([, code = ""]) => code);
+  });
+  const query = (code: string): boolean => code.search(metricName) >= 0 && !notHere.test(code);
+  return [...new Set(spans.filter(query))];
+}
+
+/** Asks it. @throws where it is no query, or names a metric that nothing has */
+export async function askQuery(query: string): Promise<void> {
+  await ask("prometheus", `/api/v1/query?query=${encodeURIComponent(query)}`);
+  for (const [name] of query.matchAll(metricName)) {
+    const answers = [`metadata?metric=${name}`, `series?match[]=${name}`].map((path) =>
+      ask("prometheus", `/api/v1/${path}`),
+    );
+    const found = (await Promise.all(answers)).map((answer) =>
+      Object.keys((answer as { data: object }).data),
+    );
+    expect(found.flat(), name).not.toEqual([]);
+  }
 }
