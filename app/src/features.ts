@@ -107,7 +107,7 @@ export function createFeatures(foundations: Foundations): Features {
     userRoutes({ database, users, passwords, refreshTokens, sessions, refusals }),
     auditRoutes(database),
     chat.routes,
-    jobRoutes(new JobRepository(database)),
+    jobRoutes(new JobRepository(database, cipher)),
     speechRoutes(speech),
     ocrRoutes(ocr),
   ];

@@ -3,9 +3,11 @@ import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import { createLanguageModel } from "./ai/createLanguageModel.ts";
 import type { LanguageModel } from "./ai/languageModel.ts";
+import { fieldKeyStore } from "./auth/keyStore.ts";
 import { createRedis } from "./cache/redis.ts";
 import type { Config } from "./config/settings.ts";
 import { batches as batchNames } from "./config/jobVariables.ts";
+import { FieldCipher } from "./crypto/fieldCipher.ts";
 import { checkMigrations, checkPostgres } from "./db/check.ts";
 import { Database } from "./db/database.ts";
 import { createPool } from "./db/pool.ts";
@@ -89,7 +91,7 @@ export async function startWorker(
   const runner = new Runner({
     connection: workerRedis,
     config: config.jobs,
-    repository: new JobRepository(database),
+    repository: new JobRepository(database, new FieldCipher(fieldKeyStore(config.fieldKeysFile, logger))),
     slots: new TenantSlots(redis),
     handlers: {
       collect: collect(database, config.jobs.feedsFile, jobMetrics),

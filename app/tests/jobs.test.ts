@@ -23,7 +23,9 @@ let editor: string;
 let admin: string;
 beforeAll(async () => {
   bench = await JobsBench.create(postgres);
-  service = await startTestService(postgres, bench.name, inject("redis"), { queue: bench.redis.config });
+  const { fieldKeysFile } = bench;
+  const queue = bench.redis.config;
+  service = await startTestService(postgres, bench.name, inject("redis"), { queue, fieldKeysFile });
   theirs = await newTenant(postgres, bench.name);
   [editor, admin] = [await service.token("editor", bench.tenant), await service.token("admin", bench.tenant)];
 });
@@ -75,6 +77,31 @@ describe("a job asked for by the API", () => {
     const other = await ask(key, body, await service.token("editor", theirs));
     expect(other.headers.get("location")).not.toBe(answers[0]?.headers.get("location"));
     expect((await ask(key, { ...body, prompt: "Something else" })).status).toBe(422);
+  });
+
+  it("is for the app alone to read, in what is asked and in what is answered", async () => {
+    const prompt = "Why does tanaka@example.jp not answer?";
+    const { id } = (await ask({}, { ...body, prompt })).body as JobAnswer;
+    await bench.worker();
+    await bench.until(id, "done");
+    const [row] = await bench.sql<{ text: string }>("select jobs::text as text from jobs where id = $1", [
+      id,
+    ]);
+    expect(row?.text).toContain("eyJ");
+    expect(row?.text).not.toMatch(/tanaka|degraded/);
+    const { body: answer } = await service.call("GET", `/api/v2/jobs/${id}`, { token: editor });
+    expect(answer).toMatchObject({ result: { text: expect.stringContaining(prompt) as string } });
+  });
+
+  it("is done and answered as before where the version before has written it", async () => {
+    const id = await bench.enqueue({ kind: "generate", payload: { prompt: "Say hello" } });
+    await bench.worker();
+    await bench.until(id, "done");
+    await bench.sql('update jobs set result = \'{"text":"plain"}\', sealed_result = null where id = $1', [
+      id,
+    ]);
+    const { body: answer } = await service.call("GET", `/api/v2/jobs/${id}`, { token: editor });
+    expect(answer).toMatchObject({ state: "done", result: { text: "plain" } });
   });
 
   it.each([

@@ -2,7 +2,13 @@ import { CompactEncrypt, compactDecrypt } from "jose";
 import type { KeyStore } from "../auth/keyStore.ts";
 
 /** Every column whose content only the app can read, as `table.column`. Re-keying goes through this list. */
-export const encryptedColumns = ["users.email", "chat_answers.question", "chat_answers.answer"] as const;
+export const encryptedColumns = [
+  "users.email",
+  "chat_answers.question",
+  "chat_answers.answer",
+  "jobs.sealed_payload",
+  "jobs.sealed_result",
+] as const;
 export type EncryptedColumn = (typeof encryptedColumns)[number];
 
 const keyManagement = "dir";

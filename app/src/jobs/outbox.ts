@@ -6,7 +6,8 @@ import type { JobKind, Payload } from "./job.ts";
 
 export interface NewJob<K extends JobKind> {
   kind: K;
-  payload: Payload<K>;
+  /** A text: sealed, for the app alone to read. */
+  payload: Payload<K> | string;
   /** Who asked for it. */
   subject: string;
   /** A second job of the same tenant, kind and key is the first one. */
@@ -23,10 +24,19 @@ export async function enqueue<K extends JobKind>(
   { kind, payload, subject, idempotencyKey }: NewJob<K>,
 ): Promise<{ id: string; created: boolean }> {
   const { requestId } = currentContext();
-  const values = [kind, JSON.stringify(payload), subject, requestId, traceparent(), idempotencyKey ?? null];
+  const [open, sealed] = typeof payload === "string" ? [{}, payload] : [payload, null];
+  const values = [
+    kind,
+    JSON.stringify(open),
+    sealed,
+    subject,
+    requestId,
+    traceparent(),
+    idempotencyKey ?? null,
+  ];
   const inserted = await client.query<{ id: string }>(
-    `insert into jobs (kind, payload, subject, request_id, traceparent, idempotency_key)
-     values ($1, $2, $3, $4, $5, $6) on conflict do nothing returning id`,
+    `insert into jobs (kind, payload, sealed_payload, subject, request_id, traceparent, idempotency_key)
+     values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing returning id`,
     values,
   );
   const existing = inserted.rows[0]

@@ -1,10 +1,16 @@
 import type { PoolClient } from "pg";
 import { audit } from "../audit/audit.ts";
+import type { FieldCipher } from "../crypto/fieldCipher.ts";
 import type { Database } from "../db/database.ts";
 import type { Cursor } from "../documents/cursor.ts";
 import { Problem } from "../http/problem.ts";
 import type { JobAnswer, JobKind, Payload, WorkOrder } from "./job.ts";
 import { enqueue } from "./outbox.ts";
+
+interface PayloadRow {
+  payload: unknown;
+  sealed_payload: string | null;
+}
 
 interface JobRow {
   id: string;
@@ -13,21 +19,26 @@ interface JobRow {
   attempts: number;
   error: string | null;
   result: unknown;
+  sealed_result: string | null;
   subject: string;
   created_at: Date;
   finished_at: Date | null;
 }
 
-const columns = "id, kind, state, attempts, error, result, subject, created_at, finished_at";
+const columns = "id, kind, state, attempts, error, result, sealed_result, subject, created_at, finished_at";
 /** A job that is neither done nor given up. */
 const open = "state in ('pending', 'queued')";
+/** What a caller asks for, and is answered, only the app can read. */
+const sealedKinds: readonly JobKind[] = ["generate"];
 
 /** Jobs in Postgres. No query names the tenant: row-level security does, by the transaction's setting. */
 export class JobRepository {
   readonly #database: Database;
+  readonly #cipher: FieldCipher;
 
-  constructor(database: Database) {
+  constructor(database: Database, cipher: FieldCipher) {
     this.#database = database;
+    this.#cipher = cipher;
   }
 
   /** @throws a 422 problem when the key was used for another prompt. */
@@ -37,8 +48,10 @@ export class JobRepository {
     payload: Payload<"generate">,
     idempotencyKey: string | undefined,
   ): Promise<JobAnswer> {
+    const sealed = await this.#cipher.encrypt("jobs.sealed_payload", JSON.stringify(payload));
     return this.#database.asTenant(tenantId, async (client) => {
-      const { id, created } = await enqueue(client, { kind: "generate", payload, subject, idempotencyKey });
+      const job = { kind: "generate", payload: sealed, subject, idempotencyKey } as const;
+      const { id, created } = await enqueue(client, job);
       if (created) {
         await audit(client, {
           subject,
@@ -47,22 +60,22 @@ export class JobRepository {
           detail: { kind: "generate" },
         });
       }
-      const { rows } = await client.query<JobRow & { same: boolean }>(
-        `select ${columns}, payload = $2::jsonb as same from jobs where id = $1`,
-        [id, JSON.stringify(payload)],
+      const { rows } = await client.query<JobRow & PayloadRow>(
+        `select ${columns}, payload, sealed_payload from jobs where id = $1`,
+        [id],
       );
       const [row] = rows;
-      if (!row?.same) {
+      if (!row || JSON.stringify(await this.#payload(row)) !== JSON.stringify(payload)) {
         throw new Problem(422, { detail: "the Idempotency-Key was used for another prompt" });
       }
-      return toAnswer(row);
+      return this.#answer(row);
     });
   }
 
   async get(tenantId: string, id: string): Promise<JobAnswer | undefined> {
     return this.#read(tenantId, async (client) => {
       const { rows } = await client.query<JobRow>(`select ${columns} from jobs where id = $1`, [id]);
-      return rows[0] && toAnswer(rows[0]);
+      return rows[0] && this.#answer(rows[0]);
     });
   }
 
@@ -75,7 +88,7 @@ export class JobRepository {
          order by created_at desc, id desc limit $1`,
         [limit, after?.createdAt ?? null, after?.id ?? null],
       );
-      return rows.map(toAnswer);
+      return Promise.all(rows.map((row) => this.#answer(row)));
     });
   }
 
@@ -99,7 +112,7 @@ export class JobRepository {
           target: `job/${id}`,
           detail: { kind: row.kind },
         });
-        return toAnswer(row);
+        return this.#answer(row);
       }
       const { rowCount } = await client.query("select from jobs where id = $1", [id]);
       if (rowCount === 1) {
@@ -112,12 +125,13 @@ export class JobRepository {
   /** What a worker needs to begin; undefined when the tenant has no such job. */
   async workOrder(tenantId: string, id: string): Promise<WorkOrder | undefined> {
     return this.#read(tenantId, async (client) => {
-      const { rows } = await client.query<WorkOrder>(
-        `select id, tenant_id as "tenantId", kind, payload, state, request_id as "requestId", traceparent
+      const { rows } = await client.query<Omit<WorkOrder, "payload"> & PayloadRow>(
+        `select id, tenant_id as "tenantId", kind, payload, sealed_payload, state, request_id as "requestId", traceparent
          from jobs where id = $1`,
         [id],
       );
-      return rows[0];
+      const [row] = rows;
+      return row && { ...row, payload: await this.#payload(row) };
     });
   }
 
@@ -131,14 +145,23 @@ export class JobRepository {
     effect: (client: PoolClient) => Promise<T>,
   ): Promise<T | undefined> {
     return this.#database.asTenant(tenantId, async (client) => {
-      const { rowCount } = await client.query(`select from jobs where id = $1 and ${open} for update`, [id]);
-      if (rowCount !== 1) {
+      const { rows } = await client.query<{ kind: JobKind }>(
+        `select kind from jobs where id = $1 and ${open} for update`,
+        [id],
+      );
+      const [row] = rows;
+      if (!row) {
         return undefined;
       }
       const result = await effect(client);
+      const text = JSON.stringify(result);
+      const stored = sealedKinds.includes(row.kind)
+        ? [null, await this.#cipher.encrypt("jobs.sealed_result", text)]
+        : [text, null];
       await client.query(
-        "update jobs set state = 'done', error = null, result = $2, finished_at = now() where id = $1",
-        [id, JSON.stringify(result)],
+        `update jobs set state = 'done', error = null, result = $2, sealed_result = $3, finished_at = now()
+         where id = $1`,
+        [id, ...stored],
       );
       return result;
     });
@@ -162,21 +185,27 @@ export class JobRepository {
     });
   }
 
+  async #payload({ payload, sealed_payload: sealed }: PayloadRow): Promise<unknown> {
+    return sealed === null ? payload : JSON.parse(await this.#cipher.decrypt("jobs.sealed_payload", sealed));
+  }
+
+  async #answer(row: JobRow): Promise<JobAnswer> {
+    const { sealed_result: sealed } = row;
+    return {
+      id: row.id,
+      kind: row.kind,
+      state: row.state,
+      attempts: row.attempts,
+      error: row.error,
+      result:
+        sealed === null ? row.result : JSON.parse(await this.#cipher.decrypt("jobs.sealed_result", sealed)),
+      createdBy: row.subject,
+      createdAt: row.created_at.toISOString(),
+      finishedAt: row.finished_at?.toISOString() ?? null,
+    };
+  }
+
   #read<T>(tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
     return this.#database.asTenant(tenantId, work, { repeatable: true });
   }
-}
-
-function toAnswer(row: JobRow): JobAnswer {
-  return {
-    id: row.id,
-    kind: row.kind,
-    state: row.state,
-    attempts: row.attempts,
-    error: row.error,
-    result: row.result,
-    createdBy: row.subject,
-    createdAt: row.created_at.toISOString(),
-    finishedAt: row.finished_at?.toISOString() ?? null,
-  };
 }

@@ -5,8 +5,10 @@ import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fieldKeyStore } from "../../src/auth/keyStore.ts";
 import type { RedisConfig } from "../../src/config/settings.ts";
 import type { JobsConfig } from "../../src/config/jobVariables.ts";
+import { FieldCipher } from "../../src/crypto/fieldCipher.ts";
 import { Database } from "../../src/db/database.ts";
 import { createPool } from "../../src/db/pool.ts";
 import type { JobAnswer, JobKind } from "../../src/jobs/job.ts";
@@ -34,6 +36,9 @@ export class JobsBench {
   readonly redis: Redis;
   readonly tenant: string;
   readonly database: Database;
+  /** By these its workers read what its jobs are to do. */
+  readonly fieldKeysFile: string;
+  readonly #cipher: FieldCipher;
   readonly #workers: TestWorker[] = [];
   readonly #processes: Running[] = [];
 
@@ -43,12 +48,15 @@ export class JobsBench {
     redis: Redis,
     tenant: string,
     database: Database,
+    fieldKeysFile: string,
   ) {
     this.postgres = postgres;
     this.name = name;
     this.redis = redis;
     this.tenant = tenant;
     this.database = database;
+    this.fieldKeysFile = fieldKeysFile;
+    this.#cipher = new FieldCipher(fieldKeyStore(fieldKeysFile, silentLogger));
   }
 
   static async create(postgres: PostgresAddress): Promise<JobsBench> {
@@ -57,7 +65,8 @@ export class JobsBench {
       createPool(await databaseConfig(postgres, name), silentLogger),
       silentLogger,
     );
-    return new JobsBench(postgres, name, redis, await newTenant(postgres, name), database);
+    const tenant = await newTenant(postgres, name);
+    return new JobsBench(postgres, name, redis, tenant, database, await writeKeyFile());
   }
 
   async remove(): Promise<void> {
@@ -69,7 +78,8 @@ export class JobsBench {
   async worker(options: WorkerOptions = {}, jobs: Partial<JobsConfig> = {}): Promise<TestWorker> {
     const database = { ...(await databaseConfig(this.postgres, this.name)), acquireTimeoutSeconds: 10 };
     const queue: RedisConfig = this.redis.config;
-    const config = testConfig({ database, queue, jobs: testJobs(jobs) });
+    const { fieldKeysFile } = this;
+    const config = testConfig({ database, queue, fieldKeysFile, jobs: testJobs(jobs) });
     const { logger, entries } = capturedLogger();
     const quick = { relayEveryMs: 50, maintainEveryMs: 200, checkAfterSeconds: 1 };
     const service = await startWorker(config, logger, { ...quick, ...options });
@@ -101,7 +111,7 @@ export class JobsBench {
       REDIS_CACHE_PASSWORD_FILE: this.redis.config.passwordFile,
       REDIS_QUEUE_URL: redisUrl,
       REDIS_QUEUE_PASSWORD_FILE: this.redis.config.passwordFile,
-      FIELD_KEYS_FILE: await writeKeyFile(),
+      FIELD_KEYS_FILE: this.fieldKeysFile,
       ...variables,
     };
     const path = fileURLToPath(new URL("../../src/worker.ts", import.meta.url));
@@ -135,19 +145,21 @@ export class JobsBench {
   }
 
   /** All in one transaction. */
-  prompts(texts: readonly string[]): Promise<string[]> {
-    return this.database.asTenant(this.tenant, async (client) => {
+  prompts(texts: readonly string[], tenant = this.tenant): Promise<string[]> {
+    return this.database.asTenant(tenant, async (client) => {
       const ids: string[] = [];
       for (const prompt of texts) {
-        const { id } = await enqueue(client, { kind: "generate", payload: { prompt }, subject: "tester" });
+        const payload = await this.#cipher.encrypt("jobs.sealed_payload", JSON.stringify({ prompt }));
+        const { id } = await enqueue(client, { kind: "generate", payload, subject: "tester" });
         ids.push(id);
       }
       return ids;
     });
   }
 
-  prompt(text: string, tenant = this.tenant): Promise<string> {
-    return this.enqueue({ kind: "generate", payload: { prompt: text } }, tenant);
+  async prompt(text: string, tenant = this.tenant): Promise<string> {
+    const [id = ""] = await this.prompts([text], tenant);
+    return id;
   }
 
   async job(
