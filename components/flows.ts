@@ -142,7 +142,8 @@ export function flowsOf({
   monitoring,
   edge,
   azure,
-}: Pick<StackValues, "app" | "monitoring" | "edge" | "azure">): readonly StackFlow[] {
+  secrets,
+}: Pick<StackValues, "app" | "monitoring" | "edge" | "azure" | "secrets">): readonly StackFlow[] {
   const told = notificationPorts(monitoring.notifications);
   const served = flowsFor(app.container);
   return [
@@ -154,6 +155,7 @@ export function flowsOf({
           ...probed,
         ]),
     ...(azure ? [archivedToAzure] : []),
+    ...(secrets.store === "keyVault" ? [vaultWatched] : []),
     ...settingsFlows(app.egressPorts),
     ...told.map((port): StackFlow => ({ from: "alertmanager", to: "internet", port })),
     ...remoteWritePorts(monitoring).map((port): StackFlow => ({ from: "prometheus", to: "internet", port })),
@@ -166,6 +168,9 @@ const probed: readonly StackFlow[] = [
   { from: "blackbox", to: "internet", port: 443 },
   { from: "prober", to: "internet", port: 443 },
 ];
+
+/** Whether the vault answers. */
+const vaultWatched: StackFlow = { from: "prober", to: "internet", port: 443 };
 
 /** The write-ahead log, where the emulator has no part. */
 const archivedToAzure: StackFlow = { from: "postgres", to: "internet", port: 443 };

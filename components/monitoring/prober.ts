@@ -53,7 +53,7 @@ export interface ProberArgs extends ProberSettings {
   readonly servers: readonly InternalServer[];
   /** The authority of all of them. */
   readonly ca: StoredSecret;
-  /** Mounts the password. */
+  /** Mounts the password; one that has a `url` is watched. */
   readonly secrets: SecretStore;
 }
 
@@ -63,7 +63,7 @@ const filesPath = "/etc/groundwork/prober";
 
 /**
  * A user of our own: signs in through the edge, reads and signs out, and says whether that worked. Where the other is a server
- * inside the cluster, says when its certificate ends.
+ * inside the cluster, says when its certificate ends; and where secrets are in a vault, whether it answers.
  */
 export class Prober extends pulumi.ComponentResource {
   readonly metrics: MetricsTarget;
@@ -90,6 +90,7 @@ export class Prober extends pulumi.ComponentResource {
       ...(args.password && { PROBE_PASSWORD_FILE: `${secretsPath}/probe-password` }),
       INTERNAL_SERVERS: pulumi.jsonStringify(args.servers),
       INTERNAL_CA_FILE: `${secretsPath}/internal-ca.crt`,
+      ...(args.secrets.url && { VAULT_URL: args.secrets.url }),
       METRICS_PORT: String(port),
       PYTHONDONTWRITEBYTECODE: "1",
       ...(edge.caPem && { PROBE_CA_FILE: `${filesPath}/ca.pem` }),

@@ -14,6 +14,8 @@ export interface KeyVaultSecretStoreArgs {
   readonly vaultId: pulumi.Input<string>;
   /** Name of the vault. */
   readonly vaultName: pulumi.Input<string>;
+  /** Where the vault answers, `https://<host>`. */
+  readonly vaultUrl: pulumi.Output<string>;
   /** Entra tenant of the vault. */
   readonly tenantId: pulumi.Input<string>;
   /** Who the workloads are to Azure. */
@@ -25,12 +27,14 @@ export interface KeyVaultSecretStoreArgs {
  * workload reads as its own identity, which may read the secrets that it mounts and no other.
  */
 export class KeyVaultSecretStore extends pulumi.ComponentResource implements SecretStore {
+  readonly url: pulumi.Output<string>;
   readonly #args: KeyVaultSecretStoreArgs;
   readonly #kept = new Map<string, Secret>();
 
   constructor(name: string, args: KeyVaultSecretStoreArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:secrets:KeyVaultSecretStore", name, {}, opts);
     this.#args = args;
+    this.url = args.vaultUrl;
     this.registerOutputs();
   }
 

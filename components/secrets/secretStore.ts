@@ -22,6 +22,8 @@ export interface SecretMountArgs {
  * `index.ts`; every component sees only this, and every process sees only files under `secretsPath`.
  */
 export interface SecretStore {
+  /** Where a store that is not the cluster's own answers, `https://<host>`. */
+  readonly url?: pulumi.Output<string>;
   /** Generates a password once and keeps it; letters and digits only, so that it needs no quoting anywhere. */
   generate(name: string, length?: number): StoredSecret;
   /** Keeps a value that was made elsewhere; without one, it names what somebody has put into the store already. */

@@ -2,7 +2,7 @@
 A client of our own that does what users do, again and again: signs in through the edge, reads, signs out.
 
 Prometheus is told whether the last round worked, and how long each step took. A round that does not end counts as one
-that failed. Beside it the certificates inside the cluster are looked at (certificates.py).
+that failed. Beside it the certificates inside the cluster are looked at (certificates.py), and the vault where there is one (vault.py).
 """
 
 import json
@@ -21,6 +21,7 @@ from typing import Protocol
 
 from certificates import Certificates
 from common import log
+from vault import Vault
 
 STEP_SECONDS = 5
 ACCOUNT = {"tenant": "probe", "username": "probe"}
@@ -160,6 +161,8 @@ if __name__ == "__main__":
     observers: list[Observer] = [Certificates(os.environ)]
     if "PROBE_PASSWORD_FILE" in os.environ:
         observers.append(Prober(os.environ))
+    if "VAULT_URL" in os.environ:
+        observers.append(Vault(os.environ))
     interval = int(os.environ["PROBE_INTERVAL_SECONDS"])
     for observer in observers:
         threading.Thread(target=repeat, args=(interval, observer.round), daemon=True).start()

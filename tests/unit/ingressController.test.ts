@@ -189,8 +189,10 @@ describe("a stack in the controller's mode", () => {
     app: { egressPorts: [] as number[], container: { port: 8888, metricsPort: 9464 } },
     monitoring: { notifications: {} },
   } as Parameters<typeof flowsOf>[0];
-  const flows = (mode: "nginx" | "controller") =>
-    flowsOf({ app, monitoring, edge: { mode } as Parameters<typeof flowsOf>[0]["edge"] });
+  const flows = (mode: "nginx" | "controller") => {
+    const edge = { mode } as Parameters<typeof flowsOf>[0]["edge"];
+    return flowsOf({ app, monitoring, edge, secrets: { store: "kubernetes" } });
+  };
 
   test("lets the controller's namespace reach the app, and nothing of an edge that is not there", () => {
     const args = {

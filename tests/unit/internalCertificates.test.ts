@@ -116,11 +116,15 @@ test("looks at none that Azure or somebody else runs, nor at an app that speaks 
   expect(seen("managed", true)).toEqual(["app-tls"]);
 });
 
-test("has every server of production looked at, through flows that are open", async () => {
+test("has every server of production looked at, and the vault, through flows that are open", async () => {
   const isProber = ({ type, name: called }: Registered) =>
     type.endsWith(":Deployment") && called === "prober";
   const container = at((await prod({})).find(isProber), "spec.template.spec.containers.0");
   const { env } = container as { env: { name: string; value: string }[] };
+  expect(env).toContainEqual({
+    name: "VAULT_URL",
+    value: expect.stringMatching(/^https:\/\/[a-z0-9-]+\.vault\.azure\.net$/) as string,
+  });
   const known = env.find((one) => one.name === "INTERNAL_SERVERS")?.value ?? "[]";
   const app = { host: "app-share-10.app.svc.cluster.local", name: "app.app.svc.cluster.local" };
   const data = (service: string) => ({

@@ -112,7 +112,7 @@ describe("the notifications' configuration", () => {
       edge: { mode: "nginx" },
       app: { egressPorts: [] as number[], container: { port: 3000, metricsPort: 9464 } },
     } as Parameters<typeof flowsOf>[0];
-    const flows = flowsOf({ monitoring, edge, app });
+    const flows = flowsOf({ monitoring, edge, app, secrets: { store: "kubernetes" } });
     const out = flows.filter(({ from, to }) => from === "prometheus" && to === "internet");
     expect(out.map(({ port }) => port)).toEqual([9009]);
   });

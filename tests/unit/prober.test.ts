@@ -1,4 +1,4 @@
-/** The prober as the image runs it, before an edge that answers as it is told. */
+/** The prober as the image runs it, before an edge and a vault that answer as they are told. */
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -23,10 +23,12 @@ const asked: { line: string; host: unknown; token: unknown; body: unknown }[] = 
 let statuses: Record<string, number | undefined>;
 const well = { "/api/v2/auth/sign-in": 200, "/api/v1/documents?limit=1": 200, "/api/v2/auth/sign-out": 204 };
 let edge: https.Server;
+let vault: https.Server;
+let vaultStatus = 401;
 let prober: RunningProber;
 
 beforeAll(async () => {
-  const names = ["-subj", "/CN=api", "-addext", "subjectAltName=DNS:api.example.com"];
+  const names = ["-subj", "/CN=api", "-addext", "subjectAltName=DNS:api.example.com,IP:127.0.0.1"];
   const made = ["-keyout", file("key.pem"), "-out", file("ca.pem")];
   const kind = [
     "req",
@@ -58,8 +60,14 @@ beforeAll(async () => {
     });
   });
   await once(edge.listen(0, "127.0.0.1"), "listening");
+  vault = https.createServer(tls, ({ url }, response) => {
+    response.writeHead(url === "/secrets?api-version=7.4" ? vaultStatus : 404).end("{}");
+  });
+  await once(vault.listen(0, "127.0.0.1"), "listening");
   statuses = well;
   prober = await startProber({
+    VAULT_URL: `https://127.0.0.1:${(vault.address() as AddressInfo).port}`,
+    SSL_CERT_FILE: file("ca.pem"),
     PROBE_ADDRESS: `127.0.0.1:${(edge.address() as AddressInfo).port}`,
     PROBE_HOST: "api.example.com",
     PROBE_CA_FILE: file("ca.pem"),
@@ -73,8 +81,10 @@ beforeEach(() => {
 });
 afterAll(async () => {
   await prober.stop();
-  edge.closeAllConnections();
-  edge.close();
+  for (const server of [edge, vault]) {
+    server.closeAllConnections();
+    server.close();
+  }
   rmSync(folder, { recursive: true });
 });
 
@@ -140,6 +150,21 @@ test("an answer that does not come is a failure", async () => {
   await becomes("1");
   statuses = {};
   await becomes("0");
+});
+
+test("says whether the vault answers, and why it does not", async () => {
+  const vaultUp = async () => /^groundwork_vault_up (\d)$/m.exec(await prober.metrics())?.[1];
+  await expect.poll(vaultUp, { timeout: 10_000 }).toBe("1");
+  const before = prober.said().length;
+  vaultStatus = 403;
+  await expect.poll(vaultUp, { timeout: 10_000 }).toBe("0");
+  const refused = { level: "error", message: expect.stringContaining("it answered 403") as string };
+  await says(before, [refused]);
+  vault.closeAllConnections();
+  vault.close();
+  const gone = { level: "error", message: expect.stringContaining("Connection refused") as string };
+  await says(before, [refused, gone]);
+  expect(await vaultUp()).toBe("0");
 });
 
 test("asks no more often than the edge lets one address sign in, and signs in to no other app", async () => {
