@@ -193,7 +193,8 @@ async function createFileSystem(name: string, bytes: number): Promise<void> {
 async function mountVolume(name: string): Promise<void> {
   if (!(await mountedBelow(directory(name))).includes(mountPoint(name))) {
     await mkdir(mountPoint(name), { recursive: true });
-    await run("mount", ["-o", "loop,nosuid,nodev,noatime", imageFile(name), mountPoint(name)]);
+    // What is deleted in it is free on this machine's disk again.
+    await run("mount", ["-o", "loop,nosuid,nodev,noatime,discard", imageFile(name), mountPoint(name)]);
   }
   await mkdir(dataPath(name), { recursive: true });
 }
