@@ -1,4 +1,4 @@
-"""The archived write-ahead log, as barman-cloud lays it down: `wal/<system>/wals/<first 16 digits>/<24 digits>.gz`."""
+"""The archived write-ahead log, as barman-cloud lays it down: `wal/<system>/wals/<first 16 digits>/<24 digits>.zst`."""
 
 import json
 from collections.abc import Iterable, Iterator

@@ -225,7 +225,7 @@ def recover(
         finally:
             connection.close()
         if dump:
-            options = ["--format=custom", "--compress=1", f"--host={SCRATCH}", "--username=postgres", f"--file={dump}"]
+            options = ["--format=custom", "--compress=zstd", f"--host={SCRATCH}", "--username=postgres", f"--file={dump}"]
             done = command("pg_dump", *options, database)
             if done.returncode != 0:
                 raise BackupError(f"not recoverable: {message(done.stderr)}")

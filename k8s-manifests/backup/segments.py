@@ -32,12 +32,13 @@ class Archived:
 
     @property
     def whole(self) -> bool:
-        return self.name.endswith(f"{self.segment}.gz")
+        return self.name.endswith((f"{self.segment}.zst", f"{self.segment}.gz"))
 
 
 def parse(name: str, written: datetime) -> Archived | None:
-    """From a blob's name; None for a timeline's history, which is a few bytes and is never too many."""
-    match = re.fullmatch(r"wal/(\d+)/wals/[0-9A-F]{16}/([0-9A-F]{24})(?:\.[0-9A-F]{8}\.backup|\.partial)?\.gz", name)
+    """From a blob's name; None for a timeline's history, which is a few bytes and is never too many. Segments of before are `.gz`."""
+    form = r"wal/(\d+)/wals/[0-9A-F]{16}/([0-9A-F]{24})(?:\.[0-9A-F]{8}\.backup|\.partial)?\.(?:zst|gz)"
+    match = re.fullmatch(form, name)
     return Archived(match[1], match[2], written, name) if match else None
 
 

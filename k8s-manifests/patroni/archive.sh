@@ -11,7 +11,7 @@ if [ -e "$secret" ]; then
 fi
 system=$(pg_controldata . | sed -n 's/^Database system identifier: *//p')
 status=0
-timeout --kill-after=1 12 barman-cloud-wal-archive --quiet --cloud-provider=azure-blob-storage --gzip \
+timeout --kill-after=1 12 barman-cloud-wal-archive --quiet --cloud-provider=azure-blob-storage --zstd \
   "$BLOB_ENDPOINT/$BLOB_CONTAINER/wal" "$system" "$1" || status=$?
 case $status in
 0 | 124 | 137) exit "$status" ;;

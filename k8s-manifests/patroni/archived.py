@@ -3,11 +3,11 @@ Ends well if the blob store holds a file of the write-ahead log already, byte by
 that lets nobody overwrite refuses the file's second sending, which the server does when the first was not known to have ended.
 """
 
-import gzip
 import os
 import sys
 from pathlib import Path
 
+import zstandard
 from azure.core.exceptions import AzureError
 from azure.storage.blob import ContainerClient
 
@@ -25,10 +25,11 @@ def open_container() -> ContainerClient:
 def holds(system: str, file: Path) -> bool:
     """Segments and what belongs to them have a folder for each log, histories of timelines have none."""
     folder = "" if file.suffix == ".history" else f"{file.name[:16]}/"
-    name = f"wal/{system}/wals/{folder}{file.name}.gz"
+    name = f"wal/{system}/wals/{folder}{file.name}.zst"
     try:
-        return gzip.decompress(open_container().download_blob(name).readall()) == file.read_bytes()
-    except (AzureError, OSError, EOFError) as error:
+        sent = open_container().download_blob(name).readall()
+        return zstandard.ZstdDecompressor().decompressobj().decompress(sent) == file.read_bytes()
+    except (AzureError, OSError, zstandard.ZstdError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return False
 

@@ -21,7 +21,7 @@ function rule(expression: string, given: unknown): unknown {
 
 /** Of the archive, as barman-cloud lays it down. */
 function blob(segment: string, system = "7", rest = ""): string {
-  return `wal/${system}/wals/${segment.slice(0, 16)}/${segment}${rest}.gz`;
+  return `wal/${system}/wals/${segment.slice(0, 16)}/${segment}${rest}.zst`;
 }
 
 interface Kept {
@@ -80,13 +80,15 @@ describe("the archived log", { timeout: 30_000 }, () => {
   test("loses what comes before the oldest kept base backup, with labels and partial segments, and nothing after", () => {
     const label = blob(first, "7", ".00000028.backup");
     const partial = blob(first, "7", ".partial");
-    const history = "wal/7/wals/00000002.history.gz";
-    const old = [blob(first), label, partial, blob(second), history, blob(third)];
+    const history = "wal/7/wals/00000002.history.zst";
+    // As a version of this before sent them.
+    const zipped = blob(first).replace(/zst$/, "gz");
+    const old = [blob(first), zipped, label, partial, blob(second), history, blob(third)];
     const kept = [
       { system: "7", first: third },
       { system: "7", first: second },
     ];
-    expect(gone(old, kept)).toEqual([blob(first), label, partial]);
+    expect(gone(old, kept)).toEqual([blob(first), zipped, label, partial]);
   });
 
   test("keeps what is younger than the limit, and everything while there is no base backup", () => {
