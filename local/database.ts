@@ -50,10 +50,13 @@ export async function databases(cluster: Cluster): Promise<Database[]> {
     .map(([name = "", bytes, open]) => ({ name, bytes: Number(bytes), open: open === "t" }));
 }
 
-/** Free space of the primary's volume, bytes. */
-export async function freeBytes(cluster: Cluster): Promise<number> {
-  const output = await inPrimary(cluster, ["df", "--output=avail", "-B1", "/var/lib/postgresql/data"]);
-  return Number(output.trim().split("\n").at(-1));
+/** Size and free space of the primary's volume, bytes. */
+export async function volumeBytes(
+  cluster: Cluster,
+): Promise<{ readonly all: number; readonly free: number }> {
+  const output = await inPrimary(cluster, ["df", "--output=size,avail", "-B1", "/var/lib/postgresql/data"]);
+  const [all, free] = (output.trim().split("\n").at(-1) ?? "").trim().split(/\s+/).map(Number);
+  return { all: all ?? NaN, free: free ?? NaN };
 }
 
 /** An empty database with the owner and grants of the one in service. */

@@ -7,11 +7,13 @@ import { Agent, request } from "node:https";
 import { json } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { currentCluster, kubectl, type Cluster } from "./cluster.ts";
-import { dropDatabase, inServiceSql } from "./database.ts";
+import { dropDatabase, inServiceSql, volumeBytes } from "./database.ts";
 import { caPath } from "./identity.ts";
 import { runJob } from "./jobs.ts";
 import { withLock } from "./lock.ts";
+import { loadDocuments } from "./drDrillLoad.ts";
 import { restore } from "./restore.ts";
+import { checkRoom, makePlan, sourceOf } from "./restorePlan.ts";
 import { pulumi, pulumiOutput } from "./stack.ts";
 import { say, UserError } from "./system.ts";
 import { developmentToken } from "./token.ts";
@@ -41,7 +43,7 @@ export async function drDrill(rows: string, kib: string): Promise<void> {
     );
 
   say(`Loading ${rows} documents of the tenant ${tenant}…`);
-  await load(cluster, Number(rows), Number(kib));
+  await loadDocuments(cluster, tenant, Number(rows), Number(kib));
   const loaded = await fingerprint(cluster);
   const writer = new Writer();
   const writing = writer.run();
@@ -60,7 +62,13 @@ export async function drDrill(rows: string, kib: string): Promise<void> {
   })();
 
   say("Asking whether it could be restored, before anything is destroyed…");
-  await restore({ from: backup, toTime: "", confirmed: false, stack: "dev" });
+  const plan = await makePlan(
+    cluster,
+    sourceOf({ from: backup, toTime: "" }, new Date()),
+    String(Date.now()),
+  );
+  // The volume will be empty.
+  checkRoom(plan, (await volumeBytes(cluster)).all);
   const destroyedAt = Date.now();
   say(`Destroying ${stores.join(", ")}: servers, volumes and Patroni's memory of them…`);
   await destroy(cluster);
@@ -93,36 +101,6 @@ export async function drDrill(rows: string, kib: string): Promise<void> {
       `RTO ${recoverySeconds.toFixed(1)} s: from the disaster to the first document read through the edge.\n`,
   );
 }
-
-/** A few words each; or, for a large database, `kib` KiB in one long word that hardly compresses. What an interrupted drill still loads is ended. */
-async function load(cluster: Cluster, rows: number, kib: number): Promise<void> {
-  await inServiceSql(
-    cluster,
-    `set client_min_messages = warning;
-    select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = '${tenant}';
-    set application_name = '${tenant}';
-    insert into tenants (id, name) values (gen_random_uuid(), '${tenant}') on conflict (name) do nothing;
-    delete from documents where tenant_id = (select id from tenants where name = '${tenant}');
-    ${kib === 0 ? fewWords(rows) : longWord(rows, kib)}`,
-  );
-}
-
-const fewWords = (rows: number): string => `
-  insert into documents (tenant_id, title, content, created_by)
-  select id, 'Loaded ' || number, repeat(md5(number::text) || ' ', 8), 'loader'
-  from tenants, generate_series(1, ${rows}) number where name = '${tenant}'`;
-
-/** Of a word the first hundred letters are its term: so much is known without the trigger, which would take most of the time. */
-const longWord = (rows: number, kib: number): string => `
-  set session_replication_role = replica;
-  create temporary table words as
-    select word, string_agg(md5(word || ' ' || part), '') as letters
-    from generate_series(0, 99) word, generate_series(1, ${32 * kib}) part group by word;
-  insert into documents (tenant_id, title, content, created_by, search)
-  select id, title, letters, 'loader', search_vector(title, left(letters, 100))
-  from tenants, generate_series(1, ${rows}) number join words on word = number % 100,
-    lateral (select 'Loaded ' || number as title) named
-  where name = '${tenant}'`;
 
 /** Of the loaded rows: how many, and a sum over a hash of each, which takes no memory however many they are. */
 async function fingerprint(cluster: Cluster): Promise<string> {

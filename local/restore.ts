@@ -13,6 +13,7 @@ import {
   open,
   prefixes,
   switchTo,
+  volumeBytes,
 } from "./database.ts";
 import { insist, interruptible } from "./interruptible.ts";
 import { runJob } from "./jobs.ts";
@@ -37,7 +38,7 @@ export async function restore({ confirmed, stack, ...request }: RestoreRequest):
     const cluster = await operatedCluster(stack);
     const stamp = new Date().toISOString().replace(/\D/g, "").slice(0, 14);
     const plan = await makePlan(cluster, source, stamp);
-    await checkRoom(cluster, plan);
+    checkRoom(plan, (await volumeBytes(cluster)).free);
     const names = { restored: `${prefixes.restored}${stamp}`, aside: `${prefixes.aside}${stamp}` };
     say(describe(plan, cluster.context, names.aside));
     await showOthers(cluster);

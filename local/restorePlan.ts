@@ -1,7 +1,7 @@
 /** What a restore will do, found out by the pod that will do it, and shown before anything is changed. */
 import { z } from "zod";
 import type { Cluster } from "./cluster.ts";
-import { freeBytes, inService } from "./database.ts";
+import { inService } from "./database.ts";
 import { runJob, type Run } from "./jobs.ts";
 import { message, say, UserError } from "./system.ts";
 
@@ -141,8 +141,8 @@ function planOf({ env, job, moment }: Source, found: Found): Plan {
 const roomFactor = 2;
 
 /** A server whose disk is full serves nobody: that must not be found out half-way. */
-export async function checkRoom(cluster: Cluster, { databaseBytes }: Plan): Promise<void> {
-  const [free, needed] = [await freeBytes(cluster), databaseBytes * roomFactor];
+export function checkRoom({ databaseBytes }: Plan, free: number): void {
+  const needed = databaseBytes * roomFactor;
   if (free >= needed) return;
   throw new UserError(
     `The volume of the Postgres primary has ${size(free)} left, and the restored database needs ${size(needed)} beside the one ` +

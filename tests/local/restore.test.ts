@@ -12,7 +12,7 @@ shift 4
 echo "$*" >>calls
 case "$*" in
   *"get endpoints"*) printf postgres-0 ;;
-  *" df "*) echo 999999999999 ;;
+  *" df "*) echo 999999999999 999999999999 ;;
   *pg_database_size*) sed 's/$/|1000|t/' databases ;;
   *database.sql) echo "$*" | sed 's/.*database=\\([a-z0-9_]*\\).*/\\1/' >>databases ;;
   *"drop database"*) grep -v app_restored_ databases >kept; mv kept databases ;;
