@@ -5,7 +5,16 @@ export default defineConfig({
     // The default leaves one of two processors idle.
     maxWorkers: "100%",
     projects: [
-      { test: { name: "unit", include: ["tests/{unit,local}/**/*.test.ts"] } },
+      // Loading the modules takes longer than running most of these files, so they share them: what replaces one is not here.
+      {
+        test: {
+          name: "unit",
+          include: ["tests/{unit,local}/**/*.test.ts"],
+          isolate: false,
+          unstubEnvs: true,
+        },
+      },
+      { test: { name: "mocked", include: ["tests/mocked/**/*.test.ts"] } },
       {
         test: {
           name: "engine",

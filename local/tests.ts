@@ -80,7 +80,11 @@ async function lanesOf(suite: Suite): Promise<Step[][]> {
     return [
       [
         { title: "lint and types", command: ["npm", "run", "--silent", "lint"] },
-        { title: "unit tests", command: vitest("unit", "--project", "unit", "--coverage"), env },
+        {
+          title: "unit tests",
+          command: vitest("unit", "--project", "unit", "--project", "mocked", "--coverage"),
+          env,
+        },
       ],
       [{ title: "app tests", command: vitest("app", "--coverage"), directory: join(repository, "app"), env }],
     ];

@@ -209,6 +209,8 @@ export function makeCertificate(file: string, hosts = ["localhost", "api.example
 
 /** Starts the app and makes the certificate that edges serve by default. */
 export async function setUp(): Promise<void> {
+  // The file of tests before may have removed it.
+  mkdirSync(folder, { recursive: true });
   makeCertificate(certificate);
   app = testApp((listener) => http.createServer(listener)).listen(0, "127.0.0.1");
   await once(app, "listening");
