@@ -7,6 +7,7 @@ import { queuePrimaryKilled } from "./redis.ts";
 import { backupStoreAway, postgresDisksFull } from "./storage.ts";
 import { badUpdates, membersChanged, updateKilled } from "./updates.ts";
 import { passwordsRotated } from "./rotation.ts";
+import { modelFails } from "./provider.ts";
 import { recorded } from "./report.ts";
 import type { Outcome } from "./writes.ts";
 
@@ -37,6 +38,7 @@ const faults: Readonly<Record<string, Fault>> = {
   "postgres-primary-partitioned": { make: primaryPartitioned, limitSeconds: 30 },
   "api-server-away": { make: apiServerAway, ...unseen },
   "redis-primary-killed": { make: queuePrimaryKilled, limitSeconds: 15 },
+  "language-model-fails": { make: modelFails, ...unseen },
   "postgres-disks-full": { make: postgresDisksFull, limitSeconds: 60 },
   "passwords-rotated": { make: passwordsRotated, ...unseen },
   "backup-store-away": { make: backupStoreAway, ...unseen },

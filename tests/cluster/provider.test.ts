@@ -1,68 +1,17 @@
 /** The language model's way down and up again, as those see it who ask: stub, dead letter, and done after all. */
-import type { V1PodList } from "@kubernetes/client-node";
-import { spawn, type ChildProcess } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { atLength, pieceCount, standInModel } from "./standInModel.ts";
-import { Client, get, kubectl, kubectlCommand, readyPodsOf, token, waitFor, type Answer } from "./support.ts";
+import { askNobody, askStandIn, atLength, itsAnswer, pieceCount, startStandIn } from "./standInModel.ts";
+import { Client, kubectl, readyPodsOf, token, waitFor, type Answer } from "./support.ts";
 
 const tenant = `cluster-tests-${randomBytes(4).toString("hex")}`;
-const port = 18_080;
-/** In the pod's own network, so that no policy has to let it through; the key may be anything. */
-const settings = {
-  app: [
-    `AI_URL=http://127.0.0.1:${port}/v1`,
-    "AI_KEYS_FILE=/run/secrets/groundwork/field-keys.json",
-    "AI_MAX_RETRIES=0",
-  ],
-  worker: [
-    `AI_URL=http://127.0.0.1:${port}/v1`,
-    "AI_KEYS_FILE=/run/secrets/groundwork/field-keys.json",
-    "AI_MAX_RETRIES=0",
-    "JOB_RETRIES=0",
-  ],
-};
-const provider = standInModel("127.0.0.1", port);
-
 const client = new Client();
 const running: ChildProcess[] = [];
 const jobShape = z.object({ id: z.string(), state: z.string(), result: z.unknown() });
 const pageShape = z.object({ items: z.array(z.object({ id: z.string(), error: z.string() })) });
 const read = <T extends z.ZodType>(shape: T, { body }: Answer): z.infer<T> => shape.parse(JSON.parse(body));
-
-async function set(variables: (workload: keyof typeof settings) => string[]): Promise<void> {
-  for (const workload of ["app", "worker"] as const) {
-    await kubectl("set", "env", "--namespace=app", `deploy/${workload}`, ...variables(workload));
-  }
-  for (const workload of ["app", "worker"]) {
-    await kubectl("rollout", "status", "--namespace=app", `deploy/${workload}`, "--timeout=110s");
-    // A pod on its way out still answers for some seconds, with the settings that it had.
-    const selector = `--selector=app.kubernetes.io/name=${workload}`;
-    await waitFor(`the end of the old pods of ${workload}`, 60, async () => {
-      const { items } = (await get("pods", "--namespace=app", selector)) as V1PodList;
-      expect(items.filter(({ metadata }) => metadata?.deletionTimestamp !== undefined)).toEqual([]);
-    });
-  }
-}
-
-/** Starts the provider inside a pod of the workload. */
-async function up(workload: string): Promise<void> {
-  const [program, args] = kubectlCommand(
-    "exec",
-    "--namespace=app",
-    `deploy/${workload}`,
-    "--",
-    "node",
-    "-e",
-    provider,
-  );
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
-  running.push(child);
-  await waitFor(`the provider in ${workload}`, 20, () => {
-    expect(String(child.stdout.read() ?? "")).toContain("listening");
-  });
-}
 
 async function ask(): Promise<string> {
   const message = `What is ${randomBytes(4).toString("hex")}?`;
@@ -75,12 +24,12 @@ async function ask(): Promise<string> {
 }
 
 beforeAll(async () => {
-  await set((workload) => settings[workload]);
+  await askStandIn();
 }, 300_000);
 
 afterAll(async () => {
   for (const child of running) child.kill();
-  await set((workload) => settings[workload].map((setting) => `${setting.split("=")[0] ?? ""}-`));
+  await askNobody();
 }, 300_000);
 
 test("while it is down a question is answered by the stub, marked as such, and the service stays ready", async () => {
@@ -103,22 +52,22 @@ test("a job that it fails becomes a dead letter, and is done when it is sent aga
     expect.objectContaining({ id, error: expect.stringContaining("language model") as string }),
   ]);
 
-  await up("worker");
+  running.push(...(await startStandIn("worker")));
   const again = await client.send("POST", `/api/v2/admin/dead-letters/${id}/redrive`, { token: admin });
   expect(again.status, again.body).toBe(202);
   await waitFor("the job's end", 60, async () => {
     expect(await state()).toMatchObject({
       state: "done",
-      result: { text: "the provider's answer", degraded: false },
+      result: { text: itsAnswer, degraded: false },
     });
   });
 });
 
 test("once it is back, questions are answered by it again", async () => {
-  await up("app");
+  running.push(...(await startStandIn("app")));
   await waitFor("the provider's own answer", 40, async () => {
     const answer = await ask();
-    expect(answer).toContain("the provider's answer");
+    expect(answer).toContain(itsAnswer);
     expect(answer).toMatch(/event: done\ndata: .*"degraded":false/);
   });
 });
