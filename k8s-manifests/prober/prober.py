@@ -165,5 +165,7 @@ if __name__ == "__main__":
         observers.append(Vault(os.environ))
     interval = int(os.environ["PROBE_INTERVAL_SECONDS"])
     for observer in observers:
-        threading.Thread(target=repeat, args=(interval, observer.round), daemon=True).start()
+        # Each question is a line in the vault's audit log.
+        seconds = 4 * interval if isinstance(observer, Vault) else interval
+        threading.Thread(target=repeat, args=(seconds, observer.round), daemon=True).start()
     ThreadingHTTPServer(("", int(os.environ["METRICS_PORT"])), handler(observers)).serve_forever()
