@@ -93,6 +93,19 @@ describe("a job asked for by the API", () => {
     expect(answer).toMatchObject({ result: { text: expect.stringContaining(prompt) as string } });
   });
 
+  it("becomes a dead letter where no key opens what it is to do", async () => {
+    const { id } = (await ask()).body as JobAnswer;
+    await bench.sql("update jobs set sealed_payload = left(sealed_payload, -4) || 'AAAA' where id = $1", [
+      id,
+    ]);
+    await bench.worker({}, { retries: 1 });
+    await bench.until(id, "dead");
+    expect(await bench.job(id)).toMatchObject({
+      attempts: 2,
+      error: "unexpected error, logged under this job's id",
+    });
+  });
+
   it("is done and answered as before where the version before has written it", async () => {
     const id = await bench.enqueue({ kind: "generate", payload: { prompt: "Say hello" } });
     await bench.worker();

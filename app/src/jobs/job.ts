@@ -52,7 +52,8 @@ export interface WorkOrder {
   id: string;
   tenantId: string;
   kind: JobKind;
-  payload: unknown;
+  /** Fails where it is sealed and no key opens it. */
+  payload: () => Promise<unknown>;
   state: JobAnswer["state"];
   requestId: string | null;
   traceparent: string | null;

@@ -131,7 +131,7 @@ export class JobRepository {
         [id],
       );
       const [row] = rows;
-      return row && { ...row, payload: await this.#payload(row) };
+      return row && { ...row, payload: () => this.#payload(row) };
     });
   }
 

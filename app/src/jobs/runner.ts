@@ -166,7 +166,7 @@ export class Runner {
   }
 
   async #work({ id, tenantId, kind, payload }: WorkOrder, signal: AbortSignal): Promise<void> {
-    const parsed = payloads[kind].safeParse(payload);
+    const parsed = payloads[kind].safeParse(await payload());
     if (!parsed.success) {
       throw new JobError("the job's payload is not one of its kind", { final: true });
     }
