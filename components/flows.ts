@@ -152,10 +152,10 @@ export function flowsOf({
       : [
           ...served.filter(({ from, to }) => from !== "edge" && to !== "edge"),
           { ...controlled, port: app.container.port },
-          ...probed,
+          { from: "blackbox", to: "internet", port: 443 } as const,
         ]),
+    ...(edge.mode === "controller" || secrets.store === "keyVault" ? [proberOut] : []),
     ...(azure ? [archivedToAzure] : []),
-    ...(secrets.store === "keyVault" ? [vaultWatched] : []),
     ...settingsFlows(app.egressPorts),
     ...told.map((port): StackFlow => ({ from: "alertmanager", to: "internet", port })),
     ...remoteWritePorts(monitoring).map((port): StackFlow => ({ from: "prometheus", to: "internet", port })),
@@ -164,13 +164,8 @@ export function flowsOf({
 
 /** What takes the place of our own nginx; our own clients reach it by the public name. */
 const controlled: Omit<StackFlow, "port"> = { from: "ingressController", to: "app" };
-const probed: readonly StackFlow[] = [
-  { from: "blackbox", to: "internet", port: 443 },
-  { from: "prober", to: "internet", port: 443 },
-];
-
-/** Whether the vault answers. */
-const vaultWatched: StackFlow = { from: "prober", to: "internet", port: 443 };
+/** To the public name, and to the vault. */
+const proberOut: StackFlow = { from: "prober", to: "internet", port: 443 };
 
 /** The write-ahead log, where the emulator has no part. */
 const archivedToAzure: StackFlow = { from: "postgres", to: "internet", port: 443 };
