@@ -6,9 +6,16 @@ import { Client, inDatabase, postgresPrimary, tenants, token, waitFor } from "..
 import { longestPause } from "./pause.ts";
 import type { Outcome } from "./writes.ts";
 
-/** A user may ask for 30 jobs a minute, so several do. */
+/** A user may ask for 30 jobs or answers a minute, so several do. */
 const askers = [...tenants, "chaos-tests-3", "chaos-tests-4"];
-const pauseMilliseconds = 2_200;
+export const pauseMilliseconds = 2_200;
+
+/** One after the other: each is made by a process in the app's pod, whose memory is for one more, not for four. */
+export async function editorTokens(): Promise<string[]> {
+  const editors: string[] = [];
+  for (const tenant of askers) editors.push(await token("editor", tenant));
+  return editors;
+}
 
 /**
  * Asks for jobs until `fault` is over and for some seconds more. What is refused or not answered is asked for once more,
@@ -21,10 +28,7 @@ export async function duringJobs(fault: () => Promise<void>): Promise<Outcome> {
   const times: number[] = [];
   let [failed, sent, asking] = [0, 0, true];
 
-  // One after the other: each is made by a process in the app's pod, whose memory is for one more, not for four.
-  const editors: string[] = [];
-  for (const tenant of askers) editors.push(await token("editor", tenant));
-
+  const editors = await editorTokens();
   const ask = async (editor: string): Promise<void> => {
     const client = new Client();
     await sleep(Math.random() * pauseMilliseconds);

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { askNobody, askStandIn, inRubbish, silently, startStandIn } from "../cluster/standInModel.ts";
 import { Client, inDatabase, postgresPrimary, tenants, token, waitFor } from "../cluster/support.ts";
 import { answered, raised } from "./alerts.ts";
+import { editorTokens, pauseMilliseconds } from "./jobs.ts";
 import { duringWrites, type Outcome } from "./writes.ts";
 
 const alert = "AiCircuitOpen";
@@ -16,8 +17,8 @@ const failures = [
   { words: inRubbish, counted: "rubbish" },
 ] as const;
 const limits = { AI_TIMEOUT_SECONDS: "2" };
-/** A user may ask thirty questions a minute. */
-const pauseMilliseconds = 2_200;
+/** So many answers in a row come from every pod. */
+const enough = 12;
 
 /**
  * Each failure in turn: the alert must come, every question be answered by the stub, a job become a dead letter. Then the model
@@ -69,22 +70,18 @@ class Questions {
   #asking = true;
 
   async run(): Promise<void> {
-    // One after the other: each is made by a process in the app's pod.
-    const editors: string[] = [];
-    for (const tenant of [...tenants, "chaos-tests-3", "chaos-tests-4"])
-      editors.push(await token("editor", tenant));
-    await Promise.all(editors.map((editor) => this.#ask(editor)));
+    await Promise.all((await editorTokens()).map((editor) => this.#ask(editor)));
   }
 
   stop(): void {
     this.#asking = false;
   }
 
-  /** Waits until as many answers in a row as all pods need are the stub's, or none of them. */
+  /** Waits until all of the latest answers are the stub's, or none of them. */
   async degraded(expected: boolean): Promise<void> {
     this.#last = [];
     await waitFor(`answers by ${expected ? "the stub" : "the model"}`, 120, () => {
-      expect(this.#last.slice(-12)).toEqual(Array(12).fill(expected));
+      expect(this.#last.slice(-enough)).toEqual(Array(enough).fill(expected));
     });
   }
 
