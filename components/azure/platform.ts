@@ -64,7 +64,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
   readonly resourceGroupName: pulumi.Output<string>;
   readonly vaultId: pulumi.Output<string>;
   readonly vaultName: pulumi.Output<string>;
-  readonly vaultUrl: pulumi.Output<string>;
+  readonly vaultUri: pulumi.Output<string>;
   readonly tenantId: string;
   readonly identities: WorkloadIdentities;
   /** Where backups are kept. */
@@ -222,7 +222,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
     this.resourceGroupName = resourceGroupName;
     this.vaultId = vault.id;
     this.vaultName = vault.name;
-    this.vaultUrl = vault.uri;
+    this.vaultUri = vault.uri;
     this.tenantId = tenantId;
     this.edgeAnnotations = address?.serviceAnnotations ?? {};
     this.backups = {

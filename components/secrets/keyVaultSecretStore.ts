@@ -15,7 +15,7 @@ export interface KeyVaultSecretStoreArgs {
   /** Name of the vault. */
   readonly vaultName: pulumi.Input<string>;
   /** Where the vault answers, `https://<host>`. */
-  readonly vaultUrl: pulumi.Output<string>;
+  readonly vaultUri: pulumi.Output<string>;
   /** Entra tenant of the vault. */
   readonly tenantId: pulumi.Input<string>;
   /** Who the workloads are to Azure. */
@@ -34,7 +34,7 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
   constructor(name: string, args: KeyVaultSecretStoreArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:secrets:KeyVaultSecretStore", name, {}, opts);
     this.#args = args;
-    this.url = args.vaultUrl;
+    this.url = args.vaultUri;
     this.registerOutputs();
   }
 

@@ -35,7 +35,7 @@ describe("the secret stores", () => {
         resourceGroupName: "group",
         vaultId: "/vaults/vault",
         vaultName: "vault",
-        vaultUrl: pulumi.output("https://vault.example.com"),
+        vaultUri: pulumi.output("https://vault.example.com"),
         tenantId: "tenant",
         identities: new WorkloadIdentities("identities", {
           resourceGroupName: "group",
