@@ -105,7 +105,10 @@ async function lanesOf(suite: Suite): Promise<Step[][]> {
     EDGE_CA: caPath(),
     TLS_SCANNER_PYTHON: await pythonTool(tlsScanner),
   };
-  if (suite === "chaos") return [[{ title: "chaos tests", command: left(faultsLeftOut(), suite), env }]];
+  if (suite === "chaos") {
+    const programs = await secretsDriver();
+    return [[{ title: "chaos tests", command: left(faultsLeftOut(), suite), env: { ...env, ...programs } }]];
+  }
   const beside = cluster.context === contextName;
   const programs = beside ? { ...(await secretsDriver()), ...(await scalers()) } : {};
   const without = [

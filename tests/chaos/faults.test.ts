@@ -8,6 +8,7 @@ import { backupStoreAway, postgresDisksFull } from "./storage.ts";
 import { badUpdates, membersChanged, updateKilled } from "./updates.ts";
 import { passwordsRotated } from "./rotation.ts";
 import { modelFails } from "./provider.ts";
+import { vaultAway } from "./vault.ts";
 import { recorded } from "./report.ts";
 import type { Outcome } from "./writes.ts";
 
@@ -41,6 +42,7 @@ const faults: Readonly<Record<string, Fault>> = {
   "language-model-fails": { make: modelFails, ...unseen },
   "postgres-disks-full": { make: postgresDisksFull, limitSeconds: 60 },
   "passwords-rotated": { make: passwordsRotated, ...unseen },
+  "vault-away": { make: vaultAway, ...unseen },
   "backup-store-away": { make: backupStoreAway, ...unseen },
   "backup-damaged": { make: backupDamaged, limitSeconds: 60 },
 };

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { V1CSINode } from "@kubernetes/client-node";
+import type { CoreV1EventList, V1CSINode } from "@kubernetes/client-node";
 import { expect } from "vitest";
 import { fetchGoSource } from "../../local/gotools.ts";
 import { inCluster, nodeName, runtimeDirectory } from "../../local/node/layout.ts";
@@ -40,6 +40,15 @@ async function objects(): Promise<string> {
 /** What driver, provider and registration have logged. */
 export function driverLog(): Promise<string> {
   return readFile(logFile, "utf8");
+}
+
+/** Waits until the kubelet says why it cannot mount the pod's secrets. */
+export async function mountRefused(namespace: string, pod: string, reason: RegExp): Promise<void> {
+  const selector = `--field-selector=involvedObject.name=${pod},reason=FailedMount`;
+  await waitFor(`why ${pod} is refused its secrets`, 180, async () => {
+    const { items } = (await get("events", `--namespace=${namespace}`, selector)) as CoreV1EventList;
+    expect(items.map(({ message }) => message).join("\n")).toMatch(reason);
+  });
 }
 
 /**

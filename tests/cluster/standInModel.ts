@@ -2,7 +2,7 @@
 import type { V1PodList } from "@kubernetes/client-node";
 import { spawn, type ChildProcess } from "node:child_process";
 import { expect } from "vitest";
-import { get, kubectl, kubectlCommand, waitFor } from "./support.ts";
+import { get, kubectl, kubectlCommand, settled, waitFor } from "./support.ts";
 
 /** A question that has these words is answered in `pieceCount` pieces, one each second. */
 export const atLength = "at length";
@@ -67,13 +67,7 @@ export async function askNobody(more: Readonly<Record<string, string>> = {}): Pr
 async function set(assignments: (workload: Asking) => string[]): Promise<void> {
   for (const workload of asking)
     await kubectl("set", "env", "--namespace=app", `deploy/${workload}`, ...assignments(workload));
-  for (const workload of asking) {
-    await kubectl("rollout", "status", "--namespace=app", `deploy/${workload}`, "--timeout=110s");
-    // A pod on its way out still answers for some seconds, with the settings that it had.
-    await waitFor(`the end of the old pods of ${workload}`, 60, async () => {
-      expect((await podsOf(workload)).filter(({ metadata }) => metadata?.deletionTimestamp)).toEqual([]);
-    });
-  }
+  for (const workload of asking) await settled("app", workload);
 }
 
 /** Starts it in every pod of the workload; it ends with the pod. */

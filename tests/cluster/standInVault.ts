@@ -1,33 +1,35 @@
 /**
  * Stands in for Entra and for an Azure Key Vault, at their own names: what asks them comes by a proxy that knows no other way,
- * and trusts this vault's certificate. Entra is asked with a service account's token, which must be the cluster's own.
+ * and trusts this machine's internal CA, as pods do. Entra is asked with a service account's token, which must be the cluster's own. Pods reach the
+ * vault at an address of the node's, too.
  */
 import { createPublicKey, randomBytes, verify, type JsonWebKey } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import {
-  createServer as createProxy,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from "node:http";
+import { createServer as createProxy, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer } from "node:https";
-import { connect, type AddressInfo, type Socket } from "node:net";
+import { connect, createServer as createDoor, type AddressInfo, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { z } from "zod";
-import { authorityExtensions, makeCertificate, signedBy } from "../../local/certificates.ts";
+import { makeCertificate, signedBy } from "../../local/certificates.ts";
+import { inIdentity } from "../../local/identity.ts";
+import { network } from "../../local/node/layout.ts";
+import { kubectl } from "./support.ts";
 
 export const vaultName = "groundwork-test";
+/** As production's settings have it. */
+export const tenantId = "00000000-0000-0000-0000-000000000000";
+/** An identity that may be asked for. */
+export const clientId = "11111111-2222-3333-4444-555555555555";
 const vaultHost = `${vaultName}.vault.azure.net`;
 const entraHost = "login.microsoftonline.com";
-/** As production's settings have it. */
-const tenant = `https://${entraHost}/00000000-0000-0000-0000-000000000000`;
+const tenant = `https://${entraHost}/${tenantId}`;
 /** For whom a service account's token must be. */
 export const audience = "api://AzureADTokenExchange";
 
-export const keysShape = z.object({ keys: z.array(z.looseObject({ kid: z.string() })) });
+const keysShape = z.object({ keys: z.array(z.looseObject({ kid: z.string() })) });
 const headerShape = z.object({ kid: z.string() });
 const claimsShape = z.object({ sub: z.string(), aud: z.array(z.string()), exp: z.number() });
 
@@ -42,6 +44,9 @@ export interface Identity {
 export interface StandInVault {
   /** For a process that asks: the way there, and whom to trust. */
   readonly env: Readonly<Record<string, string>>;
+  /** Where pods reach the vault, if a policy lets them: address and port. */
+  readonly host: string;
+  readonly port: number;
   /** A new version of a secret. */
   put(name: string, value: string): void;
   /** While it is away, no connection gets anywhere. */
@@ -49,17 +54,13 @@ export interface StandInVault {
   stop(): Promise<void>;
 }
 
-/** @param keys - public keys of the cluster's service accounts, as its `/openid/v1/jwks` has them. */
-export async function startVault(
-  keys: z.infer<typeof keysShape>["keys"],
-  identities: readonly Identity[],
-): Promise<StandInVault> {
+export async function startVault(identities: readonly Identity[]): Promise<StandInVault> {
+  const { keys } = keysShape.parse(JSON.parse(await kubectl("get", "--raw", "/openid/v1/jwks")));
+  const host = network.nodeAddress;
   const directory = await mkdtemp(join(tmpdir(), "groundwork-vault-"));
-  const ca = { directory, name: "ca", subject: "/CN=Stand-in for Azure", days: 1 };
-  await makeCertificate({ ...ca, extra: authorityExtensions });
-  const names = [`DNS:${vaultHost}`, `DNS:${entraHost}`];
-  const extra = signedBy(join(directory, "ca"), "serverAuth", names);
-  await makeCertificate({ ...ca, name: "server", subject: "/CN=Azure", extra });
+  const names = [`DNS:${vaultHost}`, `DNS:${entraHost}`, `IP:${host}`];
+  const extra = signedBy(inIdentity("internal-ca"), "serverAuth", names);
+  await makeCertificate({ directory, name: "server", subject: "/CN=Stand-in for Azure", days: 1, extra });
   const [key, cert] = await Promise.all(
     ["server.key", "server.crt"].map((file) => readFile(join(directory, file))),
   );
@@ -68,7 +69,7 @@ export async function startVault(
   const tokens = new Map<string, Identity>();
   const azure = createServer({ key, cert }, (request, response) => {
     const answer =
-      request.headers.host === vaultHost ? vault(request) : entra(request, keys, identities, tokens);
+      request.headers.host === entraHost ? entra(request, keys, identities, tokens) : vault(request);
     void Promise.resolve(answer)
       .catch((error: unknown): Told => ({ status: 400, body: { error: String(error) } }))
       .then((told) => {
@@ -90,30 +91,41 @@ export async function startVault(
 
   let away = false;
   const open = new Set<Socket>();
-  const proxy = createProxy().on("connect", (_request, client: Socket) => {
+  const admit = (client: Socket, greeting = ""): void => {
     open.add(client.on("close", () => open.delete(client)).on("error", () => client.destroy()));
-    if (away) return client.destroy();
+    if (away) {
+      client.destroy();
+      return;
+    }
     const server = connect(portOf(azure), "127.0.0.1", () => {
-      client.write("HTTP/1.1 200 Connection established\r\n\r\n");
+      client.write(greeting);
       server.pipe(client).pipe(server);
     });
     server.on("error", () => client.destroy()).on("close", () => client.destroy());
     client.on("close", () => server.destroy());
+  };
+  const proxy = createProxy().on("connect", (_request, client: Socket) => {
+    admit(client, "HTTP/1.1 200 Connection established\r\n\r\n");
   });
-  await Promise.all([azure, proxy].map((server) => once(server.listen(0, "127.0.0.1"), "listening")));
+  const door = createDoor((client) => {
+    admit(client);
+  });
+  const listen = (server: Server, address: string) => once(server.listen(0, address), "listening");
+  await Promise.all([listen(azure, "127.0.0.1"), listen(proxy, "127.0.0.1"), listen(door, host)]);
 
   const setAway = (is: boolean): void => {
     away = is;
     if (away) for (const socket of open) socket.destroy();
   };
   return {
-    env: { HTTPS_PROXY: `http://127.0.0.1:${portOf(proxy)}`, SSL_CERT_FILE: join(directory, "ca.crt") },
+    env: { HTTPS_PROXY: `http://127.0.0.1:${portOf(proxy)}`, SSL_CERT_FILE: inIdentity("internal-ca.crt") },
+    host,
+    port: portOf(door),
     put: (name, value) => secrets.set(name, { value, version: randomBytes(16).toString("hex") }),
     setAway,
     async stop() {
       setAway(true);
-      proxy.close();
-      azure.close();
+      for (const server of [door, proxy, azure]) server.close();
       await rm(directory, { recursive: true });
     },
   };

@@ -238,6 +238,18 @@ export async function replaced(
   });
 }
 
+/** Waits until a Deployment has none but the pods of its present template. */
+export async function settled(namespace: string, workload: string): Promise<void> {
+  const inNamespace = `--namespace=${namespace}`;
+  await kubectl("rollout", "status", inNamespace, `deployment/${workload}`, "--timeout=110s");
+  // A pod on its way out still answers for some seconds, with what it had.
+  await waitFor(`the end of the old pods of ${workload}`, 60, async () => {
+    const selector = `--selector=app.kubernetes.io/name=${workload}`;
+    const { items } = (await get("pods", inNamespace, selector)) as V1PodList;
+    expect(items.filter(({ metadata }) => metadata?.deletionTimestamp)).toEqual([]);
+  });
+}
+
 /** Tries until the check throws no more; in the end its last error says what was missing. */
 export async function waitFor<T>(
   what: string,
