@@ -135,7 +135,8 @@ export function kubectlWith(input: string, ...args: readonly string[]): Promise<
       if (error) reject(new Error(`kubectl ${args.join(" ")}: ${stderr || error.message}`));
       else resolve(stdout);
     });
-    child.stdin?.end(input);
+    // It may end before it has read this, and then says why by itself.
+    child.stdin?.on("error", () => undefined).end(input);
   });
 }
 
