@@ -32,8 +32,11 @@ describe("a killed pod comes back:", () => {
   beforeEach(async () => {
     client = new Client();
     editor = await token("editor", tenant);
-    // The pods of the test before have just come back.
-    document = await waitFor("a document", 30, () => createDocument(client, tenant));
+    // The pods of the test before have just come back, and what waited for them may not be ready yet.
+    document = await waitFor("a document", 30, async () => {
+      expect(await readyPods("app")).not.toEqual([]);
+      return createDocument(client, tenant);
+    });
     path = `/api/v1/documents/${document.id}`;
   });
 
