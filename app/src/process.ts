@@ -10,7 +10,10 @@ export function endOnUncaught(logger: Logger): void {
   }
 }
 
-/** On SIGTERM or SIGINT stops, then ends the process. A second signal finds no handler and ends it at once. */
+/**
+ * On SIGTERM or SIGINT stops, then ends the process. A second signal finds no handler and ends it at once. To be called before
+ * anything is started: a container's first process without a handler does not hear the signal at all.
+ */
 export function stopOnSignal(stop: () => Promise<unknown>): void {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {

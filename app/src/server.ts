@@ -10,6 +10,9 @@ endOnUncaught(logger.child({ module: "server" }));
 const config = loadConfigOrExit(process.env, logger);
 logger.level = config.logLevel;
 const tracing = startTracing(config.tracing, "groundwork-app");
-const service = await startService(config, logger);
+const started = startService(config, logger);
 
-stopOnSignal(() => service.stop().then(() => tracing.stop()));
+stopOnSignal(async () => {
+  await (await started).stop();
+  await tracing.stop();
+});

@@ -23,11 +23,10 @@ if (!config.database || !config.queue) {
   process.exit(1);
 }
 const tracing = startTracing(config.tracing, "groundwork-worker");
-const service = await startWorker(config, logger);
+const started = startWorker(config, logger);
 
-stopOnSignal(() =>
-  Promise.race([
-    service.stop().then(() => tracing.stop()),
-    sleep((config.jobs.graceSeconds + lastResortSeconds) * 1000),
-  ]),
-);
+const stop = async (): Promise<void> => {
+  await (await started).stop();
+  await tracing.stop();
+};
+stopOnSignal(() => Promise.race([stop(), sleep((config.jobs.graceSeconds + lastResortSeconds) * 1000)]));
