@@ -209,8 +209,9 @@ export function makeCertificate(file: string, hosts = ["localhost", "api.example
 
 /** Starts the app and makes the certificate that edges serve by default. */
 export async function setUp(): Promise<void> {
-  // The file of tests before may have removed it.
+  // The file of tests before shares this module: it may have removed the folder, and has had requests of its own.
   mkdirSync(folder, { recursive: true });
+  hungUp.length = 0;
   makeCertificate(certificate);
   app = testApp((listener) => http.createServer(listener)).listen(0, "127.0.0.1");
   await once(app, "listening");
