@@ -54,7 +54,7 @@ export const killed = (workload: "app" | "worker") => (): Promise<Outcome> =>
     await replaced(workload, [pod?.metadata?.uid ?? ""]);
   });
 
-async function podsOf(workload: Workload): Promise<V1Pod[]> {
+export async function podsOf(workload: Workload): Promise<V1Pod[]> {
   return (await stackPods()).filter((pod) => workloadOf(pod) === workload);
 }
 

@@ -1,23 +1,14 @@
 /** Production's store of secrets goes away, while pods of the app have theirs out of it. A stand-in for the vault is asked. */
-import type { V1Deployment, V1Pod, V1Secret, V1Volume } from "@kubernetes/client-node";
+import type { V1Deployment, V1Secret, V1Volume } from "@kubernetes/client-node";
 import { expect } from "vitest";
 import { stringify } from "yaml";
 import { secretsPath } from "../../components/podDefaults.ts";
 import { secretsVolume } from "../../components/secrets/secretStore.ts";
 import { mountRefused, startDriver } from "../cluster/secretsDriver.ts";
 import { clientId, startVault, tenantId, vaultName, type StandInVault } from "../cluster/standInVault.ts";
-import {
-  get,
-  kubectl,
-  kubectlWith,
-  nameOf,
-  readyPodsOf,
-  settled,
-  stackPods,
-  waitFor,
-  workloadOf,
-} from "../cluster/support.ts";
+import { get, kubectl, kubectlWith, nameOf, readyPodsOf, settled, waitFor } from "../cluster/support.ts";
 import { answered, raised } from "./alerts.ts";
+import { podsOf } from "./pods.ts";
 import { duringWrites, type Outcome } from "./writes.ts";
 
 const alert = "VaultUnreachable";
@@ -47,10 +38,10 @@ export async function vaultAway(): Promise<Outcome> {
   const before = await readyPodsOf(app);
   const outcome = await duringWrites(async () => {
     vault.setAway(true);
-    const known = (await podsOfApp()).map(nameOf);
+    const known = (await podsOf(app)).map(nameOf);
     await kubectl("delete", "pod", inApp, before[0]?.metadata?.name ?? "", "--wait=false");
     const waiting = await waitFor("a pod in the place of the lost one", 30, async () => {
-      const added = (await podsOfApp()).filter((pod) => !known.includes(nameOf(pod)));
+      const added = (await podsOf(app)).filter((pod) => !known.includes(nameOf(pod)));
       expect(added).toHaveLength(1);
       return added[0]?.metadata?.name ?? "";
     });
@@ -151,8 +142,4 @@ async function proberAsksNone(): Promise<void> {
 async function setInProber(...variables: string[]): Promise<void> {
   await kubectl("set", "env", `--namespace=${monitoring}`, `deployment/${prober}`, ...variables);
   await settled(monitoring, prober);
-}
-
-async function podsOfApp(): Promise<V1Pod[]> {
-  return (await stackPods()).filter((pod) => workloadOf(pod) === app);
 }

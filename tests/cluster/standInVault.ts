@@ -1,7 +1,7 @@
 /**
  * Stands in for Entra and for an Azure Key Vault, at their own names: what asks them comes by a proxy that knows no other way,
- * and trusts this machine's internal CA, as pods do. Entra is asked with a service account's token, which must be the cluster's own. Pods reach the
- * vault at an address of the node's, too.
+ * and trusts this machine's internal CA, as pods do. Entra is asked with a service account's token, which must be the cluster's
+ * own. Pods reach the vault at an address of the node's, too.
  */
 import { createPublicKey, randomBytes, verify, type JsonWebKey } from "node:crypto";
 import { once } from "node:events";
