@@ -41,7 +41,8 @@ const secrets =
 // Data, and where its backups are kept: Azure Blob or, in development, its emulator in the cluster.
 const data = { namespace: namespaces.data, secrets, retainData };
 const certificates = keepCertificates(secrets, config);
-const archive = azure?.backups ?? new Azurite("azurite", { ...data, image: image("azurite") }, guarded).store;
+const emulator = { ...data, image: image("azurite"), certificate: certificates.azurite };
+const archive = azure?.backups ?? new Azurite("azurite", emulator, guarded).store;
 const tier = { ...data, archive, image, certificates, settings: config, managed: azure?.managed };
 const stores = dataTier(tier, guarded);
 

@@ -2,6 +2,7 @@ import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
 import type { BlobStore } from "./blobStore.ts";
+import { certificatesOf, type ServerCertificate } from "./certificates.ts";
 import { claimTemplates, growClaims, templateAsMade } from "./claims.ts";
 import { checksumAnnotation, manifestFiles } from "./manifests.ts";
 import {
@@ -26,6 +27,8 @@ export interface AzuriteArgs {
   readonly storageGiB?: number;
   /** CPU and memory; default 192 MiB. */
   readonly resources?: Resources;
+  /** Name: `azurite.data.svc.cluster.local`. */
+  readonly certificate: ServerCertificate;
   /** Makes and keeps the account's key; must be a store whose values the program sees. */
   readonly secrets: SecretStore;
 }
@@ -41,19 +44,27 @@ export class Azurite extends pulumi.ComponentResource {
 
   constructor(resourceName: string, args: AzuriteArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:data:Azurite", resourceName, {}, opts);
-    const { namespace, secrets, storageGiB = 1 } = args;
+    const { namespace, certificate, secrets, storageGiB = 1 } = args;
     const metadata = { name, namespace, labels: labels(name, "blob-store") };
     const child = { parent: this };
 
     // Azure's keys are base64; letters and digits in a multiple of four are.
     const { value: key } = secrets.generate("azurite-account-key", 64);
-    if (!key)
+    const { value: chainAndKey } = certificate.bundle;
+    if (!key || !chainAndKey)
       throw new Error("Azurite needs a secret store that shows its values; set secrets.store: kubernetes");
     const volume = secrets.mount(name, {
       namespace,
-      files: { "azurite-accounts": secrets.keep("azurite-accounts", pulumi.interpolate`${account}:${key}`) },
+      files: {
+        "azurite-accounts": secrets.keep("azurite-accounts", pulumi.interpolate`${account}:${key}`),
+        "tls.pem": certificate.bundle,
+      },
     });
     const files = manifestFiles("azurite");
+    // It reads its certificate when it starts, and only then.
+    const annotations = pulumi
+      .unsecret(chainAndKey.apply(certificatesOf))
+      .apply((chain) => checksumAnnotation({ ...files, chain }));
     const config = new k8s.core.v1.ConfigMap(name, { metadata, data: files }, child);
     const service = new k8s.core.v1.Service(
       name,
@@ -73,7 +84,7 @@ export class Azurite extends pulumi.ComponentResource {
           selector: { matchLabels: selector(name) },
           persistentVolumeClaimRetentionPolicy: { whenDeleted: "Delete", whenScaled: "Retain" },
           template: {
-            metadata: { labels: metadata.labels, annotations: checksumAnnotation(files) },
+            metadata: { labels: metadata.labels, annotations },
             spec: {
               ...restrictedPod,
               containers: [
@@ -109,16 +120,18 @@ export class Azurite extends pulumi.ComponentResource {
     );
     growClaims(set, { workload: name, namespace, members: 1, storageGiB }, this);
 
-    // Plain HTTP: dumps are encrypted before they are sent, requests are signed and carry no key, and the network
-    // policies let only the backup pods in.
     const host = serviceHost(service.metadata.name, namespace);
-    const endpoint = pulumi.interpolate`http://${host}:${port}/${account}`;
-    const connectionString = pulumi.interpolate`DefaultEndpointsProtocol=http;AccountName=${account};AccountKey=${key};BlobEndpoint=${endpoint};`;
+    const endpoint = pulumi.interpolate`https://${host}:${port}/${account}`;
+    const connectionString = pulumi.interpolate`DefaultEndpointsProtocol=https;AccountName=${account};AccountKey=${key};BlobEndpoint=${endpoint};`;
     this.store = {
       endpoint,
       container: "backups",
       immutableDays: 0,
-      access: { kind: "connectionString", secret: secrets.keep("azure-connection-string", connectionString) },
+      access: {
+        kind: "connectionString",
+        secret: secrets.keep("azure-connection-string", connectionString),
+        ca: certificate.ca,
+      },
     };
     this.registerOutputs({ endpoint });
   }

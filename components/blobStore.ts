@@ -1,5 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
 
+import { secretsPath } from "./podDefaults.ts";
 import type { StoredSecret } from "./secrets/secretStore.ts";
 
 /** How pods prove to a blob store who they are. */
@@ -8,6 +9,8 @@ export type BlobAccess =
       readonly kind: "connectionString";
       /** Connection string with the account's key: the emulator, which knows no identities. */
       readonly secret: StoredSecret;
+      /** PEM of the authority of the store's certificate, which no client knows by itself. */
+      readonly ca: StoredSecret;
     }
   | {
       readonly kind: "workloadIdentity";
@@ -34,7 +37,7 @@ export interface BlobClient {
   readonly labels: Readonly<Record<string, string>>;
   /** File name → secret. */
   readonly files: Readonly<Record<string, StoredSecret>>;
-  readonly env: Readonly<Record<"BLOB_ENDPOINT" | "BLOB_CONTAINER", pulumi.Input<string>>>;
+  readonly env: Readonly<Record<string, pulumi.Input<string>>>;
 }
 
 /** Lets the workload into the store, as the service account of its name; ask once for each. */
@@ -45,7 +48,13 @@ export function blobClient(
 ): BlobClient {
   const env = { BLOB_ENDPOINT: endpoint, BLOB_CONTAINER: container };
   if (access.kind === "connectionString")
-    return { annotations: {}, labels: {}, files: { "azure-connection-string": access.secret }, env };
+    return {
+      annotations: {},
+      labels: {},
+      files: { "azure-connection-string": access.secret, "blob-store-ca.crt": access.ca },
+      // Azure's libraries connect by `requests`.
+      env: { ...env, REQUESTS_CA_BUNDLE: `${secretsPath}/blob-store-ca.crt` },
+    };
   const clientId = access.clientId(workload, namespace);
   return {
     annotations: { "azure.workload.identity/client-id": clientId },

@@ -16,18 +16,20 @@ export interface GivenCertificates {
   readonly postgresTls?: pulumi.Output<string>;
   readonly redisTls?: pulumi.Output<string>;
   readonly appTls?: pulumi.Output<string>;
+  readonly azuriteTls?: pulumi.Output<string>;
 }
 
 /** Keeps them in the store, all under one authority. */
 export function keepCertificates(
   secrets: SecretStore,
   given: GivenCertificates,
-): Readonly<Record<"postgres" | "redis" | "app", ServerCertificate>> {
+): Readonly<Record<"postgres" | "redis" | "app" | "azurite", ServerCertificate>> {
   const ca = secrets.keep("internal-ca", given.internalCa);
   return {
     postgres: { bundle: secrets.keep("postgres-tls", given.postgresTls), ca },
     redis: { bundle: secrets.keep("redis-tls", given.redisTls), ca },
     app: { bundle: secrets.keep("app-tls", given.appTls), ca },
+    azurite: { bundle: secrets.keep("azurite-tls", given.azuriteTls), ca },
   };
 }
 

@@ -93,6 +93,7 @@ const listed: readonly StackFlow[] = [
   { from: "prober", to: "postgres", port: 5432 },
   { from: "prober", to: "redis-queue", port: 6379 },
   { from: "prober", to: "redis-cache", port: 6379 },
+  { from: "prober", to: "azurite", port: 10000 },
   { from: "prometheus", to: "apiServer", port: 443 },
   { from: "prometheus", to: "apiServer", port: 6443 },
   { from: "prometheus", to: "nodes", port: 10250 },

@@ -12,7 +12,7 @@ export function mayBeInVault({ secrets, azure }: Sections): boolean {
 }
 
 /** Secrets that pods mount whatever is watched, in the order in which they are asked for. */
-export function mountedSecrets({ edge, app, postgres, redis }: Sections): (keyof SecretValues)[] {
+export function mountedSecrets({ azure, edge, app, postgres, redis }: Sections): (keyof SecretValues)[] {
   const givesOwn = edge?.mode !== "controller" && (edge?.certificate.from ?? "given") === "given";
   const isOurs = (server: { readonly kind: string } | undefined): boolean =>
     server === undefined || server.kind === "cluster";
@@ -22,6 +22,7 @@ export function mountedSecrets({ edge, app, postgres, redis }: Sections): (keyof
     ...(isOurs(postgres) ? (["postgresTls"] as const) : []),
     ...(isOurs(redis) ? (["redisTls"] as const) : []),
     ...(app?.container.tls === false ? [] : (["appTls"] as const)),
+    ...(azure ? [] : (["azuriteTls"] as const)),
     "ageIdentity",
     ...(postgres?.kind === "existing" ? (["postgresCa", "postgresAdminPassword"] as const) : []),
   ];

@@ -160,8 +160,7 @@ export class Postgres extends pulumi.ComponentResource {
                     { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
                     { name: "POD_NAMESPACE", valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
                     { name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
-                    { name: "BLOB_ENDPOINT", value: archive.env.BLOB_ENDPOINT },
-                    { name: "BLOB_CONTAINER", value: archive.env.BLOB_CONTAINER },
+                    ...Object.entries(archive.env).map(([variable, value]) => ({ name: variable, value })),
                     // For people, who type no more than `patronictl list`.
                     { name: "PATRONICTL_CONFIG_FILE", value: "/run/patroni/config" },
                   ],

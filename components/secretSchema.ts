@@ -33,6 +33,9 @@ export const secretSchema = z.strictObject({
   postgresAdminPassword: z.string().min(1).optional().describe("password of postgres.existing.admin"),
   redisTls: bundle.optional().describe("certificate and key of both Redis"),
   appTls: bundle.optional().describe("certificate and key of the app, for the edge"),
+  azuriteTls: bundle
+    .optional()
+    .describe("certificate and key of Azurite, which keeps the backups of a stack without `azure`"),
   ageIdentity: z
     .string()
     .regex(/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/, "must be an age identity (AGE-SECRET-KEY-1…)")

@@ -26,10 +26,16 @@ export async function internalCertificates(): Promise<Record<string, string>> {
   const redisTls = await serverCertificate({ ...authority, name: "redis", names: redis });
   const names = [`DNS:${appName}`, "DNS:localhost"];
   const appTls = await serverCertificate({ ...authority, name: "app", names });
+  const azuriteTls = await serverCertificate({
+    ...authority,
+    name: "azurite",
+    names: namesOf(["azurite"], []),
+  });
   return {
     "groundwork:internalCa": await readFile(inIdentity(`${authority.ca}.crt`), "utf8"),
     "groundwork:postgresTls": postgresTls,
     "groundwork:redisTls": redisTls,
     "groundwork:appTls": appTls,
+    "groundwork:azuriteTls": azuriteTls,
   };
 }

@@ -24,6 +24,7 @@ const secrets: Readonly<Record<string, string>> = {
   "groundwork:postgresTls": bundle,
   "groundwork:redisTls": bundle,
   "groundwork:appTls": bundle,
+  "groundwork:azuriteTls": bundle,
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
   "groundwork:postgresCa": "-----BEGIN CERTIFICATE-----",
   "groundwork:postgresAdminPassword": "<postgresAdminPassword>",

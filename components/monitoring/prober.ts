@@ -154,7 +154,7 @@ export function proberSettings(
 
 /** Those of a stack; Azure renews its own certificates, and whoever runs an existing Postgres that one's. */
 export function internalServers(
-  { postgres, redis }: Pick<StackValues, "postgres" | "redis">,
+  { postgres, redis, azure }: Pick<StackValues, "postgres" | "redis" | "azure">,
   { data }: Pick<Namespaces, "data">,
   { tls, shares: [share] }: { readonly tls: CheckedServer | undefined; readonly shares: readonly Share[] },
 ): InternalServer[] {
@@ -171,6 +171,7 @@ export function internalServers(
       certificate: "redis-tls",
       ...at(service, 6379),
     })),
+    ...(azure ? [] : [{ certificate: "azurite-tls", ...at("azurite", 10000) }]),
     ...(tls && share ? [{ certificate: "app-tls", host: share.host, port: share.port, name: tls.name }] : []),
   ];
 }

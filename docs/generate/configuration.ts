@@ -63,8 +63,8 @@ export function configurationPage(): string {
     ]),
     "\n## Secrets\n\n",
     "Set with `pulumi config set --secret`; in plain text they are refused. With `secrets.store: kubernetes` set `tlsBundle`,\n",
-    "`internalCa`, `postgresTls`, `redisTls`, `appTls` and `ageIdentity`, and of the others those that a setting of yours needs.\n",
-    "With `keyVault` whatever is set here is put into the vault; what is not set has to be there\n",
+    "`internalCa`, `postgresTls`, `redisTls`, `appTls` and `ageIdentity`, without `azure` also `azuriteTls`, and of the others those that a\n",
+    "setting of yours needs. With `keyVault` whatever is set here is put into the vault; what is not set has to be there\n",
     "([by these names](secrets.md)).\n\n",
     table(secretKeys()),
   ].join("");

@@ -7,4 +7,5 @@ export AZURITE_ACCOUNTS
 # --disableProductStyleUrl: the account is in the path, not in the host name, which is the Service's.
 # --skipApiVersionCheck: the emulator trails the SDKs, and what backups need of it does not change.
 exec azurite-blob --location /data --blobHost 0.0.0.0 --blobPort 10000 \
+  --cert /run/secrets/groundwork/tls.pem --key /run/secrets/groundwork/tls.pem \
   --disableTelemetry --disableProductStyleUrl --skipApiVersionCheck --silent

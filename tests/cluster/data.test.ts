@@ -62,6 +62,25 @@ describe("Postgres", () => {
   });
 });
 
+test("the backups' store answers by TLS alone, and proves its name", async () => {
+  const host = "azurite.data.svc.cluster.local";
+  const program = [
+    "import http.client, ssl, sys",
+    "def ask(connection):",
+    "    connection.request('GET', '/groundwork')",
+    "    return connection.getresponse().status",
+    "try:",
+    `    said = ask(http.client.HTTPConnection('${host}', 10000, timeout=10))`,
+    "except OSError as error:",
+    "    said = type(error).__name__",
+    `trusted = ssl.create_default_context(cafile='${secrets}/blob-store-ca.crt')`,
+    `print(said, ask(http.client.HTTPSConnection('${host}', 10000, timeout=10, context=trusted)))`,
+  ];
+  const said = await inPod(await postgresPrimary(), `python3 -c "${program.join("\n")}"`);
+  // Who does not sign in is refused, which takes a handshake.
+  expect(said.trim()).toMatch(/^RemoteDisconnected 4\d\d$/);
+});
+
 describe.each(["redis-queue", "redis-cache"])("%s", (name) => {
   const redis = (options: string) => inPod(`${name}-0`, `redis-cli ${options} 2>&1 || true`);
   const tls = `--tls --cacert ${secrets}/ca.crt`;

@@ -2,21 +2,25 @@ import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, test } from "vitest";
 
 import { Azurite } from "../../components/azurite.ts";
-import type { BlobStore } from "../../components/blobStore.ts";
+import { blobClient, type BlobStore } from "../../components/blobStore.ts";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
 import type { SecretStore } from "../../components/secrets/secretStore.ts";
-import { at, ofType, register, type Registered } from "./mocks.ts";
+import { at, ofType, register } from "./mocks.ts";
 
 const key = "generated-azurite-account-key";
+const pem = (part: string, text: string) => `-----BEGIN ${part}-----\n${text}\n-----END ${part}-----\n`;
 
-async function azurite(): Promise<{ all: Registered[]; store: BlobStore }> {
+async function azurite(chain = "chain", privateKey = "hush") {
   let store: BlobStore | undefined;
   const all = await register(() => {
+    const secrets = new KubernetesSecretStore("secrets");
+    const bundle = secrets.keep("azurite-tls", pem("CERTIFICATE", chain) + pem("EC PRIVATE KEY", privateKey));
     ({ store } = new Azurite("azurite", {
       namespace: pulumi.output("data"),
       image: "azurite:1",
       storageGiB: 3,
-      secrets: new KubernetesSecretStore("secrets"),
+      certificate: { bundle, ca: secrets.keep("internal-ca", "authority") },
+      secrets,
     }));
   });
   if (!store) throw new Error("the component returned no store");
@@ -61,12 +65,32 @@ describe("Azurite", () => {
     const { all, store } = await azurite();
     const [service] = ofType(all, ":Service");
     expect(at(service, "spec.ports.0.port")).toBe(10000);
-    expect(await resolved(store.endpoint)).toBe("http://azurite.data.svc.cluster.local:10000/groundwork");
+    expect(await resolved(store.endpoint)).toBe("https://azurite.data.svc.cluster.local:10000/groundwork");
     if (store.access.kind !== "connectionString") throw new Error("the emulator knows no identities");
     expect(await resolved(store.access.secret.value)).toBe(
-      "DefaultEndpointsProtocol=http;AccountName=groundwork;" +
-        `AccountKey=${key};BlobEndpoint=http://azurite.data.svc.cluster.local:10000/groundwork;`,
+      "DefaultEndpointsProtocol=https;AccountName=groundwork;" +
+        `AccountKey=${key};BlobEndpoint=https://azurite.data.svc.cluster.local:10000/groundwork;`,
     );
+  });
+
+  test("starts anew with a renewed certificate, which it reads when it starts, and shows its key to nobody else", async () => {
+    const annotations = async (chain: string, privateKey: string) => {
+      const { all } = await azurite(chain, privateKey);
+      const holders = all.filter((resource) => JSON.stringify(resource.inputs).includes(privateKey));
+      expect(holders.map(({ name }) => name)).toEqual(["azurite-secrets"]);
+      const [set] = ofType(all, ":StatefulSet");
+      return at(set, "spec.template.metadata.annotations");
+    };
+    const first = await annotations("chain", "hush");
+    expect(await annotations("chain", "hush")).toEqual(first);
+    expect(await annotations("renewed", "hush")).not.toEqual(first);
+  });
+
+  test("gives its clients the authority that its certificate is checked against", async () => {
+    const { store } = await azurite();
+    const { files, env } = blobClient(store, "backup", "data");
+    expect(await resolved(env["REQUESTS_CA_BUNDLE"])).toBe("/run/secrets/groundwork/blob-store-ca.crt");
+    expect(await resolved(files["blob-store-ca.crt"]?.value)).toBe("authority");
   });
 
   test("refuses a secret store that hides its values, and says what to set", async () => {
@@ -76,6 +100,7 @@ describe("Azurite", () => {
         new Azurite("azurite", {
           namespace: pulumi.output("data"),
           image: "azurite:1",
+          certificate: { bundle: { name: "azurite-tls" }, ca: { name: "internal-ca" } },
           secrets: hidden as SecretStore,
         });
       }),

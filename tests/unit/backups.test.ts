@@ -7,12 +7,13 @@ import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecret
 import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const emulator: BlobStore = {
-  endpoint: "http://azurite:10000/groundwork",
+  endpoint: "https://azurite:10000/groundwork",
   container: "backups",
   immutableDays: 0,
   access: {
     kind: "connectionString",
     secret: { name: "azure-connection-string", value: pulumi.output("AccountKey=hush") },
+    ca: { name: "internal-ca", value: pulumi.output("authority") },
   },
 };
 const azure: BlobStore = {
@@ -108,7 +109,7 @@ describe("Backups", () => {
       PGUSER: "app_backup",
       PGDATABASE: "app",
       AGE_RECIPIENT: "age1recipient",
-      BLOB_ENDPOINT: "http://azurite:10000/groundwork",
+      BLOB_ENDPOINT: "https://azurite:10000/groundwork",
       BLOB_CONTAINER: "backups",
     });
   });
@@ -118,18 +119,29 @@ describe("Backups", () => {
       .filter(({ type }) => type.endsWith(":Secret"))
       .map((secret) => [secret.name, Object.keys(at(secret, "stringData") as object).sort()]);
     expect(Object.fromEntries(files)).toEqual({
-      "backup-secrets": ["azure-connection-string", "database-ca.crt", "database-password"],
-      "backup-base-secrets": ["azure-connection-string", "database-ca.crt", "replication-password"],
-      "backup-verify-secrets": ["age-identity", "azure-connection-string"],
+      "backup-secrets": [
+        "azure-connection-string",
+        "blob-store-ca.crt",
+        "database-ca.crt",
+        "database-password",
+      ],
+      "backup-base-secrets": [
+        "azure-connection-string",
+        "blob-store-ca.crt",
+        "database-ca.crt",
+        "replication-password",
+      ],
+      "backup-verify-secrets": ["age-identity", "azure-connection-string", "blob-store-ca.crt"],
       "backup-restore-secrets": [
         "age-identity",
         "azure-connection-string",
         "backup-password",
+        "blob-store-ca.crt",
         "database-ca.crt",
         "owner-password",
       ],
-      "backup-retention-secrets": ["azure-connection-string"],
-      "backup-exporter-secrets": ["azure-connection-string"],
+      "backup-retention-secrets": ["azure-connection-string", "blob-store-ca.crt"],
+      "backup-exporter-secrets": ["azure-connection-string", "blob-store-ca.crt"],
     });
   });
 

@@ -17,10 +17,11 @@ const development = {
   "groundwork:postgresTls": tls,
   "groundwork:redisTls": tls,
   "groundwork:appTls": tls,
+  "groundwork:azuriteTls": tls,
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
 const secretKeys = new Set(
-  ["tlsBundle", "internalCa", "postgresTls", "redisTls", "appTls", "ageIdentity"].map(
+  ["tlsBundle", "internalCa", "postgresTls", "redisTls", "appTls", "azuriteTls", "ageIdentity"].map(
     (key) => `groundwork:${key}`,
   ),
 );

@@ -118,7 +118,9 @@ describe("Postgres", () => {
 
   test("reads the emulator's connection string from a file", async () => {
     const secret = { name: "azure-connection-string", value: pulumi.output("AccountKey=hush") };
-    const emulator: BlobStore = { ...azure, immutableDays: 0, access: { kind: "connectionString", secret } };
+    const ca = { name: "internal-ca", value: pulumi.output("authority") };
+    const access = { kind: "connectionString", secret, ca } as const;
+    const emulator: BlobStore = { ...azure, immutableDays: 0, access };
     const all = await postgres(1, false, undefined, emulator);
     expect(JSON.stringify(ofType(all, ":Secret"))).toContain("azure-connection-string");
     expect(JSON.stringify(ofType(all, ":StatefulSet"))).not.toContain("hush");

@@ -97,7 +97,7 @@ describe("the edge's certificate", () => {
     };
     const problems = crossChecks(
       sections,
-      new Set(["tlsBundle", "internalCa", "postgresTls", "redisTls", "appTls", "ageIdentity"]),
+      new Set(["tlsBundle", "internalCa", "postgresTls", "redisTls", "appTls", "azuriteTls", "ageIdentity"]),
     );
     expect(problems).toEqual([
       "groundwork:edge.certificate.from: keyVault needs secrets.store: keyVault",

@@ -1,6 +1,6 @@
 /** The prober as the image runs it, before servers whose certificates end. */
 import { execFileSync } from "node:child_process";
-import { X509Certificate } from "node:crypto";
+import { randomUUID, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import * as net from "node:net";
@@ -101,7 +101,9 @@ test("tells of a renewed one, and of one that it may not trust keeps what it kne
 
 test("looks at none that Azure or somebody else runs, nor at an app that speaks no TLS", () => {
   const seen = (kind: "cluster" | "managed", isTls: boolean) => {
+    const inAzure = { subscriptionId: randomUUID(), tenantId: randomUUID(), location: "japaneast" };
     const settings = {
+      azure: kind === "managed" ? stackSchema.shape.azure.parse(inAzure) : undefined,
       postgres: { ...stackSchema.shape.postgres.parse({}), kind },
       redis: { ...stackSchema.shape.redis.parse({}), kind },
     };
@@ -112,7 +114,7 @@ test("looks at none that Azure or somebody else runs, nor at an app that speaks 
     const servers = internalServers(settings, { data: pulumi.output("data") }, app);
     return servers.map(({ certificate: shown }) => shown);
   };
-  expect(seen("cluster", false)).toEqual(["postgres-tls", "redis-tls", "redis-tls"]);
+  expect(seen("cluster", false)).toEqual(["postgres-tls", "redis-tls", "redis-tls", "azurite-tls"]);
   expect(seen("managed", true)).toEqual(["app-tls"]);
 });
 

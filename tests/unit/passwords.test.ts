@@ -38,12 +38,13 @@ async function step(passwords: readonly number[]) {
     const certificate = { bundle: secrets.keep("tls", "chain and key"), ca: secrets.keep("ca", "authority") };
     const common = { ...tier, passwords, certificate, secrets };
     const archive: BlobStore = {
-      endpoint: "http://azurite:10000/groundwork",
+      endpoint: "https://azurite:10000/groundwork",
       container: "backups",
       immutableDays: 0,
       access: {
         kind: "connectionString",
         secret: secrets.keep("azure-connection-string", "AccountKey=hush"),
+        ca: certificate.ca,
       },
     };
     const database = new Postgres("postgres", { ...common, archive, maxConnections: 100 });

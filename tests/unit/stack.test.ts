@@ -27,10 +27,19 @@ const added = {
   "groundwork:postgresTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:redisTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:appTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
+  "groundwork:azuriteTls": "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----",
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
 };
 
-const ownSecrets = ["tlsBundle", "internalCa", "postgresTls", "redisTls", "appTls", "ageIdentity"];
+const ownSecrets = [
+  "tlsBundle",
+  "internalCa",
+  "postgresTls",
+  "redisTls",
+  "appTls",
+  "azuriteTls",
+  "ageIdentity",
+];
 const alertSecrets = ["slackWebhookUrl", "smtpPassword", "deadMansSwitchUrl", "remoteWriteCredential"];
 const secretKeys = [...ownSecrets, ...alertSecrets].map((key) => `groundwork:${key}`);
 
