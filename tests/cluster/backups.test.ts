@@ -58,6 +58,34 @@ test("a backup is made, restored whole, and what is wrong with a damaged copy of
   }
 });
 
+test("what the archive got behind by is sent whole, without the server's asking a second time", async () => {
+  const primary = await postgresPrimary();
+  const failures = () => inDatabase(primary, "select failed_count from pg_stat_archiver");
+  const before = await failures();
+  const one = "select pg_logical_emit_message(false, 'cluster-tests', repeat(md5(random()::text), 40000))";
+  const file = "select pg_walfile_name(pg_switch_wal())";
+  const rows = await inDatabase(primary, Array.from({ length: 20 }, () => `${one}; ${file};`).join(" "));
+  const written = rows.flat().filter((value) => /^[0-9A-F]{24}$/.test(value));
+  expect(new Set(written).size).toBe(20);
+  const last = written.at(-1) ?? "";
+  await waitFor("the last of them in the archive", 120, async () => {
+    const archived = `select last_archived_wal >= '${last}' from pg_stat_archiver`;
+    expect(await inDatabase(primary, archived)).toEqual([["t"]]);
+  });
+  expect(await failures()).toEqual(before);
+  const system = await inDatabase(primary, "select system_identifier from pg_control_system()");
+  const program = [
+    "import zstandard",
+    "files = json.loads(os.environ['FILES'])",
+    "names = [f\"wal/{os.environ['SYSTEM']}/wals/{file[:16]}/{file}.zst\" for file in files]",
+    "sent = [container.download_blob(name).readall() for name in names]",
+    "sizes = {len(zstandard.ZstdDecompressor().decompressobj().decompress(one)) for one in sent}",
+    "if sizes != {16 * 1024 * 1024}: sys.exit(f'of {sizes} bytes')",
+  ];
+  const env = { FILES: JSON.stringify(written), SYSTEM: system.flat().join() };
+  expect(await inStore(program, env)).toMatchObject({ succeeded: true });
+}, 240_000);
+
 test("a base backup is recovered with all of the log, and not where a segment is missing or cannot be read", async () => {
   const recovered = () => runJob("data", "cronjob/backup-verify-base", {}, 240);
   // The log since an older one may be long.

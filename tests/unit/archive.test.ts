@@ -1,0 +1,150 @@
+/** The server's `archive_command`, before a barman-cloud and a store that are told of. That what it sends can be recovered, the cluster's tests show. */
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+const programs = join(import.meta.dirname, "../../k8s-manifests/patroni");
+const system = "7301";
+/** `refused` are sent in vain, and of those the store has `held` already; `empty` is a store without its container. */
+const oneCall = `
+import json, sys
+from pathlib import Path
+from unittest.mock import MagicMock
+sys.path.insert(0, sys.argv[1])
+told = json.loads(sys.argv[2])
+for name in ("zstandard", "azure.core.exceptions", "azure.storage.blob", "barman.clients.cloud_walarchive", "barman.cloud_providers"):
+    sys.modules[name] = MagicMock()
+errors = sys.modules["azure.core.exceptions"]
+errors.AzureError = type("AzureError", (Exception,), {})
+errors.ResourceNotFoundError = type("ResourceNotFoundError", (errors.AzureError,), {})
+import archive
+asked = []
+class Uploader:
+    cloud_interface = MagicMock()
+    def upload_wal(self, path):
+        if told["empty"] and not self.cloud_interface.setup_bucket.called:
+            raise errors.ResourceNotFoundError()
+        asked.append(path)
+        if path in told["refused"]:
+            raise errors.AzureError()
+uploader = Uploader()
+archive.uploader = lambda system: uploader
+archive.holds = lambda system, file: str(file) in told["held"]
+archive.SECONDS = told["seconds"]
+print(json.dumps({"done": archive.archive(told["system"], Path(told["path"])), "asked": asked}))
+`;
+
+let directory = "";
+let data = "";
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "archive-"));
+  data = join(directory, "main");
+  mkdirSync(join(data, "pg_wal/archive_status"), { recursive: true });
+});
+
+afterEach(() => {
+  rmSync(directory, { recursive: true });
+});
+
+const segment = (number: number) => `pg_wal/00000001000000000000000${number}`;
+
+function ready(...paths: readonly string[]): void {
+  for (const path of paths)
+    writeFileSync(join(data, path.replace("pg_wal/", "pg_wal/archive_status/")) + ".ready", "");
+}
+
+interface Told {
+  readonly refused?: readonly string[];
+  readonly held?: readonly string[];
+  readonly seconds?: number;
+  readonly empty?: true;
+}
+
+function call(path: string, { refused = [], held = [], seconds = 60, empty }: Told = {}): unknown {
+  const told = JSON.stringify({ system, path, refused, held, seconds, empty: empty ?? false });
+  const args = ["-B", "-c", oneCall, programs, told];
+  const stdio = ["ignore", "pipe", "ignore"] as const;
+  return JSON.parse(execFileSync("python3", args, { cwd: data, encoding: "utf8", stdio: [...stdio] }));
+}
+
+const notes = () => readdirSync(join(directory, "archived")).sort();
+const noteOf = (path: string) => path.replace("pg_wal/", `${system}.`);
+
+test("sends what waits behind the file that it was asked for, oldest first, with a note of each", () => {
+  ready(segment(1), segment(3), segment(2), "pg_wal/00000002.history");
+  const behind = [segment(2), segment(3), "pg_wal/00000002.history"];
+  expect(call(segment(1))).toEqual({ done: true, asked: [segment(1), ...behind] });
+  expect(notes()).toEqual(behind.map(noteOf));
+  // Not again, while the server has not asked for them.
+  ready(segment(4));
+  expect(call(segment(1))).toEqual({ done: true, asked: [segment(1), segment(4)] });
+});
+
+test("is done when its file was sent, and notes nothing that was not", () => {
+  ready(segment(1), segment(2), segment(3));
+  expect(call(segment(1), { refused: [segment(2)] })).toEqual({
+    done: true,
+    asked: [segment(1), segment(2)],
+  });
+  expect(notes()).toEqual([]);
+  expect(call(segment(2), { refused: [segment(2)] })).toEqual({ done: false, asked: [segment(2)] });
+});
+
+test("takes a file as sent that the store refuses as it has it already", () => {
+  ready(segment(1), segment(2));
+  const refused = [segment(1), segment(2)];
+  expect(call(segment(1), { refused, held: refused })).toEqual({ done: true, asked: refused });
+  expect(notes()).toEqual([noteOf(segment(2))]);
+});
+
+test("makes the container of an emulator, which starts empty", () => {
+  ready(segment(1));
+  expect(call(segment(1), { empty: true })).toEqual({ done: true, asked: [segment(1)] });
+});
+
+test("lets the server go on after some seconds", () => {
+  ready(segment(1), segment(2));
+  expect(call(segment(1), { seconds: -1 })).toEqual({ done: true, asked: [segment(1)] });
+});
+
+test("forgets what the server did not ask for, as another was the primary then", () => {
+  ready(segment(1), segment(2));
+  call(segment(1));
+  rmSync(join(data, "pg_wal/archive_status"), { recursive: true });
+  mkdirSync(join(data, "pg_wal/archive_status"));
+  ready(segment(5));
+  call(segment(5));
+  expect(notes()).toEqual([]);
+});
+
+test("sends its file where no note can be written", () => {
+  ready(segment(1), segment(2));
+  writeFileSync(join(directory, "archived"), "");
+  expect(call(segment(1))).toEqual({ done: true, asked: [segment(1)] });
+});
+
+test("answers by a note once, and of another system's file by none", () => {
+  const bin = join(directory, "bin");
+  mkdirSync(bin);
+  mkdirSync(join(directory, "archived"));
+  const command = (name: string, line: string) => {
+    writeFileSync(join(bin, name), `#!/bin/sh\n${line}\n`);
+    chmodSync(join(bin, name), 0o755);
+  };
+  command("pg_controldata", `echo "Database system identifier:           ${system}"`);
+  command("timeout", 'echo "$@"');
+  const ask = (path: string) => {
+    const env = { ...process.env, PATH: `${bin}:${process.env["PATH"] ?? ""}` };
+    return spawnSync("sh", [join(programs, "archive.sh"), path], { cwd: data, encoding: "utf8", env });
+  };
+  for (const name of [noteOf(segment(1)), noteOf(segment(2)).replace(system, "7302")])
+    writeFileSync(join(directory, "archived", name), "");
+  expect(ask(segment(1))).toMatchObject({ status: 0, stdout: "" });
+  for (const path of [segment(1), segment(2)])
+    expect(ask(path).stdout).toBe(
+      `--kill-after=1 16 python3 /etc/groundwork/patroni/archive.py ${system} ${path}\n`,
+    );
+});
