@@ -13,7 +13,6 @@ from pathlib import Path
 
 import zstandard
 from azure.core.exceptions import AzureError, ResourceNotFoundError
-from azure.storage.blob import ContainerClient
 from barman.clients.cloud_walarchive import CloudWalUploader, parse_arguments
 from barman.cloud_providers import get_cloud_interface
 
@@ -55,21 +54,11 @@ def holds(system: str, file: Path) -> bool:
     folder = "" if file.suffix == ".history" else f"{file.name[:16]}/"
     name = f"wal/{system}/wals/{folder}{file.name}.zst"
     try:
-        sent = open_container().download_blob(name).readall()
+        sent = uploader(system).cloud_interface.container_client.download_blob(name, retry_total=0).readall()
         return zstandard.ZstdDecompressor().decompressobj().decompress(sent) == file.read_bytes()
     except (AzureError, OSError, zstandard.ZstdError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return False
-
-
-def open_container() -> ContainerClient:
-    name = os.environ["BLOB_CONTAINER"]
-    connection_string = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
-    if connection_string:
-        return ContainerClient.from_connection_string(connection_string, name, retry_total=0)
-    from azure.identity import DefaultAzureCredential
-
-    return ContainerClient(os.environ["BLOB_ENDPOINT"], name, credential=DefaultAzureCredential(), retry_total=0)
 
 
 def waiting(file: Path) -> Iterator[Path]:

@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { tool } from "./tools.ts";
 
 const programs = join(import.meta.dirname, "../../k8s-manifests/patroni");
 const system = "7301";
@@ -14,7 +15,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 sys.path.insert(0, sys.argv[1])
 told = json.loads(sys.argv[2])
-for name in ("zstandard", "azure.core.exceptions", "azure.storage.blob", "barman.clients.cloud_walarchive", "barman.cloud_providers"):
+for name in ("zstandard", "azure.core.exceptions", "barman.clients.cloud_walarchive", "barman.cloud_providers"):
     sys.modules[name] = MagicMock()
 errors = sys.modules["azure.core.exceptions"]
 errors.AzureError = type("AzureError", (Exception,), {})
@@ -66,8 +67,9 @@ interface Told {
 function call(path: string, { refused = [], held = [], seconds = 60, empty }: Told = {}): unknown {
   const told = JSON.stringify({ system, path, refused, held, seconds, empty: empty ?? false });
   const args = ["-B", "-c", oneCall, programs, told];
-  const stdio = ["ignore", "pipe", "ignore"] as const;
-  return JSON.parse(execFileSync("python3", args, { cwd: data, encoding: "utf8", stdio: [...stdio] }));
+  return JSON.parse(
+    execFileSync(tool("python3"), args, { cwd: data, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }),
+  );
 }
 
 const notes = () => readdirSync(join(directory, "archived")).sort();

@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { tool } from "./tools.ts";
 
 const program = join(import.meta.dirname, "../../k8s-manifests/patroni");
 const oneStep = `
@@ -36,7 +37,7 @@ function step({ own, wanted, members, followers = [] }: Told): unknown {
   };
   const env = { ...process.env, POD_IP: "10.0.0.7" };
   const args = ["-B", "-c", oneStep, program, JSON.stringify(told)];
-  return JSON.parse(execFileSync("python3", args, { encoding: "utf8", env }));
+  return JSON.parse(execFileSync(tool("python3"), args, { encoding: "utf8", env }));
 }
 
 const leader = ["leader", "running"] as const;
