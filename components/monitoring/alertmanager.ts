@@ -40,6 +40,11 @@ const name = "alertmanager";
 const membersName = "alertmanager-members";
 const port = 9093;
 const gossipPort = 9094;
+/**
+ * How long each pod waits for what the ones before it say, s. No multiple of Prometheus's interval: pods that heard of a
+ * group at different evaluations would then speak in the same moment, each before it has heard of the other.
+ */
+const peerTimeoutSeconds = 20;
 const filesPath = "/etc/groundwork/alertmanager";
 
 /**
@@ -162,6 +167,7 @@ function gossip(peers: readonly pulumi.Input<string>[]): pulumi.Input<string>[] 
   return [
     `--cluster.listen-address=0.0.0.0:${gossipPort}`,
     `--cluster.advertise-address=$(POD_IP):${gossipPort}`,
+    `--cluster.peer-timeout=${peerTimeoutSeconds}s`,
     ...peers.map((peer) => pulumi.interpolate`--cluster.peer=${peer}:${gossipPort}`),
   ];
 }

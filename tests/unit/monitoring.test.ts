@@ -239,6 +239,27 @@ describe("Monitoring", () => {
     expect(alone).toEqual(["--cluster.listen-address="]);
   });
 
+  test("lets no two Alertmanagers speak in the same moment, whichever evaluation each heard first", async () => {
+    const three = await monitoring(() => ({ replicas: 3 }));
+    const args = at(
+      named(three, ":StatefulSet", "alertmanager"),
+      "spec.template.spec.containers.0.args",
+    ) as string[];
+    const [, given] = /--cluster\.peer-timeout=(\d+)s/.exec(args.join(" ")) ?? [];
+    const seconds = (text: unknown): number => Number(/^(\d+)s$/.exec(String(text))?.[1]);
+    const { global } = parse(files(three, "prometheus")["prometheus.yml"] ?? "") as {
+      global: { evaluation_interval: string };
+    };
+    const { route } = parse(files(three, "alertmanager")["alertmanager.yml"] ?? "") as {
+      route: { group_wait: string; group_interval: string };
+    };
+    const every = seconds(global.evaluation_interval);
+    // A group is looked at in step with the evaluation that began it; each further pod waits once more.
+    expect(seconds(route.group_interval) % every).toBe(0);
+    for (const pod of [1, 2]) expect((pod * Number(given)) % every).toBeGreaterThanOrEqual(5);
+    expect(seconds(route.group_wait) + 2 * Number(given)).toBeLessThanOrEqual(60);
+  });
+
   test("loses none of its parts with one node where there are two of each, and sees that one is missing", async () => {
     const pair = await monitoring(() => ({ replicas: 2, separateNodes: true }));
     for (const name of ["prometheus", "alertmanager"]) {
