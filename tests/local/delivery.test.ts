@@ -111,7 +111,7 @@ test("what is to be seen of an ill stack is all shown", () => {
   const shown = [...files.map(({ text }) => text), readFileSync(join(root, ".ci/run"), "utf8")].flatMap(
     (text) => text.match(/make .*\bstatus logs/g) ?? [],
   );
-  expect(shown).toHaveLength(5);
+  expect(shown).toHaveLength(6);
   for (const command of shown) expect(command).toContain("--keep-going");
 });
 
