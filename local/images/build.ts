@@ -58,6 +58,9 @@ async function buildOne(
   const options: StepOptions = { logFile, env: client.env, signal: workshop.signal };
   const inspect = await tryRun(client.command, [...hostOption(client), "image", "inspect", reference]);
   if (inspect !== undefined && !isRun(source)) return;
+  // Says itself how far it is, and takes longer than the image around it.
+  const { goProgram } = source;
+  if (inspect === undefined && goProgram) await buildGoTool(goProgram.module, goProgram.program);
   await workshop.progress.during(source.name, source.expectedSeconds, async () => {
     await writeFile(logFile, "");
     if (inspect === undefined) {
