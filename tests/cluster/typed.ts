@@ -121,8 +121,9 @@ export async function typeRemedy(remedy: string): Promise<void> {
 /** Names of metrics and of recorded series; of Postgres' the documents name views alone. */
 const metricName =
   /\b(?:(?:app|alertmanager|container|groundwork|loki|node|otelcol|patroni|probe|prometheus|redis)_[a-zA-Z0-9_]+|(?:app|endpoint|probe|slo|volume):\w+:\w+)/g;
-/** There only where secrets are in a vault or metrics are written elsewhere, too, or once Redis has refused something. */
-const notHere = /groundwork_vault_up|prometheus_remote_storage_|redis_errors_total/;
+/** There only where secrets are in a vault or metrics are written elsewhere, too, or once Redis or a queue of spans has refused something. */
+const notHere =
+  /groundwork_vault_up|prometheus_remote_storage_|redis_errors_total|otelcol_exporter_enqueue_failed_spans_total/;
 
 /** What these runbooks have Prometheus asked, each once. */
 export function queriesOf(runbooks: readonly string[]): string[] {
