@@ -42,7 +42,7 @@ export interface StackSettings {
   readonly secretKeys: readonly string[];
 }
 
-/** The committed settings of a stack, this machine's own over them; `fill` gives what neither has. */
+/** The committed settings of a stack, over those of dev this machine's own; `fill` gives what neither has. */
 export async function stackSettings(stack: string, fill: boolean): Promise<StackSettings> {
   const file = async (directory: string): Promise<Values> =>
     (
@@ -50,7 +50,8 @@ export async function stackSettings(stack: string, fill: boolean): Promise<Stack
         config?: Values;
       }
     ).config ?? {};
-  const own = merge(await file(repository), await file(projectDirectory()));
+  const committed = await file(repository);
+  const own = stack === "dev" ? merge(committed, await file(projectDirectory())) : committed;
   const config = asProgramSees(fill ? merge(placeholders, own) : own);
   return { config: fill ? { ...(await missingSecrets(config)), ...config } : config, secretKeys };
 }

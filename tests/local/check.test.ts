@@ -3,11 +3,11 @@ import { createServer, type RequestListener, type Server, type ServerResponse } 
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { KubeConfig } from "@kubernetes/client-node";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { azureSchema } from "../../components/azure/schema.ts";
 import { checkNewCluster } from "../../local/check/aks.ts";
 import { checkSubscription, checkVault, missingActions, type Azure } from "../../local/check/azure.ts";
@@ -16,6 +16,7 @@ import { leftExamples } from "../../local/check/examples.ts";
 import { checkHost } from "../../local/check/host.ts";
 import { failed, ok, skipped, table, type Finding } from "../../local/check/findings.ts";
 import { checkImages, parseReference } from "../../local/check/registry.ts";
+import { stackSettings } from "../../local/stackValues.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -60,6 +61,22 @@ const json = (response: ServerResponse, status: number, body: unknown): void => 
 
 const states = (findings: readonly Finding[]): string[] =>
   findings.map(({ check, state }) => `${check}: ${state}`);
+
+test("a stack is looked at as it is committed, whatever a preview on this machine left; dev as this machine has it", async () => {
+  const cache = mkdtempSync(join(tmpdir(), "groundwork-check-"));
+  vi.stubEnv("GROUNDWORK_CACHE", cache);
+  const project = join(cache, "state", "project");
+  mkdirSync(project, { recursive: true });
+  for (const stack of ["dev", "prod"])
+    writeFileSync(
+      join(project, `Pulumi.${stack}.yaml`),
+      'config: { "groundwork:cluster": { context: mine } }',
+    );
+  const [dev, prod] = await Promise.all(["dev", "prod"].map((stack) => stackSettings(stack, false)));
+  vi.unstubAllEnvs();
+  expect(dev?.config["groundwork:cluster"]).toContain("mine");
+  expect(JSON.stringify(prod?.config)).not.toContain("mine");
+});
 
 describe("registries", () => {
   const digest = `sha256:${"a".repeat(64)}`;
