@@ -4,7 +4,7 @@ import { askInApp } from "../askInApp.ts";
 import { redisCli } from "../redisCli.ts";
 import { say, UserError } from "../system.ts";
 import { ask, p95Of } from "./judge.ts";
-import { rollback } from "./release.ts";
+import { rollbackCommand } from "./release.ts";
 import { targetOf, type Target } from "./target.ts";
 import { candidatePercent } from "./traffic.ts";
 
@@ -115,8 +115,8 @@ async function waitForSwitch({ kubectl }: Target, mode: string): Promise<void> {
 }
 
 /** Level 3, all is down: all users to the version before, confirmed through the edge's own upstream. */
-export async function allDown(target: Target): Promise<void> {
-  say(`all users are on ${await rollback(target)}`);
+export async function allDown(target: Target, stack: string): Promise<void> {
+  await rollbackCommand(stack);
   await confirmHealth(target);
 }
 
@@ -133,7 +133,7 @@ ask("/health", { host: "app-share-50" }).then(({ status }) => {
   );
 }
 
-const levels: Readonly<Record<string, (target: Target) => Promise<void>>> = {
+const levels: Readonly<Record<string, (target: Target, stack: string) => Promise<void>>> = {
   "1": degraded,
   "2": (target) => withoutFunction(target, process.env["OFF"] === "1", process.env["NOTICE"]),
   "3": allDown,
@@ -146,6 +146,6 @@ export async function emergency(stack: string, level: string): Promise<void> {
       `LEVEL is "${level}" and may be 1 (degraded), 2 (a function is down) or 3 (all is down): docs/emergency.md`,
     );
   const started = Date.now();
-  await procedure(await targetOf(stack));
+  await procedure(await targetOf(stack), stack);
   say(`emergency level ${level}: done after ${((Date.now() - started) / 1000).toFixed(1)} s`);
 }
