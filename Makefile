@@ -7,7 +7,7 @@ GW := local/groundwork
 .PHONY: help up down stop start docs clean test lint format test-engine test-cluster bench chaos scan status url ca kubeconfig token env dev export logs \
 	render preview open restore migrate-down dr-drill
 .PHONY: load emergency release release-close rollback check audit scan-secrets hooks cloud-login deploy deploy-previous drift smoke restore-drill push-images preview-comment
-.PHONY: rotate backup check-manifests checklist images-list check-config bootstrap-azure
+.PHONY: rotate backup check-manifests checklist images-list check-config certificates bootstrap-azure
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/[$$][$$]/, "$$", $$2); printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,8 @@ render: ## YAML of everything STACK=dev|prod would make, into .render/<stack>/
 	@$(GW) render $(STACK)
 check-config: ## before an `up` of STACK=dev|prod: what is wrong with configuration, cluster, registry, names, vault, connections
 	@$(GW) check-config $(STACK)
+certificates: ## an authority for inside the cluster of a stack of your own, and its servers' certificates: DIR=directory
+	@$(GW) certificates "$(DIR)"
 bootstrap-azure: ## prints the az commands for state, its key and GitHub's sign-in: REPO=owner/name STACK=prod
 	@$(GW) bootstrap-azure $(if $(filter dev,$(STACK)),prod,$(STACK)) "$(REPO)"
 images-list: ## every image of STACK=dev|prod, for a private mirror

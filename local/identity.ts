@@ -22,10 +22,19 @@ export function caPath(): string {
 /** The edge's certificate chain and key as one PEM. */
 export function edgeCertificate(hosts: readonly string[]): Promise<string> {
   const names = [...hosts.map((host) => `DNS:${host}`), "IP:127.0.0.1"];
-  return serverCertificate({ ca: "ca", authority: "Groundwork development CA", name: "edge", names });
+  const directory = inIdentity("");
+  return serverCertificate({
+    directory,
+    ca: "ca",
+    authority: "Groundwork development CA",
+    name: "edge",
+    names,
+  });
 }
 
 interface Server {
+  /** Where keys and certificates are kept. */
+  readonly directory: string;
   /** Name of the authority's files. */
   readonly ca: string;
   /** What the authority is called. */
@@ -37,25 +46,26 @@ interface Server {
 }
 
 /** Certificate and key as one PEM; made once, renewed when its end is near, a name is added or the authority is new. */
-export async function serverCertificate({ ca, authority, name, names }: Server): Promise<string> {
-  const directory = inIdentity("");
+export async function serverCertificate(server: Server): Promise<string> {
+  const { directory, ca, authority, name, names } = server;
+  const kept = (file: string): string => join(directory, file);
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const now = new Date();
-  if (!isCurrent(await readIfPresent(inIdentity(`${ca}.crt`)), now)) {
+  if (!isCurrent(await readIfPresent(kept(`${ca}.crt`)), now)) {
     const subject = `/CN=${authority}`;
     await makeCertificate({ directory, name: ca, subject, days: caDays, extra: authorityExtensions });
   }
-  const authorityPem = await readFile(inIdentity(`${ca}.crt`), "utf8");
+  const authorityPem = await readFile(kept(`${ca}.crt`), "utf8");
   // What an older authority signed is worth nothing.
   const wanted = `${names.join(",")} ${createHash("sha256").update(authorityPem).digest("hex")}`;
-  const signed = (await readIfPresent(inIdentity(`${name}.names`))) === wanted;
-  if (!signed || !isCurrent(await readIfPresent(inIdentity(`${name}.crt`)), now)) {
-    const extra = signedBy(inIdentity(ca), "serverAuth", names);
+  const signed = (await readIfPresent(kept(`${name}.names`))) === wanted;
+  if (!signed || !isCurrent(await readIfPresent(kept(`${name}.crt`)), now)) {
+    const extra = signedBy(kept(ca), "serverAuth", names);
     const subject = `/CN=${names[0]?.replace("DNS:", "") ?? "localhost"}`;
     await makeCertificate({ directory, name, subject, days: certificateDays, extra });
-    await writeFile(inIdentity(`${name}.names`), wanted);
+    await writeFile(kept(`${name}.names`), wanted);
   }
-  const parts = ["crt", "key"].map((type) => readFile(inIdentity(`${name}.${type}`), "utf8"));
+  const parts = ["crt", "key"].map((type) => readFile(kept(`${name}.${type}`), "utf8"));
   return (await Promise.all(parts)).join("");
 }
 

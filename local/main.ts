@@ -5,6 +5,7 @@ import { currentCluster } from "./cluster.ts";
 import { deliveryCommands } from "./delivery/commands.ts";
 import { drDrill } from "./drDrill.ts";
 import { caPath } from "./identity.ts";
+import { writeCertificates } from "./internalCertificates.ts";
 import { migrateDown } from "./migrateDown.ts";
 import { restore } from "./restore.ts";
 import { rotate } from "./rotate.ts";
@@ -60,6 +61,7 @@ const commands: Readonly<Record<string, Command>> = {
     await requireStack(stack);
     await (await import("./render.ts")).render(stack, directory);
   },
+  certificates: (directory = "") => writeCertificates(directory),
   "check-config": async (stack = "dev") => {
     await requireStack(stack);
     return (await import("./check/main.ts")).checkConfiguration(stack);
