@@ -274,7 +274,7 @@ describe("the edge, with real nginx", () => {
   test("limits sign-in more, however its path is spelt", async () => {
     const spellings = [
       "/api/v1/auth/sign-in",
-      "/api/v2/auth/login",
+      "/api/v2/auth/session",
       "/api/v1/AUTH/sign-in/",
       "/api/v1/auth/sign%2Din",
       "/api/v2//auth/refresh",
@@ -285,6 +285,7 @@ describe("the edge, with real nginx", () => {
       expect([status, headers["retry-after"]]).toEqual([429, "12"]);
     }
     expect((await edge.get("/api/v1/documents")).status).toBe(200);
+    expect((await edge.get("/api/v2/auth/session", { method: "DELETE" })).status).toBe(200);
   });
 
   test("limits requests under way per address", async () => {
