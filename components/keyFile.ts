@@ -19,16 +19,27 @@ export interface Keys {
   readonly fields: StoredSecret;
 }
 
-/** Makes the keys of these generations; `protect` refuses to make another in a key's place, and to take one out. */
+/**
+ * Makes the keys of these generations; `protect` refuses to make another in a key's place, and to take one out. Passwords of
+ * base64's letters: the id of random bytes is those bytes, and an id lies in the state as plain text
+ * (https://github.com/pulumi/pulumi/issues/8946).
+ */
 export function keepKeys(
   secrets: SecretStore,
   { signing, fields }: z.output<typeof keysSchema>,
   protect: boolean,
 ): Keys {
-  const file = (name: string, length: number, numbers: readonly number[]): pulumi.Output<string> => {
+  const file = (name: string, bytes: number, numbers: readonly number[]): pulumi.Output<string> => {
+    const length = Math.ceil((bytes * 8) / 6);
+    // A key that was brought from another stack came without its letters.
+    const options = { protect, ignoreChanges: ["overrideSpecial"] };
     const keys = numbers.map((number) => {
-      const key = new random.RandomBytes(generationName(name, number), { length }, { protect });
-      return [String(number), key.base64] as const;
+      const key = new random.RandomPassword(
+        generationName(name, number),
+        { length, overrideSpecial: "+/" },
+        options,
+      );
+      return [String(number), key.result.apply(padded)] as const;
     });
     return pulumi.jsonStringify({ active: String(numbers[0]), keys: Object.fromEntries(keys) });
   };
@@ -36,4 +47,9 @@ export function keepKeys(
     signing: secrets.keep("jwt-keys", file("jwt-signing-key", 48, signing)),
     fields: secrets.keep("field-keys", file("field-key", 32, fields)),
   };
+}
+
+/** As base64 is written: padded, and without bits that belong to no byte. */
+function padded(letters: string): string {
+  return Buffer.from(letters, "base64").toString("base64");
 }

@@ -100,8 +100,8 @@ function complete(resource: StoredResource): StoredResource {
 function withoutSecrets(resources: readonly StoredResource[]): StoredResource[] {
   let text = JSON.stringify(resources);
   for (const { type, urn, outputs } of resources) {
-    if (!/^random:index\/random(Password|Bytes)/.test(type)) continue;
-    for (const key of ["result", "base64", "hex", "bcryptHash"]) {
+    if (!type.startsWith("random:index/randomPassword:")) continue;
+    for (const key of ["result", "bcryptHash"]) {
       const value = plaintext(outputs?.[key]);
       if (value) text = text.replaceAll(value, `${key}-of-${urn.split("::").at(-1) ?? ""}`);
     }

@@ -19,7 +19,6 @@ const stateful = new Set([
   "kubernetes:core/v1:Namespace",
   "kubernetes:core/v1:PersistentVolumeClaim",
   "kubernetes:core/v1:Secret",
-  "random:index/randomBytes:RandomBytes",
   "random:index/randomPassword:RandomPassword",
   "random:index/randomString:RandomString",
 ]);

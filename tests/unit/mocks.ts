@@ -68,7 +68,7 @@ function unwrapped(value: unknown): unknown {
 
 /** What the provider would have made up. */
 function generated(type: string, name: string): Record<string, unknown> {
-  if (type.startsWith("random:")) return { result: `generated-${name}`, base64: `generated-${name}` };
+  if (type.startsWith("random:")) return { result: `generated-${name}` };
   if (type.startsWith("docker:")) return { repoDigest: `digest-of-${name}` };
   if (type.startsWith("azure-native:")) {
     return {

@@ -113,7 +113,7 @@ export const generators: Record<string, (inputs: JsonObject) => Generated> = {
   RandomBytes: (inputs) => {
     const value = bytes(inputs, "length");
     const outputs = { base64: value.toString("base64"), hex: value.toString("hex") };
-    return { id: "none", outputs, secrets: ["base64", "hex"] };
+    return { id: outputs.base64, outputs, secrets: ["base64", "hex"] };
   },
   RandomUuid: () => {
     const result = randomUUID();
