@@ -127,3 +127,6 @@ export function serviceParts(host: string): { readonly name: string; readonly na
     throw new Error(`${JSON.stringify(host)} is no Service of this cluster`);
   return { name, namespace };
 }
+
+/** On a Job: the next `up` runs it anew where it failed, and does not wait again for what has ended. */
+export const replacedWhenFailed = { "pulumi.com/replaceUnready": "true" };

@@ -7,6 +7,7 @@ import { postgresExporter } from "./exporters.ts";
 import { manifestFiles, shortHash } from "./manifests.ts";
 import {
   labels,
+  replacedWhenFailed,
   resources,
   restrictedContainer,
   restrictedPod,
@@ -113,7 +114,7 @@ function databaseRoles(
   return new k8s.batch.v1.Job(
     rolesName,
     {
-      metadata: metadata(`${rolesName}-${hash}`),
+      metadata: { ...metadata(`${rolesName}-${hash}`), annotations: replacedWhenFailed },
       spec: {
         backoffLimit: 6,
         activeDeadlineSeconds: 600,

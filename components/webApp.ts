@@ -21,6 +21,7 @@ import { shortHash } from "./manifests.ts";
 import { scrapedPods } from "./metricsService.ts";
 import {
   labels,
+  replacedWhenFailed,
   resources,
   restrictedContainer,
   restrictedPod,
@@ -205,7 +206,7 @@ export class WebApp extends pulumi.ComponentResource {
     return new k8s.batch.v1.Job(
       migrateName,
       {
-        metadata: { name: jobName, namespace, labels: jobLabels },
+        metadata: { name: jobName, namespace, labels: jobLabels, annotations: replacedWhenFailed },
         spec: {
           backoffLimit: 2,
           activeDeadlineSeconds: args.migrationSeconds,

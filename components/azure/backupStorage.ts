@@ -68,7 +68,8 @@ export class BackupStorage extends pulumi.ComponentResource {
         publicNetworkAccess: args.access === "private" ? "Disabled" : "Enabled",
         networkRuleSet: {
           defaultAction: DefaultAction.Deny,
-          bypass: "None",
+          // Storage's own lifecycle rules come as a service of Azure, too.
+          bypass: "AzureServices",
           ipRules:
             args.access === "private"
               ? []

@@ -47,8 +47,10 @@ export function grant(
   return new RoleAssignment(
     name,
     {
-      // Always the same, so that an interrupted `up` finds its own assignment instead of a conflict.
-      roleAssignmentName: fixedGuid(subscriptionId, pulumi.getProject(), pulumi.getStack(), name),
+      // Unique in the tenant for as long as it is there, and some outlive the stack: another installation has other identities.
+      roleAssignmentName: pulumi
+        .output(principalId)
+        .apply((id) => fixedGuid(subscriptionId, pulumi.getProject(), pulumi.getStack(), name, id)),
       principalId,
       // Without it Azure looks a new identity up in the directory, where it may not have arrived yet.
       principalType: "ServicePrincipal",

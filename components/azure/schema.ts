@@ -81,8 +81,9 @@ export const azureSchema = z.strictObject({
       userPool: pool("Standard_D4s_v5", 3, 9),
       zones: z
         .array(z.enum(["1", "2", "3"]))
+        .min(1)
         .default(["1", "2", "3"])
-        .describe("availability zones of the nodes; empty in a region without zones"),
+        .describe("availability zones of the nodes"),
       adminGroupIds: z.array(z.guid()).default([]).describe("Entra groups that administer the cluster"),
       upgradeChannel: z
         .enum(["patch", "stable"])
@@ -151,7 +152,7 @@ export const azureSchema = z.strictObject({
           /^\d{4}-(0[1-9]|1[0-2])-01( 00:00:00 \+0000 UTC)?$/,
           "must be the first of a month, such as 2027-01-01",
         )
-        .describe("month that the budget starts in"),
+        .describe("month that the budget starts in; Azure makes none with a past one"),
       emails: z.array(z.email()).min(1).max(50).describe("who is told at 50, 80 and 100 percent"),
     })
     .optional()

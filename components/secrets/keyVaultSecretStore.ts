@@ -50,7 +50,8 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
     const secret = new Secret(
       name,
       { resourceGroupName, vaultName, secretName: name, properties: { value: secretValue } },
-      { parent: this },
+      // One that the configuration gives no more may be kept in the vault from then on.
+      { parent: this, retainOnDelete: true },
     );
     this.#kept.set(name, secret);
     return { name, value: secretValue };
