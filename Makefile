@@ -63,7 +63,7 @@ dev: ## brings an edit in app/ into the cluster
 	@$(GW) dev
 export: ## the stack's state as JSON, secrets encrypted
 	@$(GW) export
-preview: ## what an `up` of STACK=dev|prod would change
+preview: ## what an `up` of dev would change; of STACK=prod, against an empty state, that it runs and keeps the policy
 	@$(GW) preview $(STACK)
 render: ## YAML of everything STACK=dev|prod would make, into .render/<stack>/
 	@$(GW) render $(STACK)
