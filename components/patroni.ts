@@ -12,6 +12,9 @@ import type { Resources } from "./types.ts";
 export const postgresName = "postgres";
 export const postgresLabels = labels(postgresName, "database");
 
+/** Besides the leader's, in `postgres` itself. */
+const states = ["config", "failover", "sync"].map((state) => `${postgresName}-${state}`);
+
 /** `postgres` and its siblings have no selector: Patroni writes their Endpoints, and keeps its state in them. */
 export function patroniServices(
   parent: pulumi.Resource,
@@ -32,8 +35,7 @@ export function patroniServices(
       },
       { parent },
     );
-  for (const state of ["config", "failover", "sync"])
-    service(`${postgresName}-${state}`, { clusterIP: "None" });
+  for (const state of states) service(state, { clusterIP: "None" });
   return {
     primary: service(postgresName, { ports: [{ name: "postgres", port: 5432 }] }),
     members: service(`${postgresName}-members`, {
@@ -48,10 +50,14 @@ export function patroniServices(
   };
 }
 
-/** What Patroni may do, in its own namespace only; `annotations` are the service account's. */
+/**
+ * What Patroni may do: look around in its own namespace, and change its own pods and Endpoints alone, as whoever changes another
+ * pod's image has that pod's secrets. `annotations` are the service account's.
+ */
 export function patroniAccess(
   parent: pulumi.Resource,
   namespace: pulumi.Output<string>,
+  members: number,
   annotations: Readonly<Record<string, pulumi.Input<string>>>,
 ): k8s.core.v1.ServiceAccount {
   const metadata = { name: postgresName, namespace, labels: postgresLabels };
@@ -65,12 +71,21 @@ export function patroniAccess(
     {
       metadata,
       rules: [
+        { apiGroups: [""], resources: ["endpoints", "pods"], verbs: ["get", "list", "watch"] },
+        // Nothing can be made under a name that is told beforehand.
+        { apiGroups: [""], resources: ["endpoints"], verbs: ["create"] },
         {
           apiGroups: [""],
           resources: ["endpoints"],
-          verbs: ["create", "get", "list", "patch", "update", "watch", "delete"],
+          resourceNames: [postgresName, ...states],
+          verbs: ["patch", "update", "delete"],
         },
-        { apiGroups: [""], resources: ["pods"], verbs: ["get", "list", "patch", "update", "watch"] },
+        {
+          apiGroups: [""],
+          resources: ["pods"],
+          resourceNames: Array.from({ length: members }, (_, index) => `${postgresName}-${index}`),
+          verbs: ["patch", "update"],
+        },
         // A member that stops looks whether it is still wanted (leave.py).
         { apiGroups: ["apps"], resources: ["statefulsets"], resourceNames: [postgresName], verbs: ["get"] },
       ],

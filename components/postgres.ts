@@ -119,7 +119,7 @@ export class Postgres extends pulumi.ComponentResource {
     // How many members there are changes while they run.
     const annotations = checksumAnnotation({ ...config, ...patroniSettings({ ...args, members: 1 }) });
     const services = patroniServices(this, namespace);
-    const access = patroniAccess(this, namespace, archive.annotations);
+    const access = patroniAccess(this, namespace, args.members, archive.annotations);
     const runtime = scratch("run", "/run/patroni");
     const temporary = scratch("tmp", "/tmp");
 

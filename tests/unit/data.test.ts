@@ -133,16 +133,22 @@ describe("Postgres", () => {
     expect(at(primary, "spec.ports.0.port")).toBe(5432);
   });
 
-  test("lets Patroni touch endpoints and pods of its own namespace, and look at its own set, and nothing else", async () => {
-    const all = await postgres(1);
+  test("lets Patroni look around in its namespace, and change its own members and Endpoints alone", async () => {
+    const all = await postgres(3);
     expect(ofType(all, ":ClusterRole")).toEqual([]);
     const [role] = ofType(all, ":Role");
     const rules = at(role, "rules") as { resources: string[]; resourceNames?: string[]; verbs: string[] }[];
-    expect(rules.flatMap((rule) => rule.resources).sort()).toEqual(["endpoints", "pods", "statefulsets"]);
-    expect(rules.find(({ resources: of }) => of.includes("statefulsets"))).toMatchObject({
-      resourceNames: ["postgres"],
-      verbs: ["get"],
-    });
+    const looks = ["get", "list", "watch"];
+    const changes = rules.filter(({ verbs }) => verbs.some((verb) => !looks.includes(verb)));
+    expect(changes.map(({ resources: of, resourceNames }) => [of, resourceNames])).toEqual([
+      [["endpoints"], undefined],
+      [["endpoints"], ["postgres", "postgres-config", "postgres-failover", "postgres-sync"]],
+      [["pods"], ["postgres-0", "postgres-1", "postgres-2"]],
+    ]);
+    expect(changes[0]?.verbs).toEqual(["create"]);
+    expect(new Set(rules.flatMap((rule) => rule.resources))).toEqual(
+      new Set(["endpoints", "pods", "statefulsets"]),
+    );
     expect(rules.flatMap((rule) => rule.verbs)).not.toContain("*");
   });
 
