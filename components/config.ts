@@ -12,6 +12,8 @@ export type StackConfig = StackValues & {
   readonly tlsBundle?: pulumi.Output<string>;
   /** Key that restore verification decrypts dumps with. */
   readonly ageIdentity?: pulumi.Output<string>;
+  /** Keys that columns are encrypted with, of the stack whose data this one takes over. */
+  readonly fieldKeys?: pulumi.Output<string>;
   /** Variable of the app that names a file → what is in it. */
   readonly appFiles?: Readonly<Record<string, pulumi.Output<string>>>;
   /** What a Postgres that somebody else runs is checked by. */

@@ -31,6 +31,7 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...managedProblems(config),
     ...existingProblems(config),
     ...certificateProblems(config, secretKeys),
+    ...keyProblems(config, secretKeys),
   ];
 }
 
@@ -147,6 +148,14 @@ function certificateProblems({ edge, secrets }: Sections, secretKeys: ReadonlySe
     ...(from !== "given" && secretKeys.has("tlsBundle")
       ? [`groundwork:tlsBundle: has no effect with edge.certificate.from: ${from}; remove it`]
       : []),
+  ];
+}
+
+function keyProblems({ app }: Sections, secretKeys: ReadonlySet<string>): string[] {
+  const generations = app?.keys.fields ?? [1];
+  if (!secretKeys.has("fieldKeys") || generations.join() === "1") return [];
+  return [
+    `groundwork:app.keys.fields: [${generations.join(", ")}] has no effect, as groundwork:fieldKeys has the keys and says which is active; remove one of them`,
   ];
 }
 

@@ -19,25 +19,29 @@ export interface Keys {
   readonly fields: StoredSecret;
 }
 
+/** Form of the file, as text. */
+export const keyFile = z
+  .string()
+  .refine(isKeyFile, 'must be {"active":"1","keys":{"1":"<32 bytes in base64>"}}');
+
 /**
  * Makes the keys of these generations; `protect` refuses to make another in a key's place, and to take one out. Passwords of
  * base64's letters: the id of random bytes is those bytes, and an id lies in the state as plain text
- * (https://github.com/pulumi/pulumi/issues/8946).
+ * (https://github.com/pulumi/pulumi/issues/8946). Fields are encrypted with `givenFields` where another stack's data is read.
  */
 export function keepKeys(
   secrets: SecretStore,
   { signing, fields }: z.output<typeof keysSchema>,
   protect: boolean,
+  givenFields?: pulumi.Input<string>,
 ): Keys {
   const file = (name: string, bytes: number, numbers: readonly number[]): pulumi.Output<string> => {
     const length = Math.ceil((bytes * 8) / 6);
-    // A key that was brought from another stack came without its letters.
-    const options = { protect, ignoreChanges: ["overrideSpecial"] };
     const keys = numbers.map((number) => {
       const key = new random.RandomPassword(
         generationName(name, number),
         { length, overrideSpecial: "+/" },
-        options,
+        { protect },
       );
       return [String(number), key.result.apply(padded)] as const;
     });
@@ -45,11 +49,25 @@ export function keepKeys(
   };
   return {
     signing: secrets.keep("jwt-keys", file("jwt-signing-key", 48, signing)),
-    fields: secrets.keep("field-keys", file("field-key", 32, fields)),
+    fields: secrets.keep("field-keys", givenFields ?? file("field-key", 32, fields)),
   };
 }
 
 /** As base64 is written: padded, and without bits that belong to no byte. */
 function padded(letters: string): string {
   return Buffer.from(letters, "base64").toString("base64");
+}
+
+const keyFileShape = z.strictObject({
+  active: z.string(),
+  keys: z.record(z.string(), z.base64().length(44)),
+});
+
+function isKeyFile(text: string): boolean {
+  try {
+    const { active, keys } = keyFileShape.parse(JSON.parse(text));
+    return active in keys;
+  } catch {
+    return false;
+  }
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import { reservedVariables } from "./appSettings.ts";
+import { keyFile } from "./keyFile.ts";
 import { monitoringSecrets } from "./monitoring/schema.ts";
 
 /** A variable that is the owner's to set. */
@@ -41,6 +42,9 @@ export const secretSchema = z.strictObject({
     .regex(/^AGE-SECRET-KEY-1[0-9A-Z]{58}$/, "must be an age identity (AGE-SECRET-KEY-1…)")
     .optional()
     .describe("private key that restore verification decrypts dumps with"),
+  fieldKeys: keyFile
+    .optional()
+    .describe("keys that columns are encrypted with, of the stack whose data this one takes over"),
   appFiles: z
     .record(
       settable.regex(/_FILE$/, "must be a variable that names a file, such as AI_KEYS_FILE"),

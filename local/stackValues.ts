@@ -26,6 +26,7 @@ const secrets: Readonly<Record<string, string>> = {
   "groundwork:appTls": bundle,
   "groundwork:azuriteTls": bundle,
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
+  "groundwork:fieldKeys": JSON.stringify({ active: "1", keys: { 1: `${"A".repeat(43)}=` } }),
   "groundwork:postgresCa": "-----BEGIN CERTIFICATE-----",
   "groundwork:postgresAdminPassword": "<postgresAdminPassword>",
   "groundwork:slackWebhookUrl": "https://hooks.slack.com/<slackWebhookUrl>",

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { keepKeys, keysSchema } from "../../components/keyFile.ts";
+import { keepKeys, keyFile, keysSchema } from "../../components/keyFile.ts";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
 import { at, ofType, register } from "./mocks.ts";
 
@@ -48,6 +48,25 @@ describe("the keys of the app", () => {
       const letters = "A".repeat(Number(at(made, "length")));
       expect(Buffer.from(letters, "base64")).toHaveLength(bytes);
       expect(at(made, "overrideSpecial")).toBe("+/");
+    },
+  );
+
+  test("of fields are another stack's where they are given, and none is made", async () => {
+    const given = JSON.stringify({ active: "1", keys: { "1": Buffer.alloc(32).toString("base64") } });
+    expect(keyFile.parse(given)).toBe(given);
+    const registered = await register(() => {
+      const secrets = new KubernetesSecretStore("secrets");
+      const { fields } = keepKeys(secrets, keysSchema.parse({}), true, given);
+      secrets.mount("app", { namespace: "app", files: { fields } });
+    });
+    expect(at(ofType(registered, ":Secret")[0], "stringData")).toEqual({ fields: given });
+    expect(registered.map(({ name }) => name)).not.toContain("field-key");
+  });
+
+  test.each(["", "{}", '{"active":"2","keys":{"1":"AAAA"}}', '{"active":"1","keys":{"1":"AAAA"}}'])(
+    "of another stack are refused as %j",
+    (text) => {
+      expect(() => keyFile.parse(text)).toThrow("32 bytes in base64");
     },
   );
 
