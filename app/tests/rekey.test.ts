@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { fieldKeyStore } from "../src/auth/keyStore.ts";
 import { type EncryptedColumn, FieldCipher } from "../src/crypto/fieldCipher.ts";
-import { rekey } from "../src/crypto/rekey.ts";
+import { AnotherKeyActive, rekey } from "../src/crypto/rekey.ts";
 import { Database } from "../src/db/database.ts";
 import { createPool } from "../src/db/pool.ts";
 import { capturedLogger, silentLogger } from "./support/logs.ts";
@@ -81,7 +81,8 @@ const stored = () =>
   });
 const keyOf = (value: string) =>
   (JSON.parse(Buffer.from(value.split(".")[0] ?? "", "base64url").toString()) as { kid: string }).kid;
-const run = (logger = silentLogger) => rekey(database, cipher, logger, { columns: [column], batchSize: 3 });
+const run = (logger = silentLogger, active = "k2") =>
+  rekey(database, cipher, logger, { active, columns: [column], batchSize: 3 });
 
 describe("re-keying", () => {
   it("puts every tenant's values under the active key, so that the old one can go", async () => {
@@ -119,6 +120,18 @@ describe("re-keying", () => {
     const of = (rows: typeof after, id: string) => rows.find((row) => row.id === id)?.secret;
     expect(of(after, renewed)).toBe(of(before, renewed));
     expect(of(after, old)).not.toBe(of(before, old));
+  });
+
+  it("is refused, touching nothing, while another key is active than was asked for", async () => {
+    const [tenant = ""] = tenants;
+    await write(tenant, "old");
+    const before = await stored();
+    await expect(run()).rejects.toThrow(AnotherKeyActive);
+    await expect(run()).rejects.toThrow("is k1, not k2 as was asked for");
+    await addKey("k2");
+    await expect(run(silentLogger, "k1")).rejects.toThrow("is k2, not k1 as was asked for");
+    expect(await stored()).toEqual(before);
+    expect(await run()).toEqual({ rekeyed: 1, failed: 0 });
   });
 
   it("loses nothing that the app writes meanwhile", async () => {

@@ -26,6 +26,11 @@ export class FieldCipher {
     this.#keys = keys;
   }
 
+  /** The id of the key that encrypts. @throws as `encrypt`. */
+  async activeKey(): Promise<string> {
+    return (await this.#keys.current()).active;
+  }
+
   /** @throws Unavailable while there is no usable key file. */
   async encrypt(column: EncryptedColumn, plaintext: string): Promise<string> {
     const { active, keys } = await this.#keys.current();

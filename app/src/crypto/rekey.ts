@@ -5,6 +5,8 @@ import { noTenant } from "../db/tenants.ts";
 import { type EncryptedColumn, encryptedColumns, type FieldCipher } from "./fieldCipher.ts";
 
 interface RekeyOptions {
+  /** The id of the key that must be the file's active one. */
+  active: string;
   columns?: readonly EncryptedColumn[];
   /** Rows of one transaction. */
   batchSize?: number;
@@ -16,6 +18,16 @@ export interface RekeyResult {
   failed: number;
 }
 
+/** The key that was asked for is not the file's active one. */
+export class AnotherKeyActive extends Error {
+  constructor(asked: string, found: string) {
+    super(
+      `the active key of the file of field keys is ${found}, not ${asked} as was asked for; the file follows a ` +
+        "deployment by up to five minutes, so run this again then, with the key that comes first in the setting",
+    );
+  }
+}
+
 interface Row {
   id: string;
   value: string;
@@ -24,13 +36,16 @@ interface Row {
 /**
  * Puts every value of the encrypted columns under the active key, tenant by tenant, while the app reads and writes. A
  * value that is under it already is not touched, one that the app changed meanwhile neither: a run that was broken off
- * is simply begun again. Once it has failed for no row, keys that are not active can be taken out of the file.
+ * is simply begun again. Other pods may read the changed file later than this one and go on writing under the old key:
+ * only when a run after that has re-keyed and failed for no row can keys that are not active be taken out of the file.
+ * @throws AnotherKeyActive before a column is touched: under an old active key there is nothing to do, which would look
+ * like success.
  */
 export async function rekey(
   database: Database,
   cipher: FieldCipher,
   logger: Logger,
-  { columns = encryptedColumns, batchSize = 200 }: RekeyOptions = {},
+  { active, columns = encryptedColumns, batchSize = 200 }: RekeyOptions,
 ): Promise<RekeyResult> {
   const log = logger.child({ module: "rekey" });
   const total: RekeyResult = { rekeyed: 0, failed: 0 };
@@ -39,6 +54,10 @@ export async function rekey(
     return rows.map(({ id }) => id);
   });
   for (const column of columns) {
+    const found = await cipher.activeKey();
+    if (found !== active) {
+      throw new AnotherKeyActive(active, found);
+    }
     // The header of a value names its key and its column and nothing else: whatever begins like this needs no work.
     const [header = ""] = (await cipher.encrypt(column, "")).split(".");
     for (const [index, tenantId] of tenants.entries()) {
