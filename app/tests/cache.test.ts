@@ -161,9 +161,10 @@ describe("a value made for the cache", () => {
 });
 
 describe("a prompt's name in the cache", () => {
-  it("is the same for spellings that mean the same, and another for each tenant, model and text", () => {
-    const name = promptHash("t", "m", ["Ｗｈａｔ  is\nit? "]);
-    expect(promptHash("t", "m", ["What is it?"])).toBe(name);
+  const nameOf = (text: string) => promptHash("t", "m", [text]);
+
+  it("is another for each tenant, model and text", () => {
+    const name = nameOf("What is it?");
     for (const other of [
       promptHash("u", "m", ["What is it?"]),
       promptHash("t", "n", ["What is it?"]),
@@ -172,5 +173,32 @@ describe("a prompt's name in the cache", () => {
     ]) {
       expect(other).not.toBe(name);
     }
+  });
+
+  it.each([
+    ["in full-width letters, with ideographic spaces", "Ｗｈａｔ　ｉｓ　ｉｔ？～", "What is it?~"],
+    ["with more spaces and tabs inside a line", "What  is\t \tit?", "What is it?"],
+    ["with white space at the end", "What is it? \n", "What is it?"],
+    ["with characters decomposed", "\u304b\u3099 \uff41\u0308", "\u304c \u00e4"],
+    ["with the line ends of Windows", "one\r\ntwo", "one\ntwo"],
+  ])("is the same for a text %s", (_, text, same) => {
+    expect(nameOf(text)).toBe(nameOf(same));
+  });
+
+  it.each([
+    ["5²", "52"],
+    ["10⁶", "106"],
+    ["x₁", "x1"],
+    ["½", "1\u20442"],
+    ["①", "1"],
+    ["㎡", "m2"],
+    ["if a:\n    b()\nc()", "if a:\n    b()\n    c()"],
+    ["if a:\n  b()", "if a:\n\tb()"],
+    ["  a\nb", "a\nb"],
+    ["　段落", "段落"],
+    ["one\ntwo", "one two"],
+    ["one\n\ntwo", "one\ntwo"],
+  ])("is not the same for %j and %j", (text, other) => {
+    expect(nameOf(text)).not.toBe(nameOf(other));
   });
 });

@@ -27,6 +27,13 @@ describe("a cached answer", () => {
     expect(await chat.other.metricsText()).toMatch(/family="ai_cache",result="hit"} [1-9]/);
   });
 
+  it("is not given for a question that only looks alike", async () => {
+    await chat.askWhole("How much is 5²?");
+    const events = await chat.askWhole("How much is 52?");
+    expect(events.at(-1)?.data).toMatchObject({ cached: false });
+    expect(provider.requests).toHaveLength(2);
+  });
+
   it("is another tenant's business only", async () => {
     await chat.askWhole("Shared question");
     const theirs = await chat.foreignToken();
