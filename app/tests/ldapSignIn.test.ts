@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import type { Role } from "../src/auth/rules.ts";
 import type { LdapConfig } from "../src/config/settings.ts";
 import { entries, groupRoles, password } from "./support/people.ts";
 import { newDatabase } from "./support/postgres.ts";
+import { freePort } from "./support/processes.ts";
 import { newTenant, startTestService, type TestService } from "./support/service.ts";
 import { groups, LdapServer, people, reader } from "./support/slapd.ts";
-import { auditOf, createUser, refresh, signIn, trySignIn } from "./support/users.ts";
+import { auditOf, createUser, refresh, signIn, signInBody, switchFile, trySignIn } from "./support/users.ts";
 
 const postgres = inject("postgres");
 let server: LdapServer;
@@ -70,6 +72,59 @@ describe("signing in through the directory", () => {
         detail: { username: "vic", from: "viewer", to: "editor" },
       }),
     );
+  });
+
+  describe("with a session of the emergency sign-in", () => {
+    const path = "/api/v2/auth/session";
+    const withRole = async (role: Role, queue = inject("redis")) =>
+      startTestService(postgres, database, inject("redis"), {
+        ldap: { ...searching, tenant: `tenant ${tenant}`, groupRoles: { [`cn=editors,${groups}`]: role } },
+        fallbackSignInFile: await switchFile("on"),
+        queue,
+      });
+    const begin = async (at: TestService) => {
+      const { status, headers } = await at.call("POST", path, { body: signInBody(user("bob+ops")) });
+      expect(status).toBe(200);
+      return headers.get("set-cookie")?.split(";")[0] ?? "";
+    };
+    const me = (at: TestService, cookie: string) =>
+      at.call("GET", "/api/v2/auth/me", { headers: { cookie } });
+
+    it.each(["session", "token"])(
+      "ends it when the groups of a sign-in for a %s give another role",
+      async (kind) => {
+        const [before, after] = await Promise.all([withRole("admin"), withRole("viewer")]);
+        const [first, second] = [await begin(before), await begin(before)];
+        // The same role again ends nothing.
+        expect(await me(before, first)).toMatchObject({ status: 200, body: { role: "admin" } });
+        const begun = kind === "session" ? await begin(after) : undefined;
+        if (kind === "token") {
+          expect((await signIn(after, user("bob+ops"))).role).toBe("viewer");
+        }
+        for (const cookie of [first, second]) {
+          expect((await me(after, cookie)).status).toBe(401);
+        }
+        if (begun !== undefined) {
+          expect(await me(after, begun)).toMatchObject({ status: 200, body: { role: "viewer" } });
+        }
+        await Promise.all([before.stop(), after.stop()]);
+      },
+    );
+
+    it("leaves the role as it was while sessions cannot be ended, so that the next sign-in does both", async () => {
+      const away = { ...inject("redis"), port: await freePort() };
+      const [before, cutOff, after] = await Promise.all([
+        withRole("admin"),
+        withRole("viewer", away),
+        withRole("viewer"),
+      ]);
+      const cookie = await begin(before);
+      expect((await trySignIn(cutOff, user("bob+ops"))).status).toBe(503);
+      expect(await listed("bob+ops")).toMatchObject([{ role: "admin" }]);
+      expect((await signIn(after, user("bob+ops"))).role).toBe("viewer");
+      expect((await me(after, cookie)).status).toBe(401);
+      await Promise.all([before, cutOff, after].map((service) => service.stop()));
+    });
   });
 
   it("is refused to whom an admin disabled, who has no group, or whose password is wrong", async () => {

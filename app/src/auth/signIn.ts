@@ -11,6 +11,7 @@ import type { Directory } from "./directory.ts";
 import type { Passwords } from "./passwords.ts";
 import type { Role } from "./rules.ts";
 import type { SignInInput } from "./schemas.ts";
+import type { Sessions } from "./sessions.ts";
 import { type SignInLimit, TooManySignIns } from "./signInLimit.ts";
 import type { Principal } from "./tokens.ts";
 
@@ -18,6 +19,7 @@ interface SignInArgs {
   database: Database;
   users: UserRepository;
   passwords: Passwords;
+  sessions: Sessions;
   limit: SignInLimit;
   /** Undefined: only local users can sign in. */
   directory: Directory | undefined;
@@ -171,7 +173,7 @@ export class SignIn {
     verdict: Exclude<Verdict, { failure: Failure }>,
     username: string,
   ): Promise<User | Failure> {
-    const { users } = this.#args;
+    const { users, sessions } = this.#args;
     if (verdict.by === "password") {
       const user = known && (await users.lock(client, known.id));
       // A password that was changed since it was checked is no longer theirs.
@@ -211,6 +213,9 @@ export class SignIn {
         target: `user/${user.id}`,
         detail,
       });
+      // Those with the old role, before `grant` begins one with the new. Sessions are begun with the user locked, so none
+      // comes in between; and where they cannot be ended the role stays, and the next sign-in tries again.
+      await sessions.endAll(user.id);
     }
     return { ...user, role };
   }
