@@ -88,6 +88,19 @@ describe("the stack's configuration", () => {
     expect(wrong.problems.join("\n")).toMatch(/appFiles\.AI_URL.*names a file/);
   });
 
+  test("refuses generations of keys beside another stack's keys", () => {
+    const given = {
+      "groundwork:fieldKeys": JSON.stringify({ active: "1", keys: { "1": `${"A".repeat(43)}=` } }),
+    };
+    const problems = (fields: number[]): string =>
+      readConfig(
+        { ...development, ...given, "groundwork:app": JSON.stringify({ keys: { fields } }) },
+        new Set([...secretKeys, "groundwork:fieldKeys"]),
+      ).problems.join("\n");
+    expect(problems([1])).not.toContain("fieldKeys");
+    expect(problems([1, 2])).toContain("groundwork:app.keys.fields: [1, 2] has no effect");
+  });
+
   test("takes a small development stack and fills in every default", () => {
     const { values, problems: found } = readConfig(development, secretKeys);
     expect(found).toEqual([]);
