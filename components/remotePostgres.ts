@@ -21,7 +21,7 @@ import type { Endpoint, MetricsTarget } from "./types.ts";
 export interface RemotePostgresArgs {
   /** Namespace of the pods that make the roles and read the figures. */
   readonly namespace: pulumi.Output<string>;
-  /** Image with `psql` 17 (`images/postgres`). */
+  /** Image with `psql` 17 and Python (`images/postgres`). */
   readonly image: pulumi.Input<string>;
   /** Image with the exporter (`images/exporters`). */
   readonly exporterImage: pulumi.Input<string>;
@@ -101,8 +101,8 @@ function databaseRoles(
   files: Readonly<Record<string, StoredSecret>>,
 ): k8s.batch.v1.Job {
   const { namespace, host, port, admin } = args;
-  const logins = manifestFiles("patroni")["logins.sql"] ?? "";
-  const data = { ...manifestFiles("managed-postgres"), "logins.sql": logins };
+  const { "logins.sql": logins = "", "verifiers.py": verifiers = "" } = manifestFiles("patroni");
+  const data = { ...manifestFiles("managed-postgres"), "logins.sql": logins, "verifiers.py": verifiers };
   const metadata = (objectName: string) => ({
     name: objectName,
     namespace,

@@ -1,23 +1,19 @@
 /** The script that makes the roles on a managed server, run by an administrator who is no superuser, as Azure's is none. */
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { migrate, migrationNames } from "../src/db/migrations.ts";
 import { silentLogger } from "./support/logs.ts";
 import { asRole, asSuperuser, databaseConfig, Postgres, type PostgresAddress } from "./support/postgres.ts";
 import { run } from "./support/processes.ts";
+import { copyScripts, mountPasswords, writesEverythingDown } from "./support/roleScripts.ts";
 
-const manifests = join(import.meta.dirname, "../../k8s-manifests");
-/** Where the pod has its secrets; there is no such directory here. */
-const mounted = "/run/secrets/groundwork";
 const admin = { name: "groundwork_admin", password: "AdminOfTheServer1" };
-const roles = ["owner", "app", "readonly", "backup", "monitoring"];
 
 let postgres: Postgres;
 let directory: string;
 beforeAll(async () => {
-  postgres = await Postgres.create({ empty: true });
+  postgres = await Postgres.create({ empty: true, settings: writesEverythingDown });
   // Azure lets its administrator create the extensions that `azure.extensions` lists; Postgres calls that "trusted".
   const control = "postgres/share/postgresql/extension/pg_stat_statements.control";
   const file = join(postgres.address.directory, control);
@@ -43,16 +39,10 @@ beforeAll(async () => {
       create event trigger only_administrators on ddl_command_start
         when tag in ('CREATE EXTENSION', 'DROP EXTENSION') execute function only_administrators();`),
   );
-  directory = await mkdtemp(join(tmpdir(), "groundwork-roles-"));
-  await cp(join(manifests, "managed-postgres"), directory, { recursive: true });
-  await cp(join(manifests, "patroni/logins.sql"), join(directory, "logins.sql"));
-  for (const name of ["roles.sh", "roles.sql", "logins.sql"]) {
-    const text = await readFile(join(directory, name), "utf8");
-    await writeFile(
-      join(directory, name),
-      text.replaceAll(mounted, directory).replaceAll("/tmp/pgpass", join(directory, "pgpass")),
-    );
-  }
+  directory = await copyScripts(
+    ["managed-postgres", "patroni/logins.sql", "patroni/verifiers.py"],
+    (here) => ({ "/tmp/pgpass": join(here, "pgpass") }),
+  );
 });
 afterAll(async () => {
   await postgres.remove();
@@ -62,16 +52,7 @@ afterAll(async () => {
 /** Runs the script with these passwords, as its Job does: the roles' own, and those of their deputies. */
 async function makeRoles(password?: string, deputys?: string): Promise<void> {
   await writeFile(join(directory, "admin-password"), admin.password);
-  for (const role of roles) {
-    const monitoring = role === "monitoring" ? (password ?? deputys) : undefined;
-    for (const [suffix, value] of [
-      ["", password ?? monitoring],
-      ["-2", deputys],
-    ] as const) {
-      const file = join(directory, `${role}-password${suffix}`);
-      await (value === undefined ? rm(file, { force: true }) : writeFile(file, value));
-    }
-  }
+  await mountPasswords(directory, password, deputys);
   await run("sh", [join(directory, "roles.sh")], {
     env: {
       ...process.env,
@@ -99,6 +80,28 @@ describe("the roles of a managed server", () => {
     await migrate(owner, silentLogger, "up");
     await migrate(owner, silentLogger, "down", (await migrationNames()).length);
     await migrate(owner, silentLogger, "up");
+  });
+
+  it("have passwords that the server is never told, whoever reads its statements", async () => {
+    const { rows } = await asSuperuser(postgres.address, "app", (client) =>
+      client.query<{ rolpassword: string }>(
+        "select rolpassword from pg_authid where rolname like 'app\\_%' and rolcanlogin",
+      ),
+    );
+    expect(rows).toHaveLength(5);
+    for (const { rolpassword } of rows) expect(rolpassword).toMatch(/^SCRAM-SHA-256\$4096:/);
+    // Each with a salt of its own: equal passwords do not show.
+    expect(new Set(rows.map(({ rolpassword }) => rolpassword)).size).toBe(5);
+    const read = await asRole(signedIn(password), "app", "app_monitoring", async (client) => {
+      const { rows: statements } = await client.query<{ query: string }>(
+        "select query from pg_stat_statements",
+      );
+      return statements.map(({ query }) => query).join("\n");
+    });
+    for (const written of [read, postgres.log()]) {
+      expect(written).toMatch(/ALTER ROLE app_user LOGIN PASSWORD/);
+      expect(written).not.toContain(password);
+    }
   });
 
   it("let a dump read every table, in every tenant", async () => {

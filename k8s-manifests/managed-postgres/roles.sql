@@ -1,6 +1,8 @@
 -- The same roles as patroni/roles.sql makes, on a server whose administrator is no superuser. May run again: it then
--- brings the passwords up to date. psql reads them from their files, so that they stand in no process list.
-\set monitoring_password `cat /run/secrets/groundwork/monitoring-password`
+-- brings the passwords up to date. What others read there is not this stack's to say, so that verifiers are sent only.
+\set verifiers `python3 verifiers.py monitoring`
+SELECT :'verifiers'::json ->> 'monitoring-password' AS monitoring_verifier
+\gset
 
 SELECT format('CREATE ROLE %I', name)
 FROM unnest(ARRAY['app_owner', 'app_user', 'app_readonly', 'app_backup', 'app_monitoring']) AS name
@@ -16,7 +18,7 @@ ALTER ROLE app_readonly NOBYPASSRLS CONNECTION LIMIT 5;
 -- Dumps everything, writes nothing.
 ALTER ROLE app_backup BYPASSRLS CONNECTION LIMIT 4;
 -- Statistics only.
-ALTER ROLE app_monitoring LOGIN PASSWORD :'monitoring_password' CONNECTION LIMIT 4;
+ALTER ROLE app_monitoring LOGIN PASSWORD :'monitoring_verifier' CONNECTION LIMIT 4;
 GRANT pg_monitor TO app_monitoring;
 \ir logins.sql
 

@@ -3,8 +3,11 @@
 # the certificate.
 umask 077
 secrets=/run/secrets/groundwork
-# Passwords are part of the statements: nothing may write those down.
-export PGOPTIONS='-c log_statement=none -c log_min_duration_statement=-1 -c pg_stat_statements.track_utility=off'
+# The statements run the program that lies beside them.
+cd /etc/groundwork/patroni
+# Verifiers of passwords are part of the statements: nothing may write those down, even where the server refuses them.
+PGOPTIONS='-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic'
+export PGOPTIONS="$PGOPTIONS -c pg_stat_statements.track_utility=off"
 as_superuser() { psql -XAtq --host=/run/patroni --username=postgres --dbname=postgres --set=ON_ERROR_STOP=1 "$@"; }
 
 logins=

@@ -1,28 +1,20 @@
 -- Who may sign in as what. Each role lets itself in by one password and its deputy by another, by turns: while both are valid,
 -- whoever signs in can move from one to the other. The deputy acts as the role from its first statement on, so that it owns
 -- nothing and needs no rights of its own. A password that is not mounted locks out who had it. Runs whenever the files change.
-\set owner `cat /run/secrets/groundwork/owner-password 2>/dev/null || true`
-\set owner_2 `cat /run/secrets/groundwork/owner-password-2 2>/dev/null || true`
-\set app `cat /run/secrets/groundwork/app-password 2>/dev/null || true`
-\set app_2 `cat /run/secrets/groundwork/app-password-2 2>/dev/null || true`
-\set readonly `cat /run/secrets/groundwork/readonly-password 2>/dev/null || true`
-\set readonly_2 `cat /run/secrets/groundwork/readonly-password-2 2>/dev/null || true`
-\set backup `cat /run/secrets/groundwork/backup-password 2>/dev/null || true`
-\set backup_2 `cat /run/secrets/groundwork/backup-password-2 2>/dev/null || true`
+-- Passwords are sent as verifiers only. Where those could not be made, this is no JSON, and nothing is changed.
+\set verifiers `python3 verifiers.py owner app readonly backup`
 
 SELECT
   CASE WHEN to_regrole(deputy) IS NULL THEN format('CREATE ROLE %I CONNECTION LIMIT %s', deputy, rolconnlimit) END,
   CASE WHEN to_regrole(deputy) IS NULL THEN format('GRANT %I TO %I', rolname, deputy) END,
   format('ALTER ROLE %I SET role = %L', deputy, rolname),
-  format('ALTER ROLE %I %s PASSWORD %L', rolname, CASE own WHEN '' THEN 'NOLOGIN' ELSE 'LOGIN' END, nullif(own, '')),
-  format('ALTER ROLE %I %s PASSWORD %L', deputy, CASE other WHEN '' THEN 'NOLOGIN' ELSE 'LOGIN' END, nullif(other, ''))
-FROM (
-  VALUES
-    ('app_owner', :'owner', :'owner_2'),
-    ('app_user', :'app', :'app_2'),
-    ('app_readonly', :'readonly', :'readonly_2'),
-    ('app_backup', :'backup', :'backup_2')
-) AS account (name, own, other)
+  format('ALTER ROLE %I %s PASSWORD %L', rolname, CASE WHEN own IS NULL THEN 'NOLOGIN' ELSE 'LOGIN' END, own),
+  format('ALTER ROLE %I %s PASSWORD %L', deputy, CASE WHEN other IS NULL THEN 'NOLOGIN' ELSE 'LOGIN' END, other)
+FROM (VALUES ('app_owner', 'owner'), ('app_user', 'app'), ('app_readonly', 'readonly'), ('app_backup', 'backup'))
+  AS account (name, mounted)
 JOIN pg_roles ON rolname = name
-CROSS JOIN LATERAL (VALUES (name || '_2')) AS deputies (deputy)
+CROSS JOIN (SELECT :'verifiers'::json) AS made (verifiers)
+CROSS JOIN LATERAL (
+  VALUES (name || '_2', verifiers ->> (mounted || '-password'), verifiers ->> (mounted || '-password-2'))
+) AS logins (deputy, own, other)
 \gexec

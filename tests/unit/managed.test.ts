@@ -132,6 +132,10 @@ describe("production with managed data", () => {
     const env = at(job, "spec.template.spec.containers.0.env") as { name: string; value: string }[];
     expect(env).toContainEqual({ name: "PGSSLMODE", value: "verify-full" });
     expect(env.map(({ name }) => name)).not.toContain("PGPASSWORD");
+    // The statements run the program that makes verifiers of the passwords.
+    const scripts = at(named(":ConfigMap", "postgres-roles"), "data") as Record<string, string>;
+    expect(Object.keys(scripts).sort()).toEqual(["logins.sql", "roles.sh", "roles.sql", "verifiers.py"]);
+    expect(scripts["verifiers.py"]).toContain("SCRAM-SHA-256");
   });
 
   test("grants what the new pods mount, and nothing else new", () => {

@@ -25,15 +25,20 @@ const roles = ["app_owner", "app_user", "app_readonly", "app_backup"];
 export class Postgres {
   readonly address: PostgresAddress;
   readonly #binaries: string;
+  readonly #settings: readonly string[];
   #running: Running | undefined;
 
-  private constructor(address: PostgresAddress, binaries: string) {
+  private constructor(address: PostgresAddress, binaries: string, settings: readonly string[]) {
     this.address = address;
     this.#binaries = binaries;
+    this.#settings = settings;
   }
 
-  /** `empty`: without those roles, as a server is that somebody else runs. */
-  static async create({ empty = false } = {}): Promise<Postgres> {
+  /** `empty`: without those roles, as a server is that somebody else runs. `settings`: of the server, `name=value`. */
+  static async create({
+    empty = false,
+    settings = [],
+  }: { empty?: boolean; settings?: readonly string[] } = {}): Promise<Postgres> {
     const directory = await mkdtemp(join(tmpdir(), "groundwork-postgres-"));
     const binaries = await copyBinaries(join(directory, "postgres"));
     const password = randomBytes(12).toString("hex");
@@ -49,7 +54,7 @@ export class Postgres {
       ...["--auth=scram-sha-256", `--pwfile=${join(directory, "password")}`],
     ];
     await run(join(binaries, "bin/initdb"), initdbArgs, { ...unprivileged, cwd: directory });
-    const postgres = new Postgres({ port: await freePort(), password, directory }, binaries);
+    const postgres = new Postgres({ port: await freePort(), password, directory }, binaries, settings);
     await postgres.start();
     await asSuperuser(postgres.address, "postgres", async (client) => {
       for (const role of empty ? [] : roles) {
@@ -63,13 +68,21 @@ export class Postgres {
 
   async start(): Promise<void> {
     const { directory, port } = this.address;
-    const settings = [`port=${port}`, "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"];
+    const settings = [
+      ...[`port=${port}`, "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"],
+      ...this.#settings,
+    ];
     this.#running = start(
       join(this.#binaries, "bin/postgres"),
       ["-D", join(directory, "data"), ...settings.flatMap((setting) => ["-c", setting])],
       { ...unprivileged, cwd: directory },
     );
     await eventually(() => asSuperuser(this.address, "postgres", (client) => client.query("select 1")));
+  }
+
+  /** What the server has logged since it was started. */
+  log(): string {
+    return this.#running?.stderr() ?? "";
   }
 
   async stop(): Promise<void> {
