@@ -51,11 +51,8 @@ describe("the text on a picture", () => {
     await replica.stop();
   });
 
-  it.each([
-    ["answers rubbish", reads(42)],
-    ["answers a book", reads("x".repeat(70_000))],
-  ])("is empty and marked when the provider %s, after another attempt", async (_what, behaviour) => {
-    chat.provider.otherwise = behaviour;
+  it("is empty and marked when the provider answers rubbish, after another attempt", async () => {
+    chat.provider.otherwise = reads(42);
     expect(await recognize({ image })).toMatchObject({ status: 200, body: { text: "", degraded: true } });
     expect(chat.provider.requests.length).toBeGreaterThan(1);
   });

@@ -5,7 +5,7 @@ import { SwitchFile } from "../files/switchFile.ts";
 import { Unavailable } from "../http/problem.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import { chooseModel } from "./chooseModel.ts";
-import { ProviderFailure } from "./failure.ts";
+import { ProviderFailure, tooLong } from "./failure.ts";
 import type {
   ChatMessage,
   Completion,
@@ -17,7 +17,7 @@ import { createClient } from "./openai.ts";
 import { Provider } from "./provider.ts";
 import { pieces, stubCompletion, stubModel } from "./stub.ts";
 
-/** An answer that is longer is a model gone astray; it also bounds what an answer takes in memory. */
+/** Bounds what an answer takes in memory. */
 const mostCharacters = 64 * 1024;
 
 const chunk = z.object({
@@ -125,8 +125,11 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
     let finished = false;
     for await (const received of await client.chat.completions.create(request, { signal })) {
       const parsed = chunk.safeParse(received);
-      if (!parsed.success || text.length > mostCharacters) {
+      if (!parsed.success) {
         throw new ProviderFailure("rubbish");
+      }
+      if (text.length > mostCharacters) {
+        throw tooLong(`over ${mostCharacters} characters`);
       }
       const [choice] = parsed.data.choices;
       const delta = choice?.delta?.content ?? "";

@@ -7,6 +7,7 @@ export type Outcome =
   | "unauthorized"
   | "server_error"
   | "refused"
+  | "too_long"
   | "rubbish"
   | "cut_off"
   | "circuit_open"
@@ -33,6 +34,11 @@ export class ProviderFailure extends Error {
     this.remedy = remedy;
     this.restSeconds = restSeconds;
   }
+}
+
+/** Longer than is taken, in size or time. What is asked for may make it so, and it would be as long again. */
+export function tooLong(what: string): ProviderFailure {
+  return new ProviderFailure("too_long", { remedy: "nothing", cause: new Error(what) });
 }
 
 /** A key that is refused may have been revoked by mistake, or not be active yet. */

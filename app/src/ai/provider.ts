@@ -6,13 +6,15 @@ import type { ProviderConfig } from "../config/settings.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import { traced } from "../observability/tracing.ts";
 import { ApiKeys } from "./apiKeys.ts";
-import { type Outcome, ProviderFailure, toFailure } from "./failure.ts";
+import { type Outcome, ProviderFailure, toFailure, tooLong } from "./failure.ts";
 
 const firstBackoffMs = 250;
 const longestBackoffMs = 8000;
 /** So many failures in a row, and the API is left alone for a while; then one attempt decides. */
 const failuresUntilOpen = 5;
 const leftAloneMs = 15_000;
+/** Brought about by the request: counted, one user's could have the API left alone for everybody. */
+const requestsOwn: readonly Outcome[] = ["refused", "too_long"];
 
 /** One attempt, with the API key to use; its items are handed on as they come. */
 export type Attempt<T> = (apiKey: string, signal: AbortSignal) => AsyncIterable<T>;
@@ -37,7 +39,7 @@ export class Provider {
   readonly #metrics: Metrics;
   readonly #logger: Logger;
   readonly #breaker = circuitBreaker(
-    handleWhen((error) => error instanceof ProviderFailure && error.outcome !== "refused"),
+    handleWhen((error) => error instanceof ProviderFailure && !requestsOwn.includes(error.outcome)),
     { halfOpenAfter: leftAloneMs, breaker: new ConsecutiveBreaker(failuresUntilOpen) },
   );
 
@@ -131,11 +133,17 @@ export class Provider {
   ): AsyncGenerator<T> {
     const ended = await this.#enter();
     const limit = new AbortController();
+    let flowing = false;
     const arm = () => {
-      const silenceMs = Math.min(this.#config.timeoutSeconds * 1000, endsAt - performance.now());
-      return setTimeout(() => {
-        limit.abort(new ProviderFailure("timeout"));
-      }, silenceMs);
+      const silenceMs = this.#config.timeoutSeconds * 1000;
+      const leftMs = endsAt - performance.now();
+      return setTimeout(
+        () => {
+          const late = flowing && leftMs < silenceMs;
+          limit.abort(late ? tooLong("still under way at the deadline") : new ProviderFailure("timeout"));
+        },
+        Math.min(silenceMs, leftMs),
+      );
     };
     let outcome: Outcome = "cancelled";
     let timer = arm();
@@ -143,6 +151,7 @@ export class Provider {
       for await (const item of attempt(key, AbortSignal.any([signal, limit.signal]))) {
         // Time that the reader takes is not the provider's.
         clearTimeout(timer);
+        flowing = true;
         yield item;
         timer = arm();
       }

@@ -1,12 +1,12 @@
 import type { Logger } from "pino";
 import { z } from "zod";
-import { ProviderFailure } from "../ai/failure.ts";
+import { ProviderFailure, tooLong } from "../ai/failure.ts";
 import { createClient } from "../ai/openai.ts";
 import { Provider } from "../ai/provider.ts";
 import type { OcrConfig } from "../config/settings.ts";
 import type { Metrics } from "../observability/metrics.ts";
 
-/** Longer than what can stand on a picture: a model gone astray. */
+/** Longer than what can stand on a picture. */
 const mostCharacters = 64 * 1024;
 const instruction = "Give the text on this picture, exactly as it stands there, and nothing else.";
 const answer = z.object({
@@ -69,8 +69,11 @@ async function* ask(
   );
   const { data } = answer.safeParse(received);
   const text = data?.choices[0]?.message.content;
-  if (text === undefined || text.length > mostCharacters) {
+  if (text === undefined) {
     throw new ProviderFailure("rubbish");
+  }
+  if (text.length > mostCharacters) {
+    throw tooLong(`over ${mostCharacters} characters`);
   }
   yield text;
 }

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import { z } from "zod";
-import { ProviderFailure } from "../ai/failure.ts";
+import { ProviderFailure, tooLong } from "../ai/failure.ts";
 import { createClient } from "../ai/openai.ts";
 import { Provider } from "../ai/provider.ts";
 import { Cache } from "../cache/cache.ts";
@@ -87,8 +87,12 @@ async function* ask(
     { signal },
   );
   const contentType = response.headers.get("content-type") ?? "";
+  // Before its length is looked at: what is no audio is the provider's fault however long it is.
+  if (!/^audio\/[\w.+-]+$/.test(contentType)) {
+    throw new ProviderFailure("rubbish");
+  }
   const audio = await readAtMost(mostAudioBytes, response.body);
-  if (!/^audio\/[\w.+-]+$/.test(contentType) || audio.length === 0) {
+  if (audio.length === 0) {
     throw new ProviderFailure("rubbish");
   }
   yield { audioBase64: audio.toString("base64"), contentType, degraded: false };
@@ -101,7 +105,7 @@ async function readAtMost(most: number, body: AsyncIterable<Uint8Array> | null):
     chunks.push(chunk);
     bytes += chunk.length;
     if (bytes > most) {
-      throw new ProviderFailure("rubbish");
+      throw tooLong(`over ${most} bytes`);
     }
   }
   return Buffer.concat(chunks);

@@ -1,0 +1,111 @@
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createLanguageModel } from "../src/ai/createLanguageModel.ts";
+import type { ProviderConfig } from "../src/config/settings.ts";
+import { Metrics } from "../src/observability/metrics.ts";
+import { createOcr } from "../src/ocr/ocr.ts";
+import { createSpeech } from "../src/speech/speech.ts";
+import { silentLogger } from "./support/logs.ts";
+import { answers, FakeProvider, hangs, says, saysSlowly } from "./support/provider.ts";
+import { testConfig } from "./support/service.ts";
+
+let provider: FakeProvider;
+let metrics: Metrics;
+let calls: Partial<ProviderConfig>;
+beforeEach(async () => {
+  provider = await FakeProvider.start();
+  metrics = new Metrics();
+  const keysFile = join(await mkdtemp(join(tmpdir(), "groundwork-too-long-")), "keys");
+  await writeFile(keysFile, "key-1\nkey-2\n");
+  calls = { url: provider.url, keysFile, timeoutSeconds: 2, maxRetries: 2 };
+});
+afterEach(() => provider.stop());
+
+/** Asks for something, and tells whether the provider gave it. */
+type Ask = (about: string) => Promise<boolean>;
+
+const { signal } = new AbortController();
+
+function languageModel(overrides: Partial<ProviderConfig> = {}): Ask {
+  const model = createLanguageModel({ ...testConfig().ai, ...calls, ...overrides }, metrics, silentLogger);
+  return async (content) =>
+    !(await model.complete([{ role: "user", content }], { whenDown: "stub" })).degraded;
+}
+
+function speech(): Ask {
+  const config = testConfig();
+  const voice = createSpeech(
+    { ...config, speech: { ...config.speech, ...calls } },
+    undefined,
+    metrics,
+    silentLogger,
+  );
+  return async (text) => !(await voice.speak("tenant", text, "alloy", signal)).degraded;
+}
+
+function ocr(): Ask {
+  const reader = createOcr({ ...testConfig().ocr, ...calls }, metrics, silentLogger);
+  return async () => !(await reader.recognize("data:image/png;base64,AA==", signal)).degraded;
+}
+
+const reads = (content: string) =>
+  answers("application/json", JSON.stringify({ choices: [{ message: { content } }] }));
+
+/** One more than what opens the circuit. */
+const enough = ["1", "2", "3", "4", "5", "6"];
+
+async function outcomes(): Promise<Record<string, number>> {
+  const requests = await metrics.registry.getSingleMetric("app_ai_requests_total")?.get();
+  return Object.fromEntries(
+    (requests?.values ?? []).map(({ labels, value }) => [String(labels["outcome"]), value]),
+  );
+}
+
+describe("what is too long", () => {
+  it.each([
+    ["an answer", languageModel, says("x".repeat(70_000), "y"), says("short")],
+    ["a spoken text", speech, answers("audio/mpeg", "x".repeat(9 * 1024 * 1024)), answers("audio/mpeg", "x")],
+    ["the text on a picture", ocr, reads("x".repeat(70_000)), reads("short")],
+  ] as const)(
+    "is asked for once, and others are given theirs afterwards: %s",
+    async (_what, feature, long, short) => {
+      const ask = feature();
+      provider.otherwise = long;
+      for (const about of enough) {
+        expect(await ask(about)).toBe(false);
+      }
+      expect(await outcomes()).toEqual({ too_long: enough.length });
+      provider.otherwise = short;
+      expect(await ask("another's")).toBe(true);
+    },
+  );
+
+  it("is an answer that is still coming at the deadline, too", async () => {
+    const ask = languageModel({ deadlineSeconds: 1 });
+    provider.otherwise = saysSlowly(100, ...Array<string>(40).fill("x"));
+    expect(await Promise.all(enough.map(ask))).toEqual(enough.map(() => false));
+    expect(await outcomes()).toEqual({ too_long: enough.length });
+    provider.otherwise = says("short");
+    expect(await ask("another's")).toBe(true);
+  });
+});
+
+describe("what is the provider's fault", () => {
+  it("is that nothing comes until the deadline", async () => {
+    const ask = languageModel({ deadlineSeconds: 0.5 });
+    provider.otherwise = hangs;
+    await Promise.all(enough.map(ask));
+    expect(await outcomes()).toMatchObject({ timeout: enough.length });
+    provider.otherwise = says("short");
+    expect(await ask("another's")).toBe(false);
+  });
+
+  it("is what is no audio, however long it is", async () => {
+    const ask = speech();
+    provider.otherwise = answers("text/html", "x".repeat(9 * 1024 * 1024));
+    expect(await ask("text")).toBe(false);
+    expect(await outcomes()).toEqual({ rubbish: 2 + 1 });
+  });
+});
