@@ -1,19 +1,23 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createLanguageModel } from "../src/ai/createLanguageModel.ts";
 import type { ProviderConfig } from "../src/config/settings.ts";
 import { Metrics } from "../src/observability/metrics.ts";
 import { createOcr } from "../src/ocr/ocr.ts";
 import { createSpeech } from "../src/speech/speech.ts";
 import { silentLogger } from "./support/logs.ts";
-import { answers, FakeProvider, hangs, says, saysSlowly } from "./support/provider.ts";
+import { answers, answersSlowly, FakeProvider, hangs, says, saysSlowly } from "./support/provider.ts";
 import { testConfig } from "./support/service.ts";
 
 let provider: FakeProvider;
 let metrics: Metrics;
 let calls: Partial<ProviderConfig>;
+// Loaded at the first use, which on a busy machine takes longer than an attempt may here.
+beforeAll(async () => {
+  await import("openai");
+});
 beforeEach(async () => {
   provider = await FakeProvider.start();
   metrics = new Metrics();
@@ -34,10 +38,10 @@ function languageModel(overrides: Partial<ProviderConfig> = {}): Ask {
     !(await model.complete([{ role: "user", content }], { whenDown: "stub" })).degraded;
 }
 
-function speech(): Ask {
+function speech(overrides: Partial<ProviderConfig> = {}): Ask {
   const config = testConfig();
   const voice = createSpeech(
-    { ...config, speech: { ...config.speech, ...calls } },
+    { ...config, speech: { ...config.speech, ...calls, ...overrides } },
     undefined,
     metrics,
     silentLogger,
@@ -82,12 +86,16 @@ describe("what is too long", () => {
     },
   );
 
-  it("is an answer that is still coming at the deadline, too", async () => {
-    const ask = languageModel({ deadlineSeconds: 1 });
-    provider.otherwise = saysSlowly(100, ...Array<string>(40).fill("x"));
+  const pieces = Array<string>(40).fill("x");
+  it.each([
+    ["an answer", languageModel, saysSlowly(100, ...pieces), says("short")],
+    ["a spoken text", speech, answersSlowly(100, "audio/mpeg", ...pieces), answers("audio/mpeg", "x")],
+  ] as const)("is also what is still coming at the deadline: %s", async (_what, feature, slow, short) => {
+    const ask = feature({ deadlineSeconds: 2 });
+    provider.otherwise = slow;
     expect(await Promise.all(enough.map(ask))).toEqual(enough.map(() => false));
     expect(await outcomes()).toEqual({ too_long: enough.length });
-    provider.otherwise = says("short");
+    provider.otherwise = short;
     expect(await ask("another's")).toBe(true);
   });
 });

@@ -47,7 +47,8 @@ export const chatVariables = {
   ),
   SPEECH_MODEL: described(z.string().default("gpt-4o-mini-tts"), { description: "Model that speaks" }),
   SPEECH_TIMEOUT_SECONDS: described(wholeNumber(1, 300).default(15), {
-    description: "Seconds until an attempt to have a text spoken is given up",
+    description:
+      "Seconds the speech model may be silent, before its audio or within it, until the attempt is given up",
   }),
   SPEECH_MAX_RETRIES: described(wholeNumber(0, 10).default(1), {
     description: "Times the speech model is asked again",

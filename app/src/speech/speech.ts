@@ -44,11 +44,12 @@ export function createSpeech(
       return silence(false);
     }
     try {
-      const results: Spoken[] = [];
-      for await (const result of provider.run((key, limit) => ask(speech, key, text, voice, limit), signal)) {
-        results.push(result);
+      const attempt = (key: string, limit: AbortSignal) => ask(speech, key, text, voice, limit);
+      let whole: Spoken | undefined;
+      for await (const received of provider.run(attempt, signal, { restartable: true })) {
+        whole = received;
       }
-      return results[0] ?? silence(true);
+      return whole ?? silence(true);
     } catch (error) {
       signal.throwIfAborted();
       log.warn({ error }, "silence is spoken in the provider's place");
@@ -74,13 +75,14 @@ export function createSpeech(
   };
 }
 
+/** Gives nothing for each piece that arrives, which shows that the provider is not silent, and at last the whole. */
 async function* ask(
   { url, model }: SpeechConfig,
   apiKey: string,
   text: string,
   voice: string,
   signal: AbortSignal,
-): AsyncGenerator<Spoken> {
+): AsyncGenerator<Spoken | undefined> {
   const client = await createClient(url, apiKey);
   const response = await client.audio.speech.create(
     { model, voice, input: text, response_format: "wav" },
@@ -91,24 +93,20 @@ async function* ask(
   if (!/^audio\/[\w.+-]+$/.test(contentType)) {
     throw new ProviderFailure("rubbish");
   }
-  const audio = await readAtMost(mostAudioBytes, response.body);
-  if (audio.length === 0) {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    pieces.push(piece);
+    bytes += piece.length;
+    if (bytes > mostAudioBytes) {
+      throw tooLong(`over ${mostAudioBytes} bytes`);
+    }
+    yield undefined;
+  }
+  if (bytes === 0) {
     throw new ProviderFailure("rubbish");
   }
-  yield { audioBase64: audio.toString("base64"), contentType, degraded: false };
-}
-
-async function readAtMost(most: number, body: AsyncIterable<Uint8Array> | null): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body ?? []) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > most) {
-      throw tooLong(`over ${most} bytes`);
-    }
-  }
-  return Buffer.concat(chunks);
+  yield { audioBase64: Buffer.concat(pieces).toString("base64"), contentType, degraded: false };
 }
 
 /** A tenth of a second of nothing: WAV, 8 kHz, one channel of 8 bits. */

@@ -68,6 +68,18 @@ export function answers(contentType: string, text: string): Behaviour {
   };
 }
 
+/** Answers this text piece by piece, with a pause before each. */
+export function answersSlowly(pauseMs: number, contentType: string, ...pieces: string[]): Behaviour {
+  return async (response) => {
+    response.writeHead(200, { "Content-Type": contentType }).flushHeaders();
+    for (const piece of pieces) {
+      await sleep(pauseMs);
+      response.write(piece);
+    }
+    response.end();
+  };
+}
+
 export const hangs: Behaviour = () => undefined;
 
 /** An OpenAI-compatible API that does as told: what is queued in `next`, one request each, then `otherwise`. */
