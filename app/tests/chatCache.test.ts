@@ -65,15 +65,18 @@ describe("speech", () => {
     });
 
   it("is the provider's audio, asked for once", async () => {
-    provider.otherwise = answers("audio/wav", "RIFF sound");
+    provider.otherwise = answers("audio/mpeg", "ID3 sound");
     for (const at of [service, chat.other]) {
       const response = await speak({ text: "Hello there" }, at);
-      expect(response.headers.get("content-type")).toBe("audio/wav");
+      expect(response.headers.get("content-type")).toBe("audio/mpeg");
       expect(response.headers.get("x-degraded")).toBe("false");
-      expect(await response.text()).toBe("RIFF sound");
+      expect(await response.text()).toBe("ID3 sound");
     }
     expect(provider.requests).toMatchObject([
-      { path: "/v1/audio/speech", body: { model: "voice", voice: "alloy", input: "Hello there" } },
+      {
+        path: "/v1/audio/speech",
+        body: { model: "voice", voice: "alloy", input: "Hello there", response_format: "mp3" },
+      },
     ]);
   });
 

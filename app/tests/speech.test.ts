@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Metrics } from "../src/observability/metrics.ts";
+import { speechInput } from "../src/speech/routes.ts";
 import { createSpeech, type Spoken } from "../src/speech/speech.ts";
 import { silentLogger } from "./support/logs.ts";
 import { answers, answersSlowly, FakeProvider } from "./support/provider.ts";
@@ -31,7 +32,22 @@ async function speak(text: string): Promise<Spoken> {
 
 const heard = ({ audioBase64 }: Spoken) => Buffer.from(audioBase64, "base64").toString();
 
+/** What a second takes at the 24 kHz of speech: 16 bits a sample, or the highest rate that MP3 has there. */
+const bytesPerSecond: Partial<Record<string, number>> = { wav: 48_000, mp3: 20_000 };
+/** As Japanese is read aloud; English has three times as many. */
+const charactersPerSecond = 5;
+
 describe("a text that is spoken", () => {
+  it("may be as long as is allowed, in the slowest of languages", async () => {
+    const length = speechInput.shape.text.maxLength ?? Infinity;
+    provider.otherwise = (response) => {
+      const format = String(provider.requests.at(-1)?.body["response_format"]);
+      const bytes = (bytesPerSecond[format] ?? Infinity) * (length / charactersPerSecond);
+      return answers(`audio/${format}`, "x".repeat(bytes))(response);
+    };
+    expect(await speak("\u6587".repeat(length))).toMatchObject({ degraded: false });
+  });
+
   it("may take longer than the provider may be silent, as long as something comes", async () => {
     provider.otherwise = answersSlowly(500, "audio/mpeg", "a", "b", "c", "d", "e");
     const spoken = await speak("text");

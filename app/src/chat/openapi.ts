@@ -80,11 +80,11 @@ export const paths: ZodOpenApiPathsObject = {
       requestBody: { content: { "application/json": { schema: speechInput } }, required: true },
       responses: {
         "200": {
-          description: "The audio, as WAV unless the provider gives another format",
+          description: "The audio, as MP3 unless the provider gives another format; silence is WAV",
           headers: z.object({
-            "X-Degraded": z
-              .enum(["true", "false"])
-              .meta({ description: "true: silence, because the provider does not answer" }),
+            "X-Degraded": z.enum(["true", "false"]).meta({
+              description: "true: silence, because the provider does not answer, or the audio is too long",
+            }),
           }),
           content: { "audio/*": { schema: z.string().meta({ format: "binary" }) } },
         },

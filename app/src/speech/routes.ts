@@ -3,10 +3,10 @@ import { z } from "zod";
 import { principalOf } from "../auth/guard.ts";
 import { closedSignal } from "../chat/sse.ts";
 import { validated } from "../http/problem.ts";
-import type { Speech } from "./speech.ts";
+import { mostSpokenCharacters, type Speech } from "./speech.ts";
 
 export const speechInput = z.strictObject({
-  text: z.string().trim().min(1).max(4000),
+  text: z.string().trim().min(1).max(mostSpokenCharacters),
   voice: z
     .string()
     .regex(/^[\w-]{1,64}$/, "expected a voice's name")
