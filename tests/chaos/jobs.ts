@@ -54,14 +54,15 @@ export async function duringJobs(fault: () => Promise<void>): Promise<Outcome> {
   const work = Promise.all(editors.map(ask));
   await sleep(6000);
   const started = Date.now();
+  let ended = started;
   try {
     await fault();
     await sleep(20_000);
+    ended = Date.now();
   } finally {
     asking = false;
     await work;
   }
-  const ended = Date.now();
   const jobs = async (): Promise<string[][]> =>
     inDatabase(
       await postgresPrimary(),

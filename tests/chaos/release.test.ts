@@ -102,7 +102,7 @@ describe("a release under load", () => {
     expect(bad.length).toBeGreaterThan(0);
     expect(await candidatePercent(target)).toBe(0);
     expect(served.filter(({ at, version }) => at > ended && version === name)).toEqual([]);
-    // A tenth of the users at most ever saw it.
+    // A tenth of the users by intent; of sixty that are shared out by chance, it may be more.
     expect(new Set(bad.map(({ user }) => user)).size).toBeLessThan(60 * 0.3);
     expect(served.filter(({ at, status }) => at > ended && status !== 200)).toEqual([]);
     const failed = served.filter(({ status }) => status !== 200).length;

@@ -49,6 +49,21 @@ const eventLog = "events-";
 const passphrase = "a passphrase of this test";
 const unchanging = new Set(["same", "read", "refresh"]);
 
+/**
+ * How a secret may stand in a file: as it is, as JSON in JSON, in base64, or one of its longer lines by itself. Lines that many
+ * share, such as those that begin a PEM, say nothing.
+ */
+export function formsOf(secret: string): string[] {
+  const escaped = (text: string): string => JSON.stringify(text).slice(1, -1);
+  const lines = secret.split("\n").filter((line) => line.length >= 24 && !line.startsWith("-----"));
+  return [secret, ...lines].flatMap((text) => [
+    text,
+    escaped(text),
+    escaped(escaped(text)),
+    Buffer.from(text).toString("base64"),
+  ]);
+}
+
 /** The engine this machine has, or a new one (built when it cannot be had otherwise). */
 export async function testEngine(): Promise<Engine> {
   const buildPulumi = async (): Promise<string> => join(await buildGoTool("pulumi"), "pulumi");
@@ -248,13 +263,13 @@ export class TestProject {
     return JSON.parse(text) as Record<string, unknown>;
   }
 
-  /** Every file of the project and its backend that has the text in it: where a secret has leaked to. */
+  /** Every file of the project and its backend that has the text, or a long line of it, in it: where a secret has leaked to. */
   async filesWith(secret: string): Promise<string[]> {
     const entries = await readdir(this.directory, { recursive: true, withFileTypes: true });
     const files = entries.filter((entry) => entry.isFile() && !entry.name.startsWith(eventLog));
     const paths = files.map((entry) => join(entry.parentPath, entry.name));
     const contents = await Promise.all(paths.map((path) => readFile(path, "utf8")));
-    const forms = [secret, Buffer.from(secret).toString("base64")];
+    const forms = formsOf(secret);
     return paths.filter((_, index) => forms.some((form) => contents[index]?.includes(form)));
   }
 
