@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, cast
@@ -134,11 +134,14 @@ def fetch(container: ContainerClient, backup: Backup, manifest: dict[str, Any]) 
             for chunk in container.download_blob(backup.dump).chunks():
                 digest.update(chunk)
                 sink.write(chunk)
-            sink.close()
         except ResourceNotFoundError as error:
             raise BackupError(f"missing: {backup.dump} is not in the container, though its manifest is") from error
         except BrokenPipeError:
             pass
+        finally:
+            # Else age would wait for more, tar for age, and this program for both, also where the store broke off.
+            with suppress(OSError):
+                sink.close()
     text = said.read_text(errors="replace")
     if "no identity matched" in text:
         raise foreign_key(manifest)

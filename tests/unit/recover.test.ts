@@ -36,6 +36,30 @@ function verified(...present: number[]): unknown {
   });
 }
 
+const brokenOff = `
+import os, stat, tempfile
+from pathlib import Path
+import recover
+from common import BASE, Backup
+
+recover.SCRATCH = Path(tempfile.mkdtemp())
+recover.DATA = recover.SCRATCH / "data"
+# In the place of age, which reads to the end, too.
+(recover.SCRATCH / "age").write_text("#!/bin/sh\\nexec cat\\n")
+(recover.SCRATCH / "age").chmod(0o755)
+os.environ["PATH"] = f"{recover.SCRATCH}:{os.environ['PATH']}"
+class Container:
+    def download_blob(self, name):
+        return self
+    def chunks(self):
+        yield b"the beginning"
+        raise ConnectionError("the store went away")
+try:
+    recover.fetch(Container(), Backup("20260101T000000Z", BASE), {"encrypted": {"sha256": ""}})
+except ConnectionError as error:
+    print(json.dumps(str(error)))
+`;
+
 // Each starts Python, which a busy machine does slowly.
 describe("the daily recovery", { timeout: 30_000 }, () => {
   test("the server has to get to the newest segment of the log", () => {
@@ -50,5 +74,9 @@ describe("the daily recovery", { timeout: 30_000 }, () => {
   test("a hole in the log is named, and nothing is recovered", () => {
     const reason = `missing: segment ${segment(3)} of the log is not in wal/7/, and ${backup} needs it`;
     expect(verified(2, 4)).toEqual({ ok: false, backup, reason });
+  });
+
+  test("a store that goes away while the backup comes ends it, with the reason", () => {
+    expect(inPrograms(brokenOff, {})).toBe("the store went away");
   });
 });
