@@ -20,6 +20,8 @@ import {
   settingsOf,
   shares,
   versionOf,
+  type Memory,
+  type Version,
 } from "./traffic.ts";
 import { watchStep } from "./watch.ts";
 
@@ -96,7 +98,33 @@ async function abandon(target: Target, image: string): Promise<void> {
   await removeCandidate(target);
 }
 
-/** All users to the last good version, which is warm; gives its image. */
+/** What decides where a rollback leads. */
+interface Standing {
+  /** Share of the users that is on the candidate's pods, %. */
+  readonly percent: number;
+  readonly stable: Version | undefined;
+  readonly candidate: Version | undefined;
+  readonly memory: Memory;
+}
+
+/** Where the last good version is: in the stack's own pods, the candidate's, or in none, as it was before both. */
+function wayBack({ percent, stable, candidate, memory }: Standing): "app" | "app-candidate" | "previous" {
+  const good = (version: Version | undefined): boolean =>
+    version !== undefined && version.ready > 0 && !memory.rejected.includes(version.image);
+  const same = stable !== undefined && stable.image === candidate?.image;
+  if (percent > 0 && good(stable) && !same) return "app";
+  const left = percent === 0 || memory.rejected.includes(stable?.image ?? "");
+  if (percent < 100 && left && good(candidate) && !same) return "app-candidate";
+  const known = memory.previous !== undefined && !memory.rejected.includes(memory.previous);
+  if (known && memory.previous !== stable?.image && (same || (percent === 0 && !candidate)))
+    return "previous";
+  throw new UserError("There is no other good version that runs: nothing was changed.");
+}
+
+/**
+ * All users to the last good version; gives its image. What they leave is remembered as rejected first, so that the command given
+ * again, or after it was cut off, leads nobody back.
+ */
 export async function rollback(target: Target): Promise<string> {
   const [percent, stable, candidate, memory] = await Promise.all([
     candidatePercent(target),
@@ -104,21 +132,22 @@ export async function rollback(target: Target): Promise<string> {
     versionOf(target, "app-candidate"),
     remembered(target),
   ]);
-  if (percent > 0 && stable && stable.ready > 0) {
+  const way = wayBack({ percent, stable, candidate, memory });
+  const [left, to] = way === "app" ? [candidate, stable?.image] : [stable, candidate?.image];
+  const rejected = [...new Set([...memory.rejected, ...(left ? [left.image] : [])])];
+  if (way === "previous") {
+    // Both run the release: its users wait on the stack's pods until those of the version before are ready.
+    const image = memory.previous ?? "";
     await send(target, "app");
-    await remember(target, {
-      ...memory,
-      rejected: [...memory.rejected, ...(candidate ? [candidate.image] : [])],
-    });
-    await removeCandidate(target);
-    return stable.image;
-  }
-  if (percent === 0 && candidate && candidate.ready > 0 && !memory.rejected.includes(candidate.image)) {
+    await runCandidate(target, image);
+    await remember(target, { ...memory, rejected });
     await send(target, "app-candidate");
-    await remember(target, { ...memory, rejected: [...memory.rejected, ...(stable ? [stable.image] : [])] });
-    return candidate.image;
+    return image;
   }
-  throw new UserError("There is no other good version that runs: nothing was changed.");
+  await remember(target, { ...memory, rejected });
+  await send(target, way);
+  if (way === "app") await removeCandidate(target);
+  return to ?? "";
 }
 
 /** After the `pulumi up` with the new image: users move to the stack's own pods, and the version before becomes the warm one. */

@@ -1,7 +1,7 @@
 /** How a release ends when it is interrupted, or when the cluster does not answer: no user stays on an unjudged version. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { release, ReleaseAborted } from "../../local/delivery/release.ts";
+import { release, ReleaseAborted, rollback } from "../../local/delivery/release.ts";
 import type { Target } from "../../local/delivery/target.ts";
 
 /** Called in the middle of each pause. */
@@ -73,7 +73,11 @@ class World {
       const image = this.deployments.get(args[4] ?? "");
       if (image === undefined) return "";
       const template = { metadata: { labels }, spec: { containers: [{ image }] } };
-      return JSON.stringify({ metadata: { labels }, spec: { replicas: 1, template }, status: {} });
+      return JSON.stringify({
+        metadata: { labels },
+        spec: { replicas: 1, template },
+        status: { readyReplicas: 1 },
+      });
     }
     if (asked.includes("get configmap app-release")) return this.memory;
     if (asked.includes("get jobs")) {
@@ -92,7 +96,7 @@ class World {
       [this.migration, this.migrating] = [input, true];
     if (asked.includes("delete job")) this.migrating = false;
     if (asked.startsWith("create") && input.includes('"Deployment"'))
-      this.deployments.set("app-candidate", candidate);
+      this.deployments.set("app-candidate", /"image":"([^"]+)"/.exec(input)?.[1] ?? "");
     if (asked.includes("delete deployment")) this.deployments.delete("app-candidate");
     if (asked.startsWith("apply"))
       this.memory = (JSON.parse(input) as { data: { memory: string } }).data.memory;
@@ -228,5 +232,73 @@ describe("a cluster that does not answer in the middle of a release", () => {
     expect(await ended()).toBeInstanceOf(ReleaseAborted);
     expect(world.deployments.has("app-candidate")).toBe(false);
     expect(world.sendingBack).toHaveLength(1);
+  });
+});
+
+describe("a rollback", () => {
+  const noOther = "There is no other good version that runs";
+  const stand = (app: string, warm: string | undefined, percent: number, memory: object): void => {
+    world.deployments.set("app", app);
+    if (warm !== undefined) world.deployments.set("app-candidate", warm);
+    if (percent === 100) for (const name of Object.keys(world.shares)) world.shares[name] = "app-candidate";
+    world.memory = JSON.stringify(memory);
+  };
+  const rejected = (): unknown => (JSON.parse(world.memory) as { rejected: unknown }).rejected;
+
+  test("of an open release leads to the version before, and given again nowhere else", async () => {
+    stand(before, candidate, 100, { previous: before, rejected: [] });
+    expect(await rollback(world.target)).toBe(before);
+    expect([world.percent(), rejected()]).toEqual([0, [candidate]]);
+    await expect(rollback(world.target)).rejects.toThrow(noOther);
+    expect([world.percent(), rejected()]).toEqual([0, [candidate]]);
+  });
+
+  test("of a closed one leads to the warm version, and given again does not lead back to the bad one", async () => {
+    stand(candidate, before, 0, { previous: before, rejected: [] });
+    expect(await rollback(world.target)).toBe(before);
+    expect([world.percent(), rejected()]).toEqual([100, [candidate]]);
+    await expect(rollback(world.target)).rejects.toThrow(noOther);
+    expect([world.percent(), rejected(), world.deployments.get("app-candidate")]).toEqual([
+      100,
+      [candidate],
+      before,
+    ]);
+  });
+
+  test("when the stack has the release, too, starts the version before again", async () => {
+    stand(candidate, candidate, 100, { previous: before, rejected: [] });
+    expect(await rollback(world.target)).toBe(before);
+    expect(world.deployments.get("app-candidate")).toBe(before);
+    expect([world.percent(), rejected()]).toEqual([100, [candidate]]);
+    await expect(rollback(world.target)).rejects.toThrow(noOther);
+  });
+
+  test.each([
+    ["an open release", () => stand(before, candidate, 100, { rejected: [] }), before, 0],
+    ["a closed release", () => stand(candidate, before, 0, { previous: before, rejected: [] }), before, 100],
+    [
+      "a release that the stack has, too",
+      () => stand(candidate, candidate, 100, { previous: before, rejected: [] }),
+      before,
+      100,
+    ],
+  ])("of %s that is cut off anywhere is finished by the next", async (_, standing, image, percent) => {
+    for (let calls = 1, finished = false; !finished; calls += 1) {
+      world = new World();
+      standing();
+      let left = calls;
+      world.meanwhile = (asked) => {
+        if (/^(?!.*\bget\b)/.test(asked) && (left -= 1) === 0) throw new Error("no route to host");
+      };
+      finished = await rollback(world.target).then(
+        () => true,
+        () => false,
+      );
+      world.meanwhile = () => undefined;
+      if (!finished) await rollback(world.target).catch(() => undefined);
+      expect(world.percent()).toBe(percent);
+      expect(world.deployments.get(percent === 100 ? "app-candidate" : "app")).toBe(image);
+      expect(rejected()).toEqual([candidate]);
+    }
   });
 });
