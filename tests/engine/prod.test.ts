@@ -3,9 +3,7 @@
  * refuses to lose. Nothing outside this machine is asked, and no cluster.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { randomBytes } from "node:crypto";
-import { rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { merge, type Engine } from "../../local/stack.ts";
 import { offlineEngine } from "./offline.ts";
 import { productions, sinceReleases } from "./prodSettings.ts";
@@ -136,29 +134,6 @@ describe("production from an empty subscription", () => {
     ].filter((name) => (flags.get(name) as { protect?: boolean } | undefined)?.protect !== true);
     expect(unprotected).toEqual([]);
   });
-});
-
-test("a new stack encrypts with the key of another, brought before its first up", async () => {
-  const project = await TestProject.ofRepository("prod", productions["created"], engine);
-  try {
-    await project.fillSecrets();
-    const key = randomBytes(32).toString("base64");
-    const file = join(project.directory, "field-key.json");
-    const type = "random:index/randomPassword:RandomPassword";
-    const resources = [{ type, name: "field-key", id: key.replace("=", "") }];
-    await writeFile(file, JSON.stringify({ resources }));
-    succeeded(await project.run(["import", "--yes", "--generate-code=false", "--file", file]));
-    await rm(file);
-    const run = succeeded(await project.up());
-    expect(losses(run.steps)).toEqual([]);
-    expect(made(run, type)).toContain("jwt-signing-key");
-    expect(made(run, type)).not.toContain("field-key");
-    const { text } = await project.run(["stack", "export", "--show-secrets"]);
-    expect(text).toContain(key);
-    expect(await project.filesWith(key)).toEqual([]);
-  } finally {
-    await project.remove();
-  }
 });
 
 describe("production after the last release", () => {
