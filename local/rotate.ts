@@ -3,7 +3,7 @@
  * can do what the next one asks of them; a run that was interrupted goes on where the settings say that it is.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { currentCluster, kubectl, kubectlProgram, type Cluster } from "./cluster.ts";
+import { currentCluster, kubectl, kubectlProgram, loadImages, type Cluster } from "./cluster.ts";
 import { clusterTarget } from "./delivery/target.ts";
 import { candidatePercent, runCandidate, versionOf } from "./delivery/traffic.ts";
 import { ensureImages, type LocalImages } from "./images.ts";
@@ -28,14 +28,18 @@ export function rotate(which: string): Promise<void> {
     throw new UserError(
       `SECRET is "${which}" and may be ${rotated.join(", ")} or all: make rotate SECRET=postgres`,
     );
-  return withLock("stack", async () => {
-    const cluster = await currentCluster();
-    const target = await clusterTarget(cluster);
-    if ((await candidatePercent(target)) > 0)
-      throw new UserError("A release is open: close it, or roll it back, before its passwords are changed.");
-    const images = await ensureImages();
-    for (const name of wanted) await rotateOne(name, cluster, images);
-  });
+  // A release that began meanwhile would lose its pods to the renewal of the warm version.
+  return withLock("release", () => withLock("stack", () => rotateAll(wanted)));
+}
+
+async function rotateAll(wanted: readonly Rotated[]): Promise<void> {
+  const cluster = await currentCluster();
+  const target = await clusterTarget(cluster);
+  if ((await candidatePercent(target)) > 0)
+    throw new UserError("A release is open: close it, or roll it back, before its passwords are changed.");
+  const images = await ensureImages();
+  await loadImages(cluster, images);
+  for (const name of wanted) await rotateOne(name, cluster, images);
 }
 
 async function rotateOne(name: Rotated, cluster: Cluster, images: LocalImages): Promise<void> {
