@@ -27,12 +27,11 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
 }
 
 /** Tries until it is done: the API server may be away for a moment, and a second Ctrl-C ends the program that is asked, too. */
-export async function insist(action: () => Promise<void>): Promise<void> {
+export async function insist<T>(action: () => Promise<T>): Promise<T> {
   const deadline = Date.now() + insistSeconds * 1000;
   for (;;) {
     try {
-      await action();
-      return;
+      return await action();
     } catch (error) {
       if (Date.now() > deadline) throw error;
       say(`putting it right failed, and is tried again: ${message(error).split("\n")[0] ?? ""}`);

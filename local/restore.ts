@@ -103,7 +103,8 @@ async function switched(cluster: Cluster, { restored, aside }: Names): Promise<v
   try {
     await switchTo(cluster, restored, aside);
   } catch (error) {
-    if (!(await databases(cluster)).some(({ name }) => name === aside)) throw error;
+    const found = await insist(() => databases(cluster));
+    if (!found.some(({ name }) => name === aside)) throw error;
   }
 }
 
