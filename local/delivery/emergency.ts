@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { askInApp } from "../askInApp.ts";
 import { redisCli } from "../redisCli.ts";
-import { say, UserError } from "../system.ts";
+import { message, say, UserError } from "../system.ts";
 import { ask, p95Of } from "./judge.ts";
 import { rollbackCommand } from "./release.ts";
 import { targetOf, type Target } from "./target.ts";
@@ -14,17 +14,26 @@ const asApp = redisCli("app");
 export async function degraded(target: Target): Promise<void> {
   await showFigures(target);
   const inApp = ["--namespace", "app"];
-  process.stdout.write(await target.kubectl([...inApp, "logs", "deployment/app", "--tail=100"]));
+  const logs = target.kubectl([...inApp, "logs", "deployment/app", "--tail=100"]);
+  process.stdout.write(await logs.catch((error: unknown) => `${message(error)}\n`));
   const inRedis = (pod: string, script: string): Promise<string> =>
     target.kubectl(["--namespace", "data", "exec", pod, "--container=redis", "--", "/bin/sh", "-c", script]);
+  // Whatever does not answer may be what is wrong, or runs elsewhere: the rest is done all the same.
+  const tried = (what: string, work: () => Promise<string>): Promise<void> =>
+    work().then(
+      (found) => {
+        say(`${what}: ${found.trim()}`);
+      },
+      (error: unknown) => {
+        say(`${what}: not done: ${message(error).split("\n")[0] ?? ""}`);
+      },
+    );
   for (const pod of ["redis-queue-0", "redis-cache-0"])
-    say(`${pod}: ${(await inRedis(pod, `${asApp} ping 2>&1; true`)).trim()}`);
+    await tried(pod, () => inRedis(pod, `${asApp} ping 2>&1; true`));
   // UNLINK key by key: the app's user may not FLUSHALL, and nobody else has a password.
   const clear = `${asApp} --scan | xargs -r -n 100 sh -c '${asApp.replaceAll("'", "'\\''")} unlink "$@" >/dev/null' sh; ${asApp} dbsize`;
-  say(`cache: cleared, ${(await inRedis("redis-cache-0", clear)).trim()} keys left`);
-  say(
-    `sessions: ${await dropStaleSessions(target)} refresh tokens past their time deleted; Redis drops its own`,
-  );
+  await tried("cache: keys left", () => inRedis("redis-cache-0", clear));
+  await tried("sessions: refresh tokens past their time deleted", () => dropStaleSessions(target));
   const slot = (await candidatePercent(target)) > 0 ? ["app", "app-candidate"] : ["app"];
   for (const deployment of slot) {
     await target.kubectl([...inApp, "rollout", "restart", `deployment/${deployment}`]);

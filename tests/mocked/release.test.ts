@@ -274,18 +274,13 @@ describe("a rollback", () => {
   });
 
   test.each([
-    ["an open release", () => stand(before, candidate, 100, { rejected: [] }), before, 0],
-    ["a closed release", () => stand(candidate, before, 0, { previous: before, rejected: [] }), before, 100],
-    [
-      "a release that the stack has, too",
-      () => stand(candidate, candidate, 100, { previous: before, rejected: [] }),
-      before,
-      100,
-    ],
-  ])("of %s that is cut off anywhere is finished by the next", async (_, standing, image, percent) => {
+    { what: "an open release", app: before, warm: candidate, share: 100, ends: 0 },
+    { what: "a closed release", app: candidate, warm: before, share: 0, ends: 100 },
+    { what: "a release that the stack has, too", app: candidate, warm: candidate, share: 100, ends: 100 },
+  ])("of $what that is cut off anywhere is finished by the next", async ({ app, warm, share, ends }) => {
     for (let calls = 1, finished = false; !finished; calls += 1) {
       world = new World();
-      standing();
+      stand(app, warm, share, { previous: before, rejected: [] });
       let left = calls;
       world.meanwhile = (asked) => {
         if (/^(?!.*\bget\b)/.test(asked) && (left -= 1) === 0) throw new Error("no route to host");
@@ -296,8 +291,8 @@ describe("a rollback", () => {
       );
       world.meanwhile = () => undefined;
       if (!finished) await rollback(world.target).catch(() => undefined);
-      expect(world.percent()).toBe(percent);
-      expect(world.deployments.get(percent === 100 ? "app-candidate" : "app")).toBe(image);
+      expect(world.percent()).toBe(ends);
+      expect(world.deployments.get(ends === 100 ? "app-candidate" : "app")).toBe(before);
       expect(rejected()).toEqual([candidate]);
     }
   });
