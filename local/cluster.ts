@@ -48,8 +48,15 @@ const chosenFile = (): string => join(cacheDirectory(), "cluster.json");
 
 /** Makes a cluster that answers, and says which and why. */
 export async function ensureCluster(): Promise<Cluster> {
-  const before = (await chosenCluster())?.kind;
-  const cluster = (await existing()) ?? (await kind(before)) ?? (await ownNode(before));
+  const chosen = await chosenCluster();
+  const before = chosen?.kind;
+  const found = await existing();
+  if (before === "existing" && !found)
+    throw new UserError(
+      `The stack is on the cluster of the context ${chosen?.context ?? ""}, which does not answer now. Make it answer, then run the same ` +
+        "command again; `make clean` forgets it, and leaves what is on it.",
+    );
+  const cluster = found ?? (await kind(before)) ?? (await ownNode(before));
   await mkdir(cacheDirectory(), { recursive: true });
   await replaceFile(chosenFile(), JSON.stringify(cluster));
   return cluster;

@@ -143,3 +143,9 @@ test("the machine's own node is taken where there is no Docker", async () => {
   await set("docker-is-away");
   expect(await ensureCluster()).toMatchObject({ kind: "node" });
 });
+
+test("a cluster of the stack's own choice that does not answer is not left behind for another", async () => {
+  await wasChosen("existing");
+  await expect(ensureCluster()).rejects.toThrow("which does not answer now");
+  expect([await calls(), node.started]).toEqual([[], 0]);
+});
