@@ -86,7 +86,14 @@ describe.each(["redis-queue", "redis-cache"])("%s", (name) => {
   const tls = `--tls --cacert ${secrets}/ca.crt`;
 
   test("has no unencrypted port", async () => {
-    expect(await redis("-p 6379 ping")).not.toContain("PONG");
+    expect(await redis("-p 6379 ping")).toMatch(/^Error: /);
+    const sockets = await inPod(`${name}-0`, "cat /proc/net/tcp /proc/net/tcp6");
+    const listening = [...sockets.matchAll(/:([0-9A-F]{4}) 0+:0000 0A /g)].map(([, port = ""]) =>
+      parseInt(port, 16),
+    );
+    // Besides Redis its exporter, which has figures only, and Sentinel where there are several members.
+    expect(listening).toContain(6379);
+    expect(listening.filter((port) => ![6379, 9121, 26379].includes(port))).toEqual([]);
   });
 
   test("lets nobody in without a name and a password", async () => {
