@@ -49,14 +49,13 @@ const chosenFile = (): string => join(cacheDirectory(), "cluster.json");
 /** Makes a cluster that answers, and says which and why. */
 export async function ensureCluster(): Promise<Cluster> {
   const chosen = await chosenCluster();
-  const before = chosen?.kind;
   const found = await existing();
-  if (before === "existing" && !found)
+  if (chosen?.kind === "existing" && !found)
     throw new UserError(
-      `The stack is on the cluster of the context ${chosen?.context ?? ""}, which does not answer now. Make it answer, then run the same ` +
+      `The stack is on the cluster of the context ${chosen.context}, which does not answer now. Make it answer, then run the same ` +
         "command again; `make clean` forgets it, and leaves what is on it.",
     );
-  const cluster = found ?? (await kind(before)) ?? (await ownNode(before));
+  const cluster = found ?? (await kind(chosen?.kind)) ?? (await ownNode(chosen?.kind));
   await mkdir(cacheDirectory(), { recursive: true });
   await replaceFile(chosenFile(), JSON.stringify(cluster));
   return cluster;

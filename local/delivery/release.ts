@@ -92,7 +92,7 @@ async function takeBack(target: Target, image: string, reached: number, reason: 
 
 async function abandon(target: Target, image: string): Promise<void> {
   const memory = await remembered(target);
-  await remember(target, { ...memory, rejected: [...new Set([...memory.rejected, image])] });
+  await remember(target, { ...memory, rejected: [...memory.rejected, image] });
   // An interrupted release could not end its own.
   await removeMigration(target);
   await removeCandidate(target);
@@ -107,17 +107,24 @@ interface Standing {
   readonly memory: Memory;
 }
 
+interface WayBack {
+  readonly to: "app" | "app-candidate";
+  readonly image: string;
+  /** Whether it has to be started there first. */
+  readonly starts?: boolean;
+}
+
 /** Where the last good version is: in the stack's own pods, the candidate's, or in none, as it was before both. */
-function wayBack({ percent, stable, candidate, memory }: Standing): "app" | "app-candidate" | "previous" {
-  const good = (version: Version | undefined): boolean =>
-    version !== undefined && version.ready > 0 && !memory.rejected.includes(version.image);
+function wayBack({ percent, stable, candidate, memory: { previous, rejected } }: Standing): WayBack {
+  const good = ({ image, ready }: Version): boolean => ready > 0 && !rejected.includes(image);
   const same = stable !== undefined && stable.image === candidate?.image;
-  if (percent > 0 && good(stable) && !same) return "app";
-  const left = percent === 0 || memory.rejected.includes(stable?.image ?? "");
-  if (percent < 100 && left && good(candidate) && !same) return "app-candidate";
-  const known = memory.previous !== undefined && !memory.rejected.includes(memory.previous);
-  if (known && memory.previous !== stable?.image && (same || (percent === 0 && !candidate)))
-    return "previous";
+  if (percent > 0 && stable && good(stable) && !same) return { to: "app", image: stable.image };
+  const left = percent === 0 || rejected.includes(stable?.image ?? "");
+  if (percent < 100 && left && candidate && good(candidate) && !same)
+    return { to: "app-candidate", image: candidate.image };
+  const known = previous !== undefined && previous !== stable?.image && !rejected.includes(previous);
+  if (known && (same || (percent === 0 && !candidate)))
+    return { to: "app-candidate", image: previous, starts: true };
   throw new UserError("There is no other good version that runs: nothing was changed.");
 }
 
@@ -132,22 +139,17 @@ export async function rollback(target: Target): Promise<string> {
     versionOf(target, "app-candidate"),
     remembered(target),
   ]);
-  const way = wayBack({ percent, stable, candidate, memory });
-  const [left, to] = way === "app" ? [candidate, stable?.image] : [stable, candidate?.image];
-  const rejected = [...new Set([...memory.rejected, ...(left ? [left.image] : [])])];
-  if (way === "previous") {
+  const { to, image, starts } = wayBack({ percent, stable, candidate, memory });
+  if (starts) {
     // Both run the release: its users wait on the stack's pods until those of the version before are ready.
-    const image = memory.previous ?? "";
     await send(target, "app");
     await runCandidate(target, image);
-    await remember(target, { ...memory, rejected });
-    await send(target, "app-candidate");
-    return image;
   }
-  await remember(target, { ...memory, rejected });
-  await send(target, way);
-  if (way === "app") await removeCandidate(target);
-  return to ?? "";
+  const left = to === "app" ? candidate : stable;
+  await remember(target, { ...memory, rejected: [...memory.rejected, ...(left ? [left.image] : [])] });
+  await send(target, to);
+  if (to === "app") await removeCandidate(target);
+  return image;
 }
 
 /** After the `pulumi up` with the new image: users move to the stack's own pods, and the version before becomes the warm one. */

@@ -37,7 +37,7 @@ function verified(...present: number[]): unknown {
 }
 
 const brokenOff = `
-import os, stat, tempfile
+import os, tempfile
 from pathlib import Path
 import recover
 from common import BASE, Backup
