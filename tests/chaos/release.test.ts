@@ -12,7 +12,7 @@ import {
 } from "../../local/delivery/traffic.ts";
 import { environment, waitFor } from "../cluster/support.ts";
 import { recorded, type Counted } from "./report.ts";
-import { duringUse, type Served } from "./users.ts";
+import { duringUse, sentAgain, type Served } from "./users.ts";
 import { makeVersions, removeVersions, type VersionName } from "./versions.ts";
 
 const times = Number(process.env["TIMES"] ?? "1");
@@ -79,7 +79,7 @@ describe("a release under load", () => {
       });
       const failed = served.filter(({ status }) => status !== 200);
       console.log(
-        `good: ${served.length} requests, ${failed.length} failed; rollback ${seconds.map((s) => s.toFixed(1)).join(", ")} s`,
+        `good: ${served.length} requests, ${sentAgain(served)} sent again, ${failed.length} failed; rollback ${seconds.map((s) => s.toFixed(1)).join(", ")} s`,
       );
       expect(failed).toEqual([]);
       for (const second of seconds) expect(second).toBeLessThanOrEqual(rollbackLimitSeconds);
@@ -108,7 +108,7 @@ describe("a release under load", () => {
     const failed = served.filter(({ status }) => status !== 200).length;
     const recoverySeconds = (lastOf(bad) - firstOf(bad)) / 1000;
     console.log(
-      `${name}: answered for ${recoverySeconds.toFixed(1)} s; ${failed} of ${served.length} requests failed, ${bad.length} went to it`,
+      `${name}: answered for ${recoverySeconds.toFixed(1)} s; ${failed} of ${served.length} requests failed, ${sentAgain(served)} were sent again, ${bad.length} went to it`,
     );
     return { acknowledged: served.length - failed, failed, recoverySeconds, passed: true };
   }

@@ -1,16 +1,19 @@
 /** Users who read their documents through the edge, each with a session of their own, while something else happens. */
 import { randomBytes } from "node:crypto";
-import { Agent, request } from "node:https";
+import { Agent } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ca, edge, tenants, token } from "../cluster/support.ts";
+import { message } from "../../local/system.ts";
+import { exchange } from "../cluster/exchange.ts";
+import { ca, tenants, token } from "../cluster/support.ts";
 import { versionHeader } from "./versions.ts";
 
 export interface Served {
   /** When it was sent, milliseconds. */
   readonly at: number;
   readonly user: number;
-  /** HTTP status; 0: none came. */
+  /** HTTP status; 0: no whole answer came. */
   readonly status: number;
+  readonly sentAgain: boolean;
   /** The version that answered; undefined: the stack's own. */
   readonly version: string | undefined;
 }
@@ -32,7 +35,8 @@ export async function duringUse<T>(work: (served: readonly Served[]) => Promise<
     };
     await sleep(Math.random() * pauseMilliseconds);
     while (!ended.signal.aborted) {
-      served.push({ at: Date.now(), user, ...(await once({ agent, headers })) });
+      const at = Date.now();
+      served.push({ at, user, ...(await read({ agent, headers })) });
       await sleep(pauseMilliseconds);
     }
     agent.destroy();
@@ -47,30 +51,17 @@ export async function duringUse<T>(work: (served: readonly Served[]) => Promise<
   return served;
 }
 
-/** Sent again once where a kept connection had just ended, as RFC 9112 (9.3.1) has clients do. */
-async function once(options: {
-  readonly agent: Agent | false;
-  readonly headers: Record<string, string>;
-}): Promise<Pick<Served, "status" | "version">> {
-  const { hostname, port } = edge;
-  const path = "/api/v1/documents?limit=1";
-  return new Promise((resolve) => {
-    const sent = request({ hostname, port, path, ca, timeout: 20_000, ...options });
-    sent.on("timeout", () => sent.destroy());
-    sent.on("error", () => {
-      if (sent.reusedSocket) resolve(once({ ...options, agent: false }));
-      else resolve({ status: 0, version: undefined });
-    });
-    sent.on("response", (response) => {
-      response.resume().on("error", () => undefined);
-      response.on("close", () => {
-        const version = response.headers[versionHeader];
-        resolve({
-          status: response.statusCode ?? 0,
-          version: typeof version === "string" ? version : undefined,
-        });
-      });
-    });
-    sent.end();
-  });
+async function read(by: { readonly agent: Agent; readonly headers: Record<string, string> }) {
+  try {
+    const { status, headers, sentAgain } = await exchange({ path: "/api/v1/documents?limit=1", ...by });
+    const version = headers[versionHeader];
+    return { status, sentAgain, version: typeof version === "string" ? version : undefined };
+  } catch (error) {
+    process.stdout.write(`a user was not answered: ${message(error)}\n`);
+    return { status: 0, sentAgain: false, version: undefined };
+  }
 }
+
+/** How many of the requests were sent twice. */
+export const sentAgain = (served: readonly Served[]): number =>
+  served.filter((each) => each.sentAgain).length;

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { Agent, request, type RequestOptions } from "node:https";
+import { Agent } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,33 +14,16 @@ import { z } from "zod";
 import { inIdentity } from "../../local/identity.ts";
 import { appName } from "../../local/internalCertificates.ts";
 import { message } from "../../local/system.ts";
-import { ca, edge, get, killPods, kubectl, readyPods, stackPods, waitFor, workloadOf } from "./support.ts";
+import { exchange } from "./exchange.ts";
+import { edge, get, killPods, kubectl, readyPods, stackPods, waitFor, workloadOf } from "./support.ts";
 
 interface Load {
   /** Requests answered with 200. */
   answered: number;
-  /** Of these, sent again because their kept connection had ended just then, as RFC 9112 (9.3.1) has clients do. */
+  /** Of these and of the failures, those that were sent twice (`Exchange.sentAgain`). */
   sentAgain: number;
   /** Everything else. */
   readonly failures: string[];
-}
-
-/** One request; the status, or an error that knows whether the connection had served before. */
-function ask(options: RequestOptions): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const sent = request({ host: edge.hostname, port: edge.port, timeout: 20_000, ca, ...options });
-    sent.on("timeout", () => sent.destroy(new Error("no answer within 20 s")));
-    sent.on("error", (error: NodeJS.ErrnoException) => {
-      reject(new Error(sent.reusedSocket && error.code === "ECONNRESET" ? "stale" : error.message));
-    });
-    sent.on("response", (response) => {
-      response.resume().on("error", reject);
-      response.on("end", () => {
-        resolve(response.statusCode ?? 0);
-      });
-    });
-    sent.end();
-  });
 }
 
 /** Some ten requests a second from each of ten clients, through the edge to the app, while something else happens. */
@@ -51,13 +34,14 @@ async function underLoad(change: () => Promise<void>): Promise<Load> {
     const headers = { "X-Forwarded-For": `2001:db8:edae::${(number + 1).toString(16)}` };
     const options = { path: "/api/health", headers, agent: new Agent({ keepAlive: true, maxSockets: 1 }) };
     while (!ended.signal.aborted) {
-      let outcome = await ask(options).catch(message);
-      if (outcome === "stale") {
-        load.sentAgain += 1;
-        outcome = await ask({ ...options, agent: false }).catch(message);
+      try {
+        const { status, sentAgain } = await exchange(options);
+        if (sentAgain) load.sentAgain += 1;
+        if (status === 200) load.answered += 1;
+        else load.failures.push(`${new Date().toISOString()} ${status}`);
+      } catch (error) {
+        load.failures.push(`${new Date().toISOString()} ${message(error)}`);
       }
-      if (outcome === 200) load.answered += 1;
-      else load.failures.push(`${new Date().toISOString()} ${String(outcome)}`);
       await sleep(100);
     }
   };
