@@ -62,14 +62,32 @@ export async function apiServerAway(): Promise<Outcome> {
   const { spec } = (await get("service", "--namespace=default", "kubernetes")) as V1Service;
   const address = spec?.clusterIP;
   if (address === undefined) throw new Error("the API server has no Service");
-  const away = (await memberNames()).reduce<() => Promise<unknown>>(
+  const members = await memberNames();
+  const away = members.reduce<() => Promise<unknown>>(
     (work, member) => () => whilePartitioned("data", member, work, address),
-    () => sleep(apiAwayMilliseconds),
+    async () => {
+      for (const member of members) expect(await reaches(member, address), member).toBe(false);
+      await sleep(apiAwayMilliseconds);
+    },
   );
+  for (const member of members) expect(await reaches(member, address), member).toBe(true);
   const outcome = await duringWrites(away);
   expect(await postgresPrimary()).toBe(primary);
   await postgresHealthy();
   return outcome;
+}
+
+/** Whether a member's pod can open a connection of HTTPS to this address. */
+async function reaches(member: string, address: string): Promise<boolean> {
+  const program = `
+import socket
+try:
+    socket.create_connection(("${address}", 443), 3).close()
+    print("reached")
+except OSError as error:
+    print(error)`;
+  const python = ["--container=patroni", "--", "python3", "-c", program];
+  return (await kubectl("exec", "--namespace=data", member, ...python)).trim() === "reached";
 }
 
 /** Tries to write on one member itself, from inside its pod, where no partition is in the way. */

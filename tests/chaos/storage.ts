@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import type { V1PersistentVolumeClaimList, V1PodList } from "@kubernetes/client-node";
 import { expect } from "vitest";
 import { mountPoint } from "../../local/node/volumes.ts";
+import { message } from "../../local/system.ts";
 import { get, inDatabase, kubectl, postgresPrimary, runJob } from "../cluster/support.ts";
 import { raised } from "./alerts.ts";
 import { whilePartitioned } from "./node.ts";
@@ -16,10 +17,12 @@ const execute = promisify(execFile);
 const diskAlert = "DiskAlmostFull";
 const storeAlert = "BackupStoreUnreachable";
 const heldMilliseconds = 20_000;
+/** More than a server keeps ready of its log (`min_wal_size`). */
+const segmentsAtMost = 64;
 
 /**
- * The volumes of all members are filled to the last byte, as what is replicated fills them, and a new segment of the log is
- * wanted. The alert comes; once there is room again, writes must be acknowledged, and indexes and tables be whole.
+ * The volumes of all members are filled to the last byte, as what is replicated fills them, and new segments of the log are
+ * wanted until there is none. The alert comes; once there is room again, writes must be acknowledged, and indexes and tables be whole.
  */
 export async function postgresDisksFull(): Promise<Outcome> {
   await postgresHealthy();
@@ -28,8 +31,7 @@ export async function postgresDisksFull(): Promise<Outcome> {
   const outcome = await duringWrites(async () => {
     try {
       for (const filler of fillers) await fill(filler);
-      // Answers an error, or none at all: the server cannot go on without its log.
-      await inDatabase(await postgresPrimary(), "select pg_switch_wal(); checkpoint").catch(() => undefined);
+      await useUpLog();
       await raised(diskAlert, true);
       await sleep(heldMilliseconds);
     } finally {
@@ -63,6 +65,22 @@ export async function backupStoreAway(): Promise<Outcome> {
   const made = await runJob("data", "cronjob/backup-hourly");
   expect(made).toMatchObject({ succeeded: true, result: { ok: true } });
   return outcome;
+}
+
+/** What is kept ready of the log is used up, and the server cannot go on without it: it answers an error, or nobody. */
+async function useUpLog(): Promise<void> {
+  const member = await postgresPrimary();
+  for (let segment = 0; segment < segmentsAtMost; segment += 1) {
+    const written = "select pg_logical_emit_message(true, 'chaos', 'full'), pg_switch_wal(); checkpoint";
+    const said = await inDatabase(member, written).then(() => "written", message);
+    if (said !== "written") {
+      process.stdout.write(
+        `after ${segment} further segments of the log: ${said.trim().split("\n").at(-1)}\n`,
+      );
+      return;
+    }
+  }
+  throw new Error(`Postgres still writes its log after ${segmentsAtMost} segments on a full volume`);
 }
 
 /** Names of the volumes that the members' claims are bound to. */

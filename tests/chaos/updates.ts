@@ -4,13 +4,13 @@ import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import type { V1Deployment } from "@kubernetes/client-node";
+import type { V1Deployment, V1DeploymentList } from "@kubernetes/client-node";
 import { expect } from "vitest";
 import { parseDocument, type Document } from "yaml";
 import { stackFile } from "../../local/stack.ts";
 import { knownEngine, up as makeUp } from "../../local/up.ts";
 import { nothingToDo } from "../cluster/stackSettings.ts";
-import { environment, get } from "../cluster/support.ts";
+import { environment, get, waitFor } from "../cluster/support.ts";
 import { postgresHealthy } from "./postgres.ts";
 import { makeVersions, removeVersions } from "./versions.ts";
 import { duringWrites, type Outcome } from "./writes.ts";
@@ -47,9 +47,10 @@ export async function badUpdates(): Promise<Outcome> {
 
 /** What most workloads of the stack have, members of the data tier among them, and what an `up` that is killed changes of it. */
 const resized = ["app", "workers", "edge", "postgres", "redis.queue", "redis.cache"];
-const latestMilliseconds = 20_000;
+const cpu = 60;
+const latestMilliseconds = 12_000;
 
-/** An `up` that changes every tier dies at some moment; `make up` finishes what it left, and nothing is left to do. */
+/** An `up` that changes every tier dies at some moment of its changing; `make up` finishes what it left, and nothing is left to do. */
 export async function updateKilled(): Promise<Outcome> {
   // As the stack was made that faults are made on.
   process.env["HA"] = "1";
@@ -58,24 +59,38 @@ export async function updateKilled(): Promise<Outcome> {
       (stack) => {
         for (const name of resized) {
           const path = ["config", ...`groundwork:${name}.resources.cpuMillis`.split(".")];
-          stack.setIn(path, 60);
+          stack.setIn(path, cpu);
         }
       },
       async () => {
-        const moment = Math.random() * latestMilliseconds;
         const { pulumi, env, project } = await knownEngine();
         const child = spawn(pulumi, updating, { cwd: project, env: withCluster(env), stdio: "ignore" });
         const ended = once(child, "exit");
+        await waitFor("its first change", 120, async () => {
+          expect(await changedWorkloads()).not.toEqual([]);
+        });
+        const moment = Math.random() * latestMilliseconds;
         await sleep(moment);
-        expect(child.exitCode, `an up that took less than ${moment} ms`).toBeNull();
+        expect(child.exitCode, `an up that ended within ${moment} ms of its first change`).toBeNull();
         child.kill("SIGKILL");
         await ended;
-        process.stdout.write(`up killed after ${(moment / 1000).toFixed(1)} s\n`);
+        const changed = await changedWorkloads();
+        process.stdout.write(
+          `up killed ${(moment / 1000).toFixed(1)} s after its first change: ${changed.join(", ")} of ${resized.length} changed\n`,
+        );
       },
     );
     await makeUp();
     await nothingToDo();
   });
+}
+
+/** Those that ask for what the `up` that is killed gives them. */
+async function changedWorkloads(): Promise<string[]> {
+  const { items } = (await get("deployments,statefulsets", "--all-namespaces")) as V1DeploymentList;
+  return items
+    .filter(({ spec }) => spec?.template.spec?.containers[0]?.resources?.requests?.["cpu"] === `${cpu}m`)
+    .map(({ metadata }) => metadata?.name ?? "");
 }
 
 /** From three members of everything to one and back, by `make up` both times: whoever is primary may be the one to leave. */
