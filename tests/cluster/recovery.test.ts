@@ -8,6 +8,7 @@ import {
   documentOf,
   get,
   idsOf,
+  inDatabase,
   killPods,
   kubectl,
   kubectlWith,
@@ -89,6 +90,21 @@ describe("a killed pod comes back:", () => {
     });
     await waitFor("the document", 30, async () => {
       expect(documentOf(await client.get(path, { token: editor }))).toEqual(document);
+    });
+  });
+
+  test("Postgres's, when its server was killed by SIGKILL", async () => {
+    const pod = await postgresPrimary();
+    const before = await inDatabase(pod, "select pg_postmaster_start_time()");
+    const [[directory] = []] = await inDatabase(pod, "show data_directory");
+    const kill = `kill -s KILL "$(head -n 1 '${directory}/postmaster.pid')"`;
+    await kubectl("exec", "--namespace=data", pod, "--container=patroni", "--", "sh", "-c", kill);
+    const body = { title: "Changed", content: "after the restart" };
+    await waitFor("another server with the document", 60, async () => {
+      expect(await inDatabase(pod, "select pg_postmaster_start_time()")).not.toEqual(before);
+      const sql = `select count(*) from documents where id = '${document.id}'`;
+      expect(await inDatabase(pod, sql, "app")).toEqual([["1"]]);
+      expect((await client.send("PUT", path, { token: editor, body })).status).toBe(200);
     });
   });
 
