@@ -3,7 +3,7 @@
  * moves to it, and the old one stays aside. Each step must succeed before the next begins.
  */
 import { askInApp } from "./askInApp.ts";
-import { kubectl, operatedCluster, type Cluster } from "./cluster.ts";
+import { kubectl, type Cluster } from "./cluster.ts";
 import {
   close,
   createDatabase,
@@ -15,9 +15,9 @@ import {
   switchTo,
   volumeBytes,
 } from "./database.ts";
+import { withoutRelease } from "./delivery/noRelease.ts";
 import { insist, interruptible } from "./interruptible.ts";
 import { runJob } from "./jobs.ts";
-import { withLock } from "./lock.ts";
 import {
   checkRoom,
   describe,
@@ -27,15 +27,13 @@ import {
   type Plan,
   type RestoreRequest,
 } from "./restorePlan.ts";
-import { requireStack, stackVariables } from "./stack.ts";
+import { stackVariables } from "./stack.ts";
 import { message, say, UserError } from "./system.ts";
 
 /** Gives the names of the new generation until the switch, and of the old one since; nothing changes before step 1. */
 export async function restore({ confirmed, stack, ...request }: RestoreRequest): Promise<Names> {
   const source = sourceOf(request, new Date());
-  await requireStack(stack);
-  return withLock("stack", async () => {
-    const cluster = await operatedCluster(stack);
+  return withoutRelease(stack, async (cluster) => {
     const stamp = new Date().toISOString().replace(/\D/g, "").slice(0, 14);
     const plan = await makePlan(cluster, source, stamp);
     checkRoom(plan, (await volumeBytes(cluster)).free);

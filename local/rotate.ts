@@ -3,11 +3,11 @@
  * can do what the next one asks of them; a run that was interrupted goes on where the settings say that it is.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { currentCluster, kubectl, kubectlProgram, loadImages, type Cluster } from "./cluster.ts";
+import { kubectl, kubectlProgram, loadImages, type Cluster } from "./cluster.ts";
+import { withoutRelease } from "./delivery/noRelease.ts";
 import { clusterTarget } from "./delivery/target.ts";
-import { candidatePercent, runCandidate, versionOf } from "./delivery/traffic.ts";
+import { runCandidate, versionOf } from "./delivery/traffic.ts";
 import { ensureImages, type LocalImages } from "./images.ts";
-import { withLock } from "./lock.ts";
 import {
   keepGenerations,
   next,
@@ -28,15 +28,11 @@ export function rotate(which: string): Promise<void> {
     throw new UserError(
       `SECRET is "${which}" and may be ${rotated.join(", ")} or all: make rotate SECRET=postgres`,
     );
-  // A release that began meanwhile would lose its pods to the renewal of the warm version.
-  return withLock("release", () => withLock("stack", () => rotateAll(wanted)));
+  // It would lose its pods to the renewal of the warm version.
+  return withoutRelease("dev", (cluster) => rotateAll(wanted, cluster));
 }
 
-async function rotateAll(wanted: readonly Rotated[]): Promise<void> {
-  const cluster = await currentCluster();
-  const target = await clusterTarget(cluster);
-  if ((await candidatePercent(target)) > 0)
-    throw new UserError("A release is open: close it, or roll it back, before its passwords are changed.");
+async function rotateAll(wanted: readonly Rotated[], cluster: Cluster): Promise<void> {
   const images = await ensureImages();
   await loadImages(cluster, images);
   for (const name of wanted) await rotateOne(name, cluster, images);

@@ -3,14 +3,20 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { withLock } from "../../local/lock.ts";
 import { restore } from "../../local/restore.ts";
 
-/** `databases` has the server's, `calls` what was asked for; `restoring` while the Job is to go on, `switch` how its answer is lost. */
+/**
+ * `databases` has the server's, `calls` what was asked for, `slot` whose the users are; `restoring` while the Job is to go on, `switch`
+ * how its answer is lost.
+ */
 const kubectl = `#!/bin/sh
 cd "$(dirname "$0")"
 shift 4
 echo "$*" >>calls
 case "$*" in
+  *"get services"*)
+    echo '{"items":[{"metadata":{"name":"app-share-10"},"spec":{"selector":{"app.kubernetes.io/name":"'"$(cat slot)"'"}}}]}' ;;
   *"get endpoints"*) printf postgres-0 ;;
   *" df "*) echo 999999999999 999999999999 ;;
   *pg_database_size*) sed 's/$/|1000|t/' databases ;;
@@ -37,6 +43,7 @@ beforeEach(async () => {
   vi.spyOn(process.stderr, "write").mockReturnValue(true);
   await writeFile(join(directory, "kubectl"), kubectl, { mode: 0o755 });
   await writeFile(join(directory, "databases"), "app\n");
+  await writeFile(join(directory, "slot"), "app");
   await writeFile(join(directory, "switch"), "");
   await mkdir(join(directory, "cache"));
   await writeFile(
@@ -80,4 +87,26 @@ test("a switch that is refused leaves the old database in service", async () => 
   await writeFile(join(directory, "switch"), "refused");
   await expect(restore(request)).rejects.toThrow("The service goes on with the data that it had.");
   expect(await read("databases")).toBe("app\n");
+});
+
+test.each([true, false])(
+  "while users are on a release: is refused before anything is touched, CONFIRM=%s",
+  async (confirmed) => {
+    await writeFile(join(directory, "slot"), "app-candidate");
+    await expect(restore({ ...request, confirmed })).rejects.toThrow(
+      /10 % of the users[^]*`make release-close`, or `make rollback`[^]*Nothing was changed\./,
+    );
+    expect(await calls()).toMatch(/^--namespace app get services [^\n]+\n$/);
+  },
+);
+
+test("lets no release begin until it has ended, nor begins in one", async () => {
+  await expect(withLock("release", () => restore(request))).rejects.toThrow('the "release" lock');
+  expect(await calls()).toBe("");
+  await writeFile(join(directory, "restoring"), "");
+  const running = expect(restore(request)).rejects.toThrow("it was interrupted");
+  await expect.poll(calls, { timeout: 10_000 }).toMatch(/get --namespace=data job\.batch restore-2/);
+  await expect(withLock("release", () => Promise.resolve())).rejects.toThrow('the "release" lock');
+  process.emit("SIGINT", "SIGINT");
+  await running;
 });
