@@ -40,12 +40,12 @@ export async function restore({ confirmed, stack, ...request }: RestoreRequest):
     const names = { restored: `${prefixes.restored}${stamp}`, aside: `${prefixes.aside}${stamp}` };
     say(describe(plan, cluster.context, names.aside));
     await showOthers(cluster);
+    const command = `make restore ${plan.variable}${stackVariables(stack)} CONFIRM=yes`;
     if (!confirmed) {
-      const command = `make restore ${plan.variable}${stackVariables(stack)} CONFIRM=yes`;
       say(`\nThis is the plan; nothing was changed. To carry it out:\n  ${command}`);
       return names;
     }
-    await carryOut(cluster, plan, stamp, names);
+    await carryOut(cluster, plan, stamp, names, command);
     return names;
   });
 }
@@ -62,7 +62,7 @@ export interface Names {
   readonly aside: string;
 }
 
-function carryOut(cluster: Cluster, plan: Plan, stamp: string, names: Names): Promise<void> {
+function carryOut(cluster: Cluster, plan: Plan, stamp: string, names: Names, command: string): Promise<void> {
   return interruptible(async (signal) => {
     const started = Date.now();
     const step = stepper();
@@ -80,14 +80,20 @@ function carryOut(cluster: Cluster, plan: Plan, stamp: string, names: Names): Pr
       signal.throwIfAborted();
       await step("switch", () => switched(cluster, names));
     });
-    // From here on the way back is longer than the way to the end.
+    // From here on the way back is longer than the way to the end, to which an interrupted run goes, too.
+    const finish = (action: () => Promise<void>): Promise<void> =>
+      action().catch((error: unknown) => {
+        if (!signal.aborted) throw error;
+        return insist(action);
+      });
     try {
-      await step("start", () => startAnew(cluster, stamp));
-      await step("connectivity", () => ready(cluster));
+      await step("start", () => finish(() => startAnew(cluster)));
+      await step("connectivity", () => finish(() => ready(cluster)));
     } catch (error) {
       throw new UserError(
-        `${message(error)}\nThe restored database is in service as ${inService}, the old one is aside as ${names.aside}. ` +
-          `docs/data.md says how to go back to it.`,
+        `${message(error)}\nThe restored database is in service as ${inService}, the old one is aside as ${names.aside}; queue, cache, ` +
+          `schema and pods may be as they were before. When the cause is mended, restore the same anew: ${command}\n` +
+          `Or go back to the old one, as docs/data.md says.`,
       );
     }
     say(
@@ -130,8 +136,8 @@ async function beforeSwitch(
   }
 }
 
-/** What was made from the old data goes; then migrations and pods, as after a rollout. */
-async function startAnew(cluster: Cluster, stamp: string): Promise<void> {
+/** What was made from the old data goes; then migrations and pods, as after a rollout. May be done again from anywhere in it. */
+async function startAnew(cluster: Cluster): Promise<void> {
   const inData = "--namespace=data";
   for (const purpose of ["redis-queue", "redis-cache"]) {
     const selector = `--selector=app.kubernetes.io/name=${purpose}`;
@@ -145,7 +151,7 @@ async function startAnew(cluster: Cluster, stamp: string): Promise<void> {
   const jobs = ["jobs", inApp, "--selector=app.kubernetes.io/name=app-migrate", newest];
   const migration = (await names(cluster, jobs)).at(-1);
   if (migration !== undefined) {
-    const name = `app-migrate-restore-${stamp}`;
+    const name = `app-migrate-restore-${Date.now()}`;
     await runJob({ cluster, namespace: "app", source: `job.batch/${migration}`, name });
   }
   const both = "--selector=app.kubernetes.io/name in (app, worker)";

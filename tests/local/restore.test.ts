@@ -2,18 +2,23 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { withLock } from "../../local/lock.ts";
 import { restore } from "../../local/restore.ts";
 
 /**
  * `databases` has the server's, `calls` what was asked for, `slot` whose the users are; `restoring` while the Job is to go on, `switch`
- * how its answer is lost.
+ * how its answer is lost, `unready` while the app is; `cut` at what a terminal's Ctrl-C ends kubectl, once. No Job is gone at once.
  */
 const kubectl = `#!/bin/sh
 cd "$(dirname "$0")"
 shift 4
 echo "$*" >>calls
+if test -e cut && echo "$*" | grep -q -e "$(cat cut)"; then
+  mv cut cutting
+  until test -e interrupted; do sleep 0.05; done
+  exit 130
+fi
 case "$*" in
   *"get services"*)
     echo '{"items":[{"metadata":{"name":"app-share-10"},"spec":{"selector":{"app.kubernetes.io/name":"'"$(cat slot)"'"}}}]}' ;;
@@ -26,10 +31,19 @@ case "$*" in
     test -z "$(cat switch)" ;;
   *"get --namespace=data cronjob/"*)
     echo '{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{}},"spec":{"containers":[]}}}}}}' ;;
-  create*) cat >/dev/null ;;
+  create*) name=$(grep -o '"name":"[^"]*"' | head -1)
+    if grep -qs "$name" jobs; then echo already exists >&2; exit 1; fi
+    echo "$name" >>jobs ;;
+  "get pods"*redis-queue*) printf redis-queue-0 ;;
+  "get jobs"*) printf app-migrate-1 ;;
+  "get deployments"*) printf 'app worker' ;;
+  "get --namespace=app job.batch/"*)
+    echo '{"spec":{"template":{"metadata":{"labels":{}},"spec":{"containers":[]}}}}' ;;
+  "get --namespace=app job.batch "*) printf Complete ;;
+  "exec --namespace=app"*) test ! -e unready ;;
   *job.batch" restore-plan"*) printf Complete ;;
   *"get --namespace=data job.batch"*) test -e restoring || printf Complete ;;
-  logs*) echo '{"backup":"hourly/1","verified":true,"dumpBytes":1,"databaseBytes":1,"takenAt":"2026-01-01T00:00:00Z","tables":1,"rows":1}' ;;
+  logs*) echo '{"backup":"hourly/20260101T000700Z","verified":true,"dumpBytes":1,"databaseBytes":1,"takenAt":"2026-01-01T00:00:00Z","tables":1,"rows":1}' ;;
 esac
 `;
 let directory: string;
@@ -109,4 +123,37 @@ test("lets no release begin until it has ended, nor begins in one", async () => 
   await expect(withLock("release", () => Promise.resolve())).rejects.toThrow('the "release" lock');
   process.emit("SIGINT", "SIGINT");
   await running;
+});
+
+describe("after the switch", () => {
+  const asksApp = /^exec --namespace=app deploy\/app/gm;
+
+  test.each(["empty.sh", "job.batch app-migrate-restore", "delete pods", "exec --namespace=app"])(
+    "a restore that is interrupted goes on to its end: at %s",
+    async (moment) => {
+      await writeFile(join(directory, "cut"), moment);
+      const running = restore(request);
+      await expect.poll(() => read("cutting").catch(() => ""), { timeout: 10_000 }).toBe(moment);
+      process.emit("SIGINT", "SIGINT");
+      await writeFile(join(directory, "interrupted"), "");
+      const { aside } = await running;
+      expect(await read("databases")).toBe(`app\n${aside}\n`);
+      const cut = moment === "exec --namespace=app" ? 2 : 1;
+      expect((await calls()).match(asksApp)).toHaveLength(cut);
+      expect(await calls()).toMatch(
+        /rename[^]*redis-queue-0 .*empty\.sh[^]*job\.batch app-migrate-restore[^]*delete pods[^]*deployment\/worker[^]*deploy\/app/,
+      );
+    },
+  );
+
+  test("what fails says which database serves, and how to come to the end", async () => {
+    await writeFile(join(directory, "unready"), "");
+    await expect(restore(request)).rejects.toThrow(
+      /restored database is in service as app[^]*anew: make restore FROM=hourly\/20260101T000700Z CONFIRM=yes\n/,
+    );
+    expect((await calls()).match(asksApp)).toHaveLength(1);
+    await rm(join(directory, "unready"));
+    const { aside } = await restore({ ...request, from: "hourly/20260101T000700Z" });
+    expect(await read("databases")).toBe(`app\n${aside}\n`);
+  });
 });
