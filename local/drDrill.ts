@@ -6,18 +6,18 @@ import { readFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { json } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
-import { currentCluster, kubectl, type Cluster } from "./cluster.ts";
-import { dropDatabase, inServiceSql, volumeBytes } from "./database.ts";
+import { kubectl, type Cluster } from "./cluster.ts";
+import { dropDatabase, inServiceSql, open, volumeBytes } from "./database.ts";
+import { withoutRelease } from "./delivery/noRelease.ts";
 import { caPath } from "./identity.ts";
+import { interruptible } from "./interruptible.ts";
 import { runJob } from "./jobs.ts";
-import { withLock } from "./lock.ts";
 import { loadDocuments } from "./drDrillLoad.ts";
-import { restore } from "./restore.ts";
-import { checkRoom, makePlan, sourceOf } from "./restorePlan.ts";
-import { pulumi, pulumiOutput } from "./stack.ts";
-import { say, UserError } from "./system.ts";
+import { restoreFrom, type Names } from "./restore.ts";
+import { checkRoom, makePlan, sourceOf, type Source } from "./restorePlan.ts";
+import { message, say, UserError } from "./system.ts";
 import { developmentToken } from "./token.ts";
-import { baseUrl, knownEngine, withKubeconfig } from "./up.ts";
+import { baseUrl, knownEngine, pulumiUp, withKubeconfig } from "./up.ts";
 
 const tenant = "dr-drill";
 const stores = ["postgres", "redis-queue", "redis-cache"];
@@ -36,11 +36,17 @@ export async function drDrill(rows: string, kib: string): Promise<void> {
   // As much as the app takes.
   if (!/^([1-9]|[1-8]\d|9[0-7])?$/.test(kib))
     throw new UserError(`KIB is "${kib}" and may be 1 to 97: make dr-drill ROWS=20000 KIB=64`);
-  const cluster = await currentCluster();
+  await withoutRelease("dev", (cluster) => drill(cluster, rows, kib));
+}
+
+async function drill(cluster: Cluster, rows: string, kib: string): Promise<void> {
   if (cluster.kind === "existing")
     throw new UserError(
       `The drill destroys the data tier; it does so only on a cluster that \`make up\` made, not on ${cluster.context}.`,
     );
+  say("Bringing up what a drill that was cut off has left…");
+  await bringUp(cluster);
+  await open(cluster);
 
   say(`Loading ${rows} documents of the tenant ${tenant}…`);
   await loadDocuments(cluster, tenant, Number(rows), Number(kib));
@@ -62,19 +68,12 @@ export async function drDrill(rows: string, kib: string): Promise<void> {
   })();
 
   say("Asking whether it could be restored, before anything is destroyed…");
-  const plan = await makePlan(
-    cluster,
-    sourceOf({ from: backup, toTime: "" }, new Date()),
-    String(Date.now()),
-  );
+  const source = sourceOf({ from: backup, toTime: "" }, new Date());
+  const plan = await makePlan(cluster, source, String(Date.now()));
   // The volume will be empty.
   checkRoom(plan, (await volumeBytes(cluster)).all);
   const destroyedAt = Date.now();
-  say(`Destroying ${stores.join(", ")}: servers, volumes and Patroni's memory of them…`);
-  await destroy(cluster);
-  say("Bringing the data tier up, empty…");
-  await bringUp(cluster);
-  const { aside } = await restore({ from: backup, toTime: "", confirmed: true, stack: "dev" });
+  const { aside } = await loseAndRestore(cluster, source);
   const kept = await survivors(cluster);
   const newest = writer.acknowledged.filter(({ id }) => kept.has(id)).at(-1);
   if (newest === undefined) throw new UserError("None of the documents written before the backup came back.");
@@ -141,35 +140,46 @@ class Writer {
   }
 }
 
+/** What ends it half-way says how to come to the end; that is said before it begins, too, as a killed one says nothing. */
+export async function loseAndRestore(cluster: Cluster, backup: Source): Promise<Names> {
+  const wayBack = `\`make up\` (with HA=1 or LOGS=1 if it had them), then \`make restore FROM=${backup.name} CONFIRM=yes\``;
+  say(`Destroying ${stores.join(", ")}: servers, volumes and Patroni's memory of them…`);
+  say(`Should this be cut off: ${wayBack}`);
+  try {
+    await interruptible(async (signal) => {
+      const unlessInterrupted = (): void => {
+        signal.throwIfAborted();
+      };
+      await destroy(cluster).finally(unlessInterrupted);
+      say("Bringing the data tier up, empty…");
+      await bringUp(cluster).finally(unlessInterrupted);
+    });
+    return await restoreFrom(backup, cluster, { confirmed: true, stack: "dev" });
+  } catch (error) {
+    throw new UserError(
+      `${message(error)}\nThe data tier was destroyed, in part or whole. What is missing is made again, empty, and the data restored, ` +
+        `by ${wayBack}.`,
+    );
+  }
+}
+
+/** Ends wherever it is cut off with what can start: an empty server would wait for the leader whom Patroni remembers. */
 async function destroy(cluster: Cluster): Promise<void> {
   const inData = "--namespace=data";
   const ofStores = `--selector=app.kubernetes.io/name in (${stores.join(", ")})`;
   const deletion = ["--ignore-not-found", "--timeout=120s"];
-  await kubectl(cluster, ["delete", "statefulsets", inData, ...stores, "--cascade=foreground", ...deletion]);
-  await kubectl(cluster, ["delete", "persistentvolumeclaims", inData, ofStores, ...deletion]);
+  // Their volumes would go with them.
+  await kubectl(cluster, ["delete", "statefulsets", inData, ...stores, "--cascade=orphan", ...deletion]);
+  await kubectl(cluster, ["delete", "pods", inData, ofStores, ...deletion]);
   // Where Patroni keeps which cluster this was, and who led it.
   const memory = ["postgres", "postgres-config", "postgres-failover", "postgres-sync"];
   await kubectl(cluster, ["delete", "endpoints", inData, ...memory, ...deletion]);
+  await kubectl(cluster, ["delete", "persistentvolumeclaims", inData, ofStores, ...deletion]);
 }
 
-/** The engine learns that the servers are gone, and makes them again. */
+/** The engine finds that servers are gone, and makes them again. */
 async function bringUp(cluster: Cluster): Promise<void> {
-  await withLock("stack", async () => {
-    const { engine } = withKubeconfig({ engine: await knownEngine(), cluster });
-    const stack = ["--stack", "dev"];
-    const { deployment } = JSON.parse(await pulumiOutput(engine, ["stack", "export", ...stack])) as {
-      deployment: { resources: { urn: string; type: string; id?: string }[] };
-    };
-    const gone = deployment.resources.filter(
-      ({ type, id = "" }) =>
-        type === "kubernetes:apps/v1:StatefulSet" && stores.some((name) => id === `data/${name}`),
-    );
-    const targets = gone.flatMap(({ urn }) => ["--target", urn]);
-    const refreshed = await pulumi(engine, ["refresh", "--yes", "--skip-preview", ...stack, ...targets]);
-    const made = refreshed || (await pulumi(engine, ["up", "--yes", "--skip-preview", ...stack]));
-    if (made !== 0)
-      throw new UserError("pulumi could not bring the data tier up; the messages above say why.");
-  });
+  await pulumiUp(withKubeconfig({ engine: await knownEngine(), cluster }));
 }
 
 const editorToken = () => developmentToken("editor", tenant);

@@ -1,4 +1,4 @@
-/** What an `up` that was killed leaves behind: a lock, and operations whose outcome the engine does not know. */
+/** What an `up` that was killed, or a disaster, leaves behind: a lock, operations and losses of which the engine does not know. */
 import { readdir, readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -35,8 +35,8 @@ interface ExportedState {
 }
 
 /**
- * Clears a dead run's lock, settles its pending operations and runs its unfinished Jobs again, so that the next `up` finishes
- * the work.
+ * Clears a dead run's lock, settles its pending operations and has the next `up` run its unfinished Jobs again and make the stateful
+ * sets that are gone, so that this `up` finishes the work.
  */
 export async function recover(
   engine: Engine,
@@ -53,10 +53,20 @@ export async function recover(
     await settle(state, kubeconfig, context);
     await pulumiOutput(engine, ["stack", "import", "--stack", stack], JSON.stringify(state));
   }
-  for (const urn of unfinishedJobs(state)) {
-    say(`state: ${urn.split("::").at(-1) ?? urn} was not seen to succeed in the last run, and is run again`);
+  const lost = await lostSets(state, kubeconfig, context);
+  const why = lost.length > 0 ? "did its work in what is lost" : "was not seen to succeed in the last run";
+  for (const { urn } of lost.length > 0 ? jobs(state) : jobs(state).filter(unfinished)) {
+    say(`state: ${urn.split("::").at(-1) ?? urn} ${why}, and is run again`);
     await pulumiOutput(engine, ["state", "taint", "--yes", "--stack", stack, urn]);
   }
+  if (lost.length === 0) return;
+  say(
+    `state: lost from the cluster, and made again: ${lost.map(({ id }) => id).join(", ")}. Where the volumes are lost, too, docs/data.md ` +
+      "says how to restore the data.",
+  );
+  // Last: from here on the engine does not know of them, and nothing else would tell that Jobs are to be run again.
+  const targets = lost.flatMap(({ urn }) => ["--target", urn]);
+  await pulumiOutput(engine, ["refresh", "--yes", "--skip-preview", "--stack", stack, ...targets]);
 }
 
 /** Takes what was made by interrupted operations into the state, and forgets the operations. */
@@ -65,10 +75,7 @@ async function settle({ deployment }: ExportedState, kubeconfig: string, context
   say(
     `state: the last run was interrupted in ${pending.length} operation(s); looking at what became of them`,
   );
-  const cluster = new KubeConfig();
-  cluster.loadFromFile(kubeconfig);
-  cluster.setCurrentContext(context);
-  const api = KubernetesObjectApi.makeApiClient(cluster);
+  const api = apiOf(kubeconfig, context);
   for (const { type, resource } of pending) {
     const id = type === "creating" ? await existingId(api, resource) : undefined;
     if (id === undefined) continue;
@@ -97,11 +104,30 @@ export function withCreated(
   return before.pendingReplacement || before.id === id ? others : [...others, { ...before, delete: true }];
 }
 
-/** URNs of Jobs that were not seen to succeed: one that has failed stays so, and would fail every `up` whatever was mended. */
-function unfinishedJobs({ deployment }: ExportedState): string[] {
-  return ((deployment.resources ?? []) as StateResource[])
-    .filter(({ inputs, initErrors }) => inputs?.kind === "Job" && (initErrors?.length ?? 0) > 0)
-    .map(({ urn }) => urn);
+const ofKind = ({ deployment }: ExportedState, kind: string): StateResource[] =>
+  ((deployment.resources ?? []) as StateResource[]).filter(
+    ({ inputs, delete: replaced }) => inputs?.kind === kind && !replaced,
+  );
+
+const jobs = (state: ExportedState): StateResource[] => ofKind(state, "Job");
+
+/** One that has failed stays so, and would fail every `up` whatever was mended. */
+const unfinished = ({ initErrors }: StateResource): boolean => (initErrors?.length ?? 0) > 0;
+
+/** Stateful sets that the state has and the cluster has not: an `up` compares with the state, and would make none of them again. */
+async function lostSets(state: ExportedState, kubeconfig: string, context: string): Promise<StateResource[]> {
+  const sets = ofKind(state, "StatefulSet").filter(({ pendingReplacement }) => !pendingReplacement);
+  if (sets.length === 0) return [];
+  const api = apiOf(kubeconfig, context);
+  const ids = await Promise.all(sets.map((set) => existingId(api, set)));
+  return sets.filter((_, index) => ids[index] === undefined);
+}
+
+function apiOf(kubeconfig: string, context: string): KubernetesObjectApi {
+  const cluster = new KubeConfig();
+  cluster.loadFromFile(kubeconfig);
+  cluster.setCurrentContext(context);
+  return KubernetesObjectApi.makeApiClient(cluster);
 }
 
 /** The id of a Kubernetes object that was made although the engine never heard of it. */

@@ -26,28 +26,38 @@ import {
   sourceOf,
   type Plan,
   type RestoreRequest,
+  type Source,
 } from "./restorePlan.ts";
 import { stackVariables } from "./stack.ts";
 import { message, say, UserError } from "./system.ts";
 
-/** Gives the names of the new generation until the switch, and of the old one since; nothing changes before step 1. */
-export async function restore({ confirmed, stack, ...request }: RestoreRequest): Promise<Names> {
+export async function restore(request: RestoreRequest): Promise<Names> {
   const source = sourceOf(request, new Date());
-  return withoutRelease(stack, async (cluster) => {
-    const stamp = new Date().toISOString().replace(/\D/g, "").slice(0, 14);
-    const plan = await makePlan(cluster, source, stamp);
-    checkRoom(plan, (await volumeBytes(cluster)).free);
-    const names = { restored: `${prefixes.restored}${stamp}`, aside: `${prefixes.aside}${stamp}` };
-    say(describe(plan, cluster.context, names.aside));
-    await showOthers(cluster);
-    const command = `make restore ${plan.variable}${stackVariables(stack)} CONFIRM=yes`;
-    if (!confirmed) {
-      say(`\nThis is the plan; nothing was changed. To carry it out:\n  ${command}`);
-      return names;
-    }
-    await carryOut(cluster, plan, stamp, names, command);
+  return withoutRelease(request.stack, (cluster) => restoreFrom(source, cluster, request));
+}
+
+/**
+ * For who keeps others from the stack. Gives the names of the new generation until the switch, and of the old one since; nothing changes
+ * before step 1.
+ */
+export async function restoreFrom(
+  source: Source,
+  cluster: Cluster,
+  { confirmed, stack }: Pick<RestoreRequest, "confirmed" | "stack">,
+): Promise<Names> {
+  const stamp = new Date().toISOString().replace(/\D/g, "").slice(0, 14);
+  const plan = await makePlan(cluster, source, stamp);
+  checkRoom(plan, (await volumeBytes(cluster)).free);
+  const names = { restored: `${prefixes.restored}${stamp}`, aside: `${prefixes.aside}${stamp}` };
+  say(describe(plan, cluster.context, names.aside));
+  await showOthers(cluster);
+  const command = `make restore ${plan.variable}${stackVariables(stack)} CONFIRM=yes`;
+  if (!confirmed) {
+    say(`\nThis is the plan; nothing was changed. To carry it out:\n  ${command}`);
     return names;
-  });
+  }
+  await carryOut(cluster, plan, stamp, names, command);
+  return names;
 }
 
 async function showOthers(cluster: Cluster): Promise<void> {
