@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
 import { ownImages } from "../../components/images.ts";
@@ -22,10 +23,16 @@ const shape = z.object({
       needs: z.string().optional(),
       environment: z.union([z.string(), z.object({ name: z.string() })]).optional(),
       permissions: texts.optional(),
-      concurrency: z.object({ group: z.string() }).optional(),
+      concurrency: z.object({ group: z.string(), "cancel-in-progress": z.boolean().optional() }).optional(),
       outputs: texts.optional(),
       env: texts.optional(),
-      steps: z.array(z.object({ uses: z.string().optional(), run: z.string().optional() })),
+      steps: z.array(
+        z.object({
+          uses: z.string().optional(),
+          run: z.string().optional(),
+          with: z.record(z.string(), z.unknown()).optional(),
+        }),
+      ),
     }),
   ),
 });
@@ -104,6 +111,50 @@ describe("a job that signs in to Azure", () => {
     const attested = readFileSync(join(workflows, "merge.yml"), "utf8");
     for (const name of names)
       expect(attested).toContain(`subject-digest: \${{ steps.push.outputs.${name}-digest }}`);
+  });
+});
+
+describe("of two merges close together", () => {
+  const { images, dev } = shape.parse(parse(readFileSync(join(workflows, "merge.yml"), "utf8"))).jobs;
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), "groundwork-merge-"));
+  });
+  afterEach(() => {
+    rmSync(directory, { recursive: true });
+  });
+
+  test("the older one comes to the development cluster first, and neither is cut short", () => {
+    for (const job of [images, dev]) expect(job?.concurrency).toMatchObject({ "cancel-in-progress": false });
+  });
+
+  test("the older one is deployed only as long as it is what main is", () => {
+    const git = (...args: string[]): string =>
+      execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@example.com", ...args], {
+        cwd: directory,
+        encoding: "utf8",
+      }).trim();
+    const merge = (): string => {
+      git("commit", "--quiet", "--allow-empty", "--message=merge");
+      return git("rev-parse", "HEAD");
+    };
+    const checkout = dev?.steps.find(({ uses }) => uses?.startsWith("actions/checkout@"));
+    expect(checkout?.with).toEqual({ ref: "main", "persist-credentials": false });
+    const script = dev?.steps.find(({ run }) => run?.includes("make deploy"))?.run ?? "exit 1";
+    writeFileSync(join(directory, "make"), '#!/bin/sh\necho "made $*"\n', { mode: 0o755 });
+    const deploy = (commit: string): string =>
+      execFileSync("bash", ["--noprofile", "--norc", "-eo", "pipefail", "-c", script], {
+        cwd: directory,
+        env: { PATH: `${directory}:${process.env["PATH"] ?? ""}`, GITHUB_SHA: commit },
+        encoding: "utf8",
+      });
+
+    git("init", "--quiet", "--initial-branch=main");
+    const older = merge();
+    expect(deploy(older)).toBe("made deploy STACK=dev\n");
+    const newer = merge();
+    expect(deploy(older)).toMatch(new RegExp(`^::notice::Not deployed: main is at ${newer}.*\\n$`));
+    expect(deploy(newer)).toBe("made deploy STACK=dev\n");
   });
 });
 
