@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 
 import { workloads } from "../../components/flows.ts";
+import { allowed, rendered } from "./allowedFlows.ts";
 import { at, ofType, register, type Registered } from "./mocks.ts";
 
 interface PodSpec {
@@ -75,7 +76,7 @@ function podsOf(
   });
 }
 
-describe.each([
+describe.each<["dev" | "prod", Record<string, unknown>]>([
   ["dev", added],
   ["prod", {}],
 ])("the %s stack", (name, more) => {
@@ -125,6 +126,16 @@ describe.each([
       const workload = (labels as Record<string, string>)["app.kubernetes.io/name"] ?? "";
       expect(workloads, pod).toHaveProperty(workload, namespace);
     }
+  });
+
+  test("lets through what the table of who may reach whom has, at both ends, and nothing else", () => {
+    expect(rendered(resources)).toEqual(allowed[name]);
+    // Those of other kinds open, too; and one that is of one direction only leaves the other as it was.
+    expect(ofType(resources, "NetworkPolicy").filter(({ type }) => !type.endsWith(":NetworkPolicy"))).toEqual(
+      [],
+    );
+    for (const policy of ofType(resources, ":NetworkPolicy"))
+      expect(at(policy, "spec.policyTypes"), policy.name).toEqual(["Ingress", "Egress"]);
   });
 
   test("keeps every replicated workload available during evictions", () => {
