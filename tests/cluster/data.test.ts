@@ -81,6 +81,28 @@ test("the backups' store answers by TLS alone, and proves its name", async () =>
   expect(said.trim()).toMatch(/^RemoteDisconnected 4\d\d$/);
 });
 
+/**
+ * Says for each address of an instance of Redis and each protocol, offered alone, what the handshake came to: the protocol, or
+ * the error's code.
+ */
+const handshakes = `
+const { connect } = require("node:tls");
+const [, name] = process.argv;
+const sentinels = name === "redis-queue" ? (process.env.REDIS_QUEUE_SENTINELS ?? "").split(",").filter(Boolean) : [];
+const ca = require("node:fs").readFileSync("${secrets}/" + name + "-ca.crt");
+const tried = [name + ".data.svc.cluster.local:6379", ...sentinels].flatMap((address) =>
+  ["TLSv1.3", "TLSv1.2"].map((version) => new Promise((resolve) => {
+    const [host, port] = address.split(":");
+    const limits = { minVersion: version, maxVersion: version, timeout: 10_000 };
+    const socket = connect({ host, port: Number(port), servername: host, ca, ...limits });
+    const say = (answer) => { socket.destroy(); resolve([address, version, answer]); };
+    socket.on("secureConnect", () => say(socket.getProtocol()));
+    socket.on("timeout", () => say("timeout"));
+    socket.on("error", (error) => say(error.code));
+  })));
+Promise.all(tried).then((answers) => console.log(JSON.stringify(answers)));
+`;
+
 describe.each(["redis-queue", "redis-cache"])("%s", (name) => {
   const redis = (options: string) => inPod(`${name}-0`, `redis-cli ${options} 2>&1 || true`);
   const tls = `--tls --cacert ${secrets}/ca.crt`;
@@ -94,6 +116,17 @@ describe.each(["redis-queue", "redis-cache"])("%s", (name) => {
     // Besides Redis its exporter, which has figures only, and Sentinel where there are several members.
     expect(listening).toContain(6379);
     expect(listening.filter((port) => ![6379, 9121, 26379].includes(port))).toEqual([]);
+  });
+
+  test("speaks TLS 1.3 to the app, and nothing older", async () => {
+    // By the certificate that the app knows, so that a refusal is the protocol's.
+    const pod = ["--namespace=app", "deploy/app", "--", "node", "--eval", handshakes, name];
+    const answers = JSON.parse(await kubectl("exec", ...pod)) as [string, string, string][];
+    expect(answers.map(([address]) => address)).toContain(`${name}.data.svc.cluster.local:6379`);
+    for (const [address, version, answer] of answers) {
+      const expected = version === "TLSv1.3" ? version : "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION";
+      expect(answer, `${version} to ${address}`).toBe(expected);
+    }
   });
 
   test("lets nobody in without a name and a password", async () => {
