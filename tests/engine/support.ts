@@ -49,20 +49,39 @@ const eventLog = "events-";
 const passphrase = "a passphrase of this test";
 const unchanging = new Set(["same", "read", "refresh"]);
 
+const leastLength = 24;
+
 /**
- * How a secret may stand in a file: as it is, as JSON in JSON, in base64, or one of its longer lines by itself. Certificates in it
- * are nobody's secret.
+ * How a secret may stand in a file: as it is, as JSON in JSON, in base64, or one of its longer lines or, of JSON, of its longer texts
+ * by itself. Certificates in it are nobody's secret.
  */
 export function formsOf(secret: string): string[] {
   const escaped = (text: string): string => JSON.stringify(text).slice(1, -1);
   const hidden = secret.replaceAll(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g, "");
-  const lines = hidden.split("\n").filter((line) => line.length >= 24 && !line.startsWith("-----"));
-  return [secret, ...lines].flatMap((text) => [
+  const lines = hidden.split("\n").filter((line) => !line.startsWith("-----"));
+  const parts = [...lines, ...textsIn(secret)].filter((part) => part.length >= leastLength);
+  return [secret, ...parts].flatMap((text) => [
     text,
     escaped(text),
     escaped(escaped(text)),
     Buffer.from(text).toString("base64"),
   ]);
+}
+
+/**
+ * The texts in a file of JSON, such as the keys in one of keys: of base64 without its padding, and without the letter before that,
+ * as some of its bits may have been others in what the key was made of.
+ */
+function textsIn(file: string): string[] {
+  const texts: string[] = [];
+  try {
+    JSON.parse(file, (_, value: unknown) => {
+      if (typeof value === "string") texts.push(value.replace(/.=+$/, ""));
+    });
+  } catch {
+    return [];
+  }
+  return texts;
 }
 
 /** The engine this machine has, or a new one (built when it cannot be had otherwise). */
