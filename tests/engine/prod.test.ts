@@ -90,10 +90,17 @@ describe("production from an empty subscription", () => {
     expect(losses(run.steps)).toEqual([]);
   });
 
-  test("does not move to another region: what holds data would be lost", async () => {
-    await project.setConfig({ "groundwork:azure": { location: "westeurope" } });
+  test.each([
+    ["to another region", { location: "westeurope" }, { location: "japaneast" }],
+    [
+      "its cluster to another network",
+      { ranges: { services: "10.97.0.0/16" } },
+      { ranges: { services: "10.96.0.0/16" } },
+    ],
+  ])("does not move %s: what holds data would be lost", async (_, change, back) => {
+    await project.setConfig({ "groundwork:azure": change });
     const run = await project.up();
-    await project.setConfig({ "groundwork:azure": { location: "japaneast" } });
+    await project.setConfig({ "groundwork:azure": back });
     expect(run.exitCode).not.toBe(0);
     expect(run.text).toMatch(/unable to replace resource[^]*marked for protection/);
     expect(losses(run.steps)).toEqual([]);

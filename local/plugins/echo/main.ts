@@ -1,23 +1,17 @@
 import type { DiffKind, Provider } from "../common/provider.ts";
-import { noDiff } from "../common/provider.ts";
 import { serveProvider } from "../common/providerService.ts";
-import { reveal, textAt, withoutNulls, type JsonObject } from "../common/wire.ts";
-import { azureAdds, azureId, azureInvoke, autoNamed, withAzureName } from "./azure.ts";
+import { textAt, withoutNulls } from "../common/wire.ts";
+import { azureAdds, azureId, azureInvoke, withAzureName } from "./azure.ts";
+import { changedKeys, resourceDiff } from "./diff.ts";
 import { dockerAdds } from "./docker.ts";
-import { previewed, shapeOf } from "./sdk.ts";
+import { previewed } from "./sdk.ts";
 
 /**
  * Accepts every resource of a provider and gives its inputs back: enough for previews and for the engine's work. What is
- * known before the resource exists, and what a change would replace, it reads from the provider's SDK.
+ * known before the resource exists it reads from the provider's SDK, and so most of what a change would replace (`diff.ts`).
  */
 const name = process.env.PLUGIN_NAME ?? "";
 const isAzure = name === "azure-native";
-
-const changedKeys = (olds: JsonObject, news: JsonObject): string[] =>
-  [...new Set([...Object.keys(olds), ...Object.keys(news)])].filter((key) => {
-    const [before, after] = [reveal(olds[key] ?? null), reveal(news[key] ?? null)];
-    return JSON.stringify(before) !== JSON.stringify(after);
-  });
 
 const provider: Provider = {
   version: process.env.PLUGIN_VERSION ?? "",
@@ -30,18 +24,7 @@ const provider: Provider = {
     const inputs = withoutNulls(input.news);
     return { inputs: isAzure ? withAzureName(inputs, input) : inputs };
   },
-  diff: ({ type, oldInputs, news, ignoreChanges }) => {
-    const keys = changedKeys(oldInputs, news).filter((key) => !ignoreChanges.includes(key));
-    if (keys.length === 0) return noDiff;
-    const fixed = isAzure ? shapeOf(type)?.replaces : undefined;
-    const replaces = keys.filter((key) => fixed?.has(key));
-    const detailed = new Map<string, DiffKind>(
-      keys.map((key) => [key, replaces.includes(key) ? "UPDATE_REPLACE" : "UPDATE"]),
-    );
-    // Two of one name cannot be: only where the name was made up here can the new one come first.
-    const deleteBeforeReplace = replaces.length > 0 && !(autoNamed in oldInputs);
-    return { changes: true, replaces, deleteBeforeReplace, detailed };
-  },
+  diff: resourceDiff,
   create: ({ type, name: resourceName, news, preview }) => {
     if (preview) return { id: "", properties: previewed(type, news) };
     if (!isAzure)
