@@ -4,9 +4,9 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { expect } from "vitest";
 import { get, kubectl, kubectlCommand, settled, waitFor } from "./support.ts";
 
-/** A question that has these words is answered in `pieceCount` pieces, one each second. */
+/** A question that has these words is answered in `pieceCount` pieces, one each second; the app gives up after 60 s. */
 export const atLength = "at length";
-export const pieceCount = 10;
+export const pieceCount = 30;
 /** One that has these is never answered. */
 export const silently = "without a word";
 /** And one that has these by what is no answer. */

