@@ -77,10 +77,13 @@ const sinceLast = (kind: string): string =>
   `time() - max(groundwork_backup_last_success_timestamp_seconds{kind=~"${kind}"})`;
 const minutes = (seconds: number): string => `${Math.round(seconds / 60)} min`;
 
+/** The exporter reads the store once a minute, when it is asked. */
+const knownLater = "Prometheus learns of one within two minutes";
+
 export async function backupVerdict(target: Target, stack: string): Promise<Verdict> {
   const then = `\`make backup STACK=${stack}\``;
   const age = await ask(target, sinceLast("hourly|daily|weekly"));
-  if (age === undefined) return failed("Prometheus knows of no backup", then);
+  if (age === undefined) return failed(`no backup is known; ${knownLater}`, then);
   if (age > newestBackupSeconds) return failed(`the newest backup is ${minutes(age)} old`, then);
   return passed(`the newest backup is ${minutes(age)} old`);
 }
@@ -91,7 +94,8 @@ export async function recoveryVerdict(target: Target, stack: string): Promise<Ve
     ask(target, sinceLast("verify")),
     ask(target, "min(groundwork_backup_last_verification_passed)"),
   ]);
-  if (age === undefined || verified === undefined) return failed("no backup was ever restored whole", then);
+  if (age === undefined || verified === undefined)
+    return failed(`no backup was ever restored whole; ${knownLater}`, then);
   if (verified < 1) return failed("the last restore of a backup did not hold", then);
   if (age > newestVerificationSeconds) return failed(`the last restore was ${minutes(age)} ago`, then);
   return passed(`a backup was restored whole ${minutes(age)} ago`);
