@@ -2,10 +2,10 @@ import type { Logger } from "pino";
 import { z } from "zod";
 import type { LanguageModelConfig } from "../config/settings.ts";
 import { SwitchFile } from "../files/switchFile.ts";
-import { Unavailable } from "../http/problem.ts";
+import { Unanswerable, Unavailable } from "../http/problem.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import { chooseModel } from "./chooseModel.ts";
-import { ProviderFailure, tooLong } from "./failure.ts";
+import { contentFiltered, ProviderFailure, tooLong } from "./failure.ts";
 import type {
   ChatMessage,
   Completion,
@@ -17,13 +17,15 @@ import { createClient } from "./openai.ts";
 import { Provider } from "./provider.ts";
 import { pieces, stubCompletion, stubModel } from "./stub.ts";
 
+const withheld = "the language model's provider withholds the answer to this: ask otherwise";
+
 /** Bounds what an answer takes in memory. */
 const mostCharacters = 64 * 1024;
 
 const chunk = z.object({
   choices: z.array(
     z.object({
-      delta: z.object({ content: z.string().nullish() }).optional(),
+      delta: z.object({ content: z.string().nullish(), refusal: z.string().nullish() }).optional(),
       finish_reason: z.string().nullish(),
     }),
   ),
@@ -105,6 +107,9 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
       }
     } catch (error) {
       signal.throwIfAborted();
+      if (error instanceof ProviderFailure && error.outcome === "content_filtered") {
+        throw new Unanswerable(withheld, error);
+      }
       if (sent || whenDown === "fail") {
         throw new Unavailable("the language model does not answer", error);
       }
@@ -122,7 +127,8 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
     const client = await createClient(this.#config.url, apiKey);
     const request = { model, messages: [...messages], stream: true as const };
     let text = "";
-    let finished = false;
+    let finish: string | null | undefined;
+    let declined = false;
     for await (const received of await client.chat.completions.create(request, { signal })) {
       const parsed = chunk.safeParse(received);
       if (!parsed.success) {
@@ -132,18 +138,22 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
         throw tooLong(`over ${mostCharacters} characters`);
       }
       const [choice] = parsed.data.choices;
+      finish ??= choice?.finish_reason;
+      if (finish === "content_filter") {
+        throw contentFiltered();
+      }
       const delta = choice?.delta?.content ?? "";
       text += delta;
-      finished ||= typeof choice?.finish_reason === "string";
+      declined ||= Boolean(choice?.delta?.refusal);
       if (delta !== "") {
         yield { delta };
       }
     }
-    if (!finished && text !== "") {
+    if (typeof finish !== "string" && text !== "") {
       throw new ProviderFailure("cut_off");
     }
     if (text.trim() === "") {
-      throw new ProviderFailure("rubbish");
+      throw whyEmpty(finish, declined);
     }
     yield { done: { text, model, degraded: false } };
   }
@@ -151,6 +161,15 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
   async #switchedOff(): Promise<boolean> {
     return (await this.#mode.current()) === "stub";
   }
+}
+
+/** Where nothing says why there is no answer, it is the provider's fault, as far as can be told. */
+function whyEmpty(finish: string | null | undefined, declined: boolean): ProviderFailure {
+  if (declined) {
+    return contentFiltered();
+  }
+  // A model that thinks may have used up what it is given before its first word.
+  return finish === "length" ? tooLong("at the model's own limit") : new ProviderFailure("rubbish");
 }
 
 /** Reads to the end, handing on each piece. Who stops earlier looks to the provider like one who gave up. */

@@ -8,6 +8,7 @@ export type Outcome =
   | "server_error"
   | "refused"
   | "too_long"
+  | "content_filtered"
   | "rubbish"
   | "cut_off"
   | "circuit_open"
@@ -41,6 +42,11 @@ export function tooLong(what: string): ProviderFailure {
   return new ProviderFailure("too_long", { remedy: "nothing", cause: new Error(what) });
 }
 
+/** Withheld by the provider's filter, or declined by the model: it is about what was asked, and would be again. */
+export function contentFiltered(cause?: unknown): ProviderFailure {
+  return new ProviderFailure("content_filtered", { remedy: "nothing", cause });
+}
+
 /** A key that is refused may have been revoked by mistake, or not be active yet. */
 const refusedKeyRestSeconds = 60;
 
@@ -49,10 +55,15 @@ export function toFailure(error: unknown): ProviderFailure {
   if (error instanceof ProviderFailure) {
     return error;
   }
-  const { status, headers } = (typeof error === "object" && error !== null ? error : {}) as {
+  const { status, headers, code } = (typeof error === "object" && error !== null ? error : {}) as {
     status?: unknown;
     headers?: unknown;
+    code?: unknown;
   };
+  // Azure OpenAI's word for a prompt that its filter does not let pass; within a stream it comes without a status.
+  if (code === "content_filter") {
+    return contentFiltered(error);
+  }
   if (typeof status !== "number") {
     return new ProviderFailure(error instanceof SyntaxError ? "rubbish" : "network", { cause: error });
   }

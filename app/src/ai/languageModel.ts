@@ -8,7 +8,8 @@ export interface CompletionOptions {
   signal?: AbortSignal;
   /**
    * What to do when no provider answers within the deadline. `stub`: answer from the built-in stub, marked degraded.
-   * `fail`: reject with Unavailable, for jobs, which are tried again and then become dead letters.
+   * `fail`: reject with Unavailable, for jobs, which are tried again and then become dead letters. Either way what a
+   * provider withholds is rejected with Unanswerable: a stand-in would be taken for an answer.
    */
   whenDown: "stub" | "fail";
 }

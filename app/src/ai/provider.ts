@@ -14,7 +14,7 @@ const longestBackoffMs = 8000;
 const failuresUntilOpen = 5;
 const leftAloneMs = 15_000;
 /** Brought about by the request: counted, one user's could have the API left alone for everybody. */
-const requestsOwn: readonly Outcome[] = ["refused", "too_long"];
+const requestsOwn: readonly Outcome[] = ["refused", "too_long", "content_filtered"];
 
 /** One attempt, with the API key to use; its items are handed on as they come. */
 export type Attempt<T> = (apiKey: string, signal: AbortSignal) => AsyncIterable<T>;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Unanswerable } from "../http/problem.ts";
 
 /** Postgres keeps no NUL in text, and the encrypted columns' content is read as text again. */
 const text = z.string().refine((value) => !value.includes("\u0000"), "must not hold the character U+0000");
@@ -53,6 +54,11 @@ export const interrupted: NewChatEvent = {
   type: "error",
   data: { status: 503, title: "Service Unavailable", detail: "the answer was cut off, ask again" },
 };
+
+/** Nothing of it is remembered: what is withheld once would be in every later question of the session. */
+export function unanswerable({ status, reason }: Unanswerable): NewChatEvent {
+  return { type: "error", data: { status, title: "Unprocessable Content", detail: reason } };
+}
 
 export const cancelled: NewChatEvent = {
   type: "error",

@@ -12,7 +12,10 @@ const eventStream = z.string().meta({
     "`done`, the last: " +
       fields(eventData.done) +
       ". `degraded`: the built-in stub answered in the model's place",
-    "`error`, the last instead: " + fields(eventData.error),
+    "`error`, the last instead: " +
+      fields(eventData.error) +
+      ". `status` is 503 for an answer that was cut off: ask again; 422 for one that is withheld: ask otherwise; 499 " +
+      "for one that is no longer wanted",
   ].join("\n\n"),
 });
 
@@ -27,7 +30,8 @@ export const paths: ZodOpenApiPathsObject = {
       summary: "Ask a question; the answer is streamed",
       description:
         "Who is cut off may take the answer up again for CHAT_RESUME_SECONDS; without a reader for so long it is " +
-        "given up.",
+        "given up.\n\nAn answer that the provider's content filter withholds ends with an `error` of status 422, whatever " +
+        "of it came before: the same question would end so again, and the session remembers neither.",
       requestBody: { content: { "application/json": { schema: question } }, required: true },
       responses: { "200": stream },
     },
@@ -83,7 +87,8 @@ export const paths: ZodOpenApiPathsObject = {
           description: "The audio, as MP3 unless the provider gives another format; silence is WAV",
           headers: z.object({
             "X-Degraded": z.enum(["true", "false"]).meta({
-              description: "true: silence, because the provider does not answer, or the audio is too long",
+              description:
+                "true: silence, because the provider does not answer or withholds it, or the audio is too long",
             }),
           }),
           content: { "audio/*": { schema: z.string().meta({ format: "binary" }) } },

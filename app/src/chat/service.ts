@@ -8,10 +8,10 @@ import { pieces } from "../ai/stub.ts";
 import type { Principal } from "../auth/tokens.ts";
 import type { Cache } from "../cache/cache.ts";
 import { promptHash } from "../cache/promptHash.ts";
-import { notFound } from "../http/problem.ts";
+import { notFound, Unanswerable } from "../http/problem.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import { Answer } from "./answer.ts";
-import { type ChatEvent, interrupted, type Question } from "./chat.ts";
+import { type ChatEvent, interrupted, type Question, unanswerable } from "./chat.ts";
 import type { EventLog } from "./eventLog.ts";
 import type { AnswerRepository } from "./repository.ts";
 import type { Sessions } from "./sessions.ts";
@@ -135,6 +135,11 @@ export class ChatService {
       metrics.chatEnded(degraded ? "degraded" : cached ? "cached" : "ok");
       answer.append({ type: "done", data: { degraded, model, cached } });
     } catch (error) {
+      if (error instanceof Unanswerable && !answer.signal.aborted) {
+        metrics.chatEnded("unanswerable");
+        answer.append(unanswerable(error));
+        return;
+      }
       metrics.chatEnded(answer.signal.aborted ? "cancelled" : "error");
       if (!answer.signal.aborted) {
         this.#logger.error({ error }, "answer cut off");

@@ -59,6 +59,16 @@ export class Unavailable extends Problem {
   }
 }
 
+/** What was asked for is not to be had, now or later: another try would end the same. The reason is for who asked. */
+export class Unanswerable extends Problem {
+  readonly reason: string;
+
+  constructor(reason: string, cause?: unknown) {
+    super(422, { detail: reason, cause });
+    this.reason = reason;
+  }
+}
+
 export function unauthorized(detail: string): Problem {
   return new Problem(401, { detail, headers: { "WWW-Authenticate": "Bearer" } });
 }

@@ -95,7 +95,7 @@ export class Metrics {
   });
   readonly #chats = new Counter({
     name: "app_chats_total",
-    help: "Questions answered, by outcome (ok, cached, degraded, cancelled, error)",
+    help: "Questions answered, by outcome (ok, cached, degraded, unanswerable, cancelled, error)",
     labelNames: ["outcome"],
     registers: [this.registry],
   });
@@ -209,7 +209,7 @@ export class Metrics {
     this.aiCircuit(provider, false);
   }
 
-  chatEnded(outcome: "ok" | "cached" | "degraded" | "cancelled" | "error"): void {
+  chatEnded(outcome: "ok" | "cached" | "degraded" | "unanswerable" | "cancelled" | "error"): void {
     this.#chats.inc({ outcome });
   }
 

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { z } from "zod";
-import { ProviderFailure, tooLong } from "../ai/failure.ts";
+import { contentFiltered, ProviderFailure, tooLong } from "../ai/failure.ts";
 import { createClient } from "../ai/openai.ts";
 import { Provider } from "../ai/provider.ts";
 import type { OcrConfig } from "../config/settings.ts";
@@ -10,12 +10,19 @@ import type { Metrics } from "../observability/metrics.ts";
 const mostCharacters = 64 * 1024;
 const instruction = "Give the text on this picture, exactly as it stands there, and nothing else.";
 const answer = z.object({
-  choices: z.array(z.object({ message: z.object({ content: z.string() }) })).min(1),
+  choices: z
+    .array(
+      z.object({
+        message: z.object({ content: z.string().nullish(), refusal: z.string().nullish() }).optional(),
+        finish_reason: z.string().nullish(),
+      }),
+    )
+    .min(1),
 });
 
 export interface Recognized {
   text: string;
-  /** Nobody read the picture: there is no provider, or it does not answer. */
+  /** Nobody read the picture: there is no provider, it does not answer, or it withholds the text. */
   degraded: boolean;
 }
 
@@ -68,7 +75,11 @@ async function* ask(
     { signal },
   );
   const { data } = answer.safeParse(received);
-  const text = data?.choices[0]?.message.content;
+  const [choice] = data?.choices ?? [];
+  const text = choice?.message?.content ?? undefined;
+  if (choice?.finish_reason === "content_filter" || (text === undefined && choice?.message?.refusal)) {
+    throw contentFiltered();
+  }
   if (text === undefined) {
     throw new ProviderFailure("rubbish");
   }

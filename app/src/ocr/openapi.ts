@@ -13,9 +13,10 @@ export const paths = {
             "application/json": {
               schema: z.strictObject({
                 text: z.string(),
-                degraded: z
-                  .boolean()
-                  .meta({ description: "true: the picture was not read, because no provider answers" }),
+                degraded: z.boolean().meta({
+                  description:
+                    "true: the picture was not read, because no provider answers, or its content filter withholds the text",
+                }),
               }),
             },
           },

@@ -28,6 +28,12 @@ export function says(...pieces: string[]): Behaviour {
   };
 }
 
+/** Answers whole, and ends for this reason. */
+export function finishes(reason: string, ...pieces: string[]): Behaviour {
+  const text = pieces.map((piece) => chunk(piece)).join("") + chunk("", reason);
+  return answers("text/event-stream", `${text}data: [DONE]\n\n`);
+}
+
 /** Answers piece by piece, with a pause before each. */
 export function saysSlowly(pauseMs: number, ...pieces: string[]): Behaviour {
   return async (response) => {
