@@ -268,6 +268,59 @@ describe("the language model", () => {
     expect(text).toContain('app_ai_max_retries{provider="language_model"} 4');
   });
 
+  const nothingYet = Array<string>(12).fill("");
+  it("does not take a model for silent that thinks before its first word", async () => {
+    const languageModel = await model({ timeoutSeconds: 0.5 });
+    provider.otherwise = saysSlowly(100, ...nothingYet, "Thought");
+    expect(await ask(languageModel, "fail")).toMatchObject({ text: "Thought" });
+    expect(await requests("ok")).toBe(1);
+  });
+
+  it("counts it as what was asked for when it thinks beyond the deadline", async () => {
+    const languageModel = await model({ timeoutSeconds: 0.5, deadlineSeconds: 0.8 });
+    provider.otherwise = saysSlowly(100, ...nothingYet);
+    await ask(languageModel).catch(() => undefined);
+    expect(await requests("too_long")).toBe(1);
+  });
+
+  describe("whose caller hangs up before the first byte", () => {
+    const hangUp = async (languageModel: ServiceLanguageModel) => {
+      const before = provider.requests.length;
+      provider.otherwise = hangs;
+      const giveUp = new AbortController();
+      const answer = languageModel.complete(messages, { whenDown: "stub", signal: giveUp.signal });
+      await eventually(() => {
+        expect(provider.requests).toHaveLength(before + 1);
+      });
+      giveUp.abort(new Error("enough"));
+      await expect(answer).rejects.toThrow("enough");
+    };
+
+    it("is not taken to have failed", async () => {
+      const languageModel = await model({ timeoutSeconds: 5 });
+      for (let time = 0; time < 6; time++) {
+        await hangUp(languageModel);
+      }
+      expect(await requests("cancelled")).toBe(6);
+      await expect(languageModel.check?.()).resolves.toBeUndefined();
+    });
+
+    it("is not taken to be well either", async () => {
+      const languageModel = await model({ timeoutSeconds: 5, maxRetries: 0 });
+      const fail = async () => {
+        provider.otherwise = fails(500);
+        expect(await ask(languageModel)).toMatchObject(degraded);
+      };
+      for (let time = 0; time < 4; time++) {
+        await fail();
+      }
+      await hangUp(languageModel);
+      await expect(languageModel.check?.()).resolves.toBeUndefined();
+      await fail();
+      await expect(languageModel.check?.()).rejects.toThrow("5 times");
+    });
+  });
+
   it("does not count a slow reader's time as the provider's", async () => {
     const languageModel = await model();
     for await (const part of languageModel.stream(messages, { whenDown: "fail" })) {

@@ -100,7 +100,8 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
       if (await this.#switchedOff()) {
         throw new ProviderFailure("refused", { cause: new Error("switched off by AI_MODE_FILE") });
       }
-      const attempt = (key: string, limit: AbortSignal) => this.#ask(messages, key, limit);
+      const attempt = (key: string, limit: AbortSignal, alive: () => void) =>
+        this.#ask(messages, key, limit, alive);
       for await (const part of this.#provider.run(attempt, signal, { restartable })) {
         sent ||= !restartable;
         yield part;
@@ -122,6 +123,7 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
     messages: readonly ChatMessage[],
     apiKey: string,
     signal: AbortSignal,
+    alive: () => void,
   ): AsyncGenerator<CompletionPart> {
     const model = this.modelFor(messages);
     const client = await createClient(this.#config.url, apiKey);
@@ -130,6 +132,8 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
     let finish: string | null | undefined;
     let declined = false;
     for await (const received of await client.chat.completions.create(request, { signal })) {
+      // Also of what has no text: a model may think for long before its first word.
+      alive();
       const parsed = chunk.safeParse(received);
       if (!parsed.success) {
         throw new ProviderFailure("rubbish");

@@ -16,8 +16,11 @@ const leftAloneMs = 15_000;
 /** Brought about by the request: counted, one user's could have the API left alone for everybody. */
 const requestsOwn: readonly Outcome[] = ["refused", "too_long", "content_filtered"];
 
-/** One attempt, with the API key to use; its items are handed on as they come. */
-export type Attempt<T> = (apiKey: string, signal: AbortSignal) => AsyncIterable<T>;
+/**
+ * One attempt, with the API key to use; its items are handed on as they come. It calls `alive` for whatever else arrives,
+ * which shows that the API is not silent.
+ */
+export type Attempt<T> = (apiKey: string, signal: AbortSignal, alive: () => void) => AsyncIterable<T>;
 
 interface RunOptions {
   /** Whether an attempt may be repeated after it has given items: the caller then forgets what it had. */
@@ -147,8 +150,13 @@ export class Provider {
     };
     let outcome: Outcome = "cancelled";
     let timer = arm();
+    const alive = () => {
+      clearTimeout(timer);
+      flowing = true;
+      timer = arm();
+    };
     try {
-      for await (const item of attempt(key, AbortSignal.any([signal, limit.signal]))) {
+      for await (const item of attempt(key, AbortSignal.any([signal, limit.signal]), alive)) {
         // Time that the reader takes is not the provider's.
         clearTimeout(timer);
         flowing = true;
@@ -168,7 +176,8 @@ export class Provider {
     } finally {
       clearTimeout(timer);
       limit.abort();
-      // To the breaker an error that is not the provider's is as good as a success: it must not learn one from a silence.
+      // A caller's giving up says nothing of the provider, and the breaker counts it neither way; but from the attempt that
+      // decides, an error that is not the provider's is to it as good as a success, which it must not learn from a silence.
       ended.reject(ended.decides ? new ProviderFailure("cancelled") : new Error("the caller gave up"));
       this.#metrics.aiRequested(this.#name, outcome);
     }

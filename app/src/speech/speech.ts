@@ -46,9 +46,10 @@ export function createSpeech(
       return silence(false);
     }
     try {
-      const attempt = (key: string, limit: AbortSignal) => ask(speech, key, text, voice, limit);
+      const attempt = (key: string, limit: AbortSignal, alive: () => void) =>
+        ask(speech, key, text, voice, limit, alive);
       let whole: Spoken | undefined;
-      for await (const received of provider.run(attempt, signal, { restartable: true })) {
+      for await (const received of provider.run(attempt, signal)) {
         whole = received;
       }
       return whole ?? silence(true);
@@ -77,14 +78,14 @@ export function createSpeech(
   };
 }
 
-/** Gives nothing for each piece that arrives, which shows that the provider is not silent, and at last the whole. */
 async function* ask(
   { url, model }: SpeechConfig,
   apiKey: string,
   text: string,
   voice: string,
   signal: AbortSignal,
-): AsyncGenerator<Spoken | undefined> {
+  alive: () => void,
+): AsyncGenerator<Spoken> {
   const client = await createClient(url, apiKey);
   const response = await client.audio.speech.create(
     { model, voice, input: text, response_format: "mp3" },
@@ -98,12 +99,12 @@ async function* ask(
   const pieces: Uint8Array[] = [];
   let bytes = 0;
   for await (const piece of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    alive();
     pieces.push(piece);
     bytes += piece.length;
     if (bytes > mostAudioBytes) {
       throw tooLong(`over ${mostAudioBytes} bytes`);
     }
-    yield undefined;
   }
   if (bytes === 0) {
     throw new ProviderFailure("rubbish");
