@@ -113,26 +113,24 @@ describe("an answer", () => {
   });
 
   it.each([
-    ["nothing", []],
-    ["a piece", ["Hel"]],
-  ])(
-    "ends by saying so when the provider withholds it after %s, and is not remembered",
-    async (_what, given) => {
-      provider.next.push(finishes("content_filter", ...given));
-      const events = await chat.askWhole();
-      expect(textOf(events)).toBe(given.join(""));
-      expect(events.at(-1)).toMatchObject({
-        type: "error",
-        data: { status: 422, detail: expect.stringContaining("withholds") as string },
-      });
-      expect(provider.requests).toHaveLength(1);
-      expect(await service.metricsText()).toMatch(/app_chats_total{outcome="unanswerable"} [1-9]/);
-      const sessionId = String(events[0]?.data["sessionId"]);
-      const content = question();
-      expect((await chat.askWhole(content, { sessionId })).at(-1)).toMatchObject({ type: "done" });
-      expect(provider.requests.at(-1)?.body["messages"]).toEqual([{ role: "user", content }]);
-    },
-  );
+    ["is withheld before its first word", finishes("content_filter"), "", "withholds"],
+    ["is withheld in the middle", finishes("content_filter", "Hel"), "Hel", "withholds"],
+    ["is too long", says("x".repeat(70_000), "y"), "x".repeat(70_000), "too long"],
+  ])("ends by saying so when it %s, and is not remembered", async (_case, behaviour, given, reason) => {
+    provider.next.push(behaviour);
+    const events = await chat.askWhole();
+    expect(textOf(events)).toBe(given);
+    expect(events.at(-1)).toMatchObject({
+      type: "error",
+      data: { status: 422, detail: expect.stringContaining(reason) as string },
+    });
+    expect(provider.requests).toHaveLength(1);
+    expect(await service.metricsText()).toMatch(/app_chats_total{outcome="unanswerable"} [1-9]/);
+    const sessionId = String(events[0]?.data["sessionId"]);
+    const content = question();
+    expect((await chat.askWhole(content, { sessionId })).at(-1)).toMatchObject({ type: "done" });
+    expect(provider.requests.at(-1)?.body["messages"]).toEqual([{ role: "user", content }]);
+  });
 
   it("knows what the session said before, and nothing of other sessions", async () => {
     const [start] = await chat.askWhole("My name is Ada");

@@ -121,7 +121,8 @@ describe("an empty answer", () => {
     const model = languageModel();
     provider.otherwise = finishes("length");
     for (let time = 0; time < times; time++) {
-      await model.complete([{ role: "user", content: "?" }], { whenDown: "stub" }).catch(() => undefined);
+      const asked = model.complete([{ role: "user", content: "?" }], { whenDown: "stub" });
+      await expect(asked).rejects.toThrow(Unanswerable);
     }
     expect(await outcomes()).toEqual({ too_long: times });
     await expect(model.check?.()).resolves.toBeUndefined();

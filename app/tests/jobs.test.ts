@@ -1,15 +1,18 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from "vitest";
 import { Queue } from "bullmq";
+import { createLanguageModel } from "../src/ai/createLanguageModel.ts";
 import { createRedis } from "../src/cache/redis.ts";
 import type { JobAnswer } from "../src/jobs/job.ts";
 import { enqueue } from "../src/jobs/outbox.ts";
 import { prefix } from "../src/jobs/queues.ts";
+import { Metrics } from "../src/observability/metrics.ts";
 import { JobsBench } from "./support/jobs.ts";
 import { silentLogger } from "./support/logs.ts";
 import { asRole } from "./support/postgres.ts";
 import { eventually } from "./support/processes.ts";
-import { newTenant, startTestService, type TestService } from "./support/service.ts";
+import { FakeProvider, finishes, says, saysSlowly } from "./support/provider.ts";
+import { newTenant, startTestService, testConfig, type TestService } from "./support/service.ts";
 import { auditOf } from "./support/users.ts";
 
 const postgres = inject("postgres");
@@ -223,6 +226,27 @@ describe("a dead letter", () => {
     expect((await service.call("GET", "/api/v2/admin/dead-letters?limit=0", { token: admin })).status).toBe(
       400,
     );
+  });
+
+  it.each([
+    ["is withheld", finishes("content_filter", "Hel"), "withholds"],
+    ["is too long", says("x".repeat(70_000), "y"), "too long"],
+    ["is under way at the deadline", saysSlowly(100, ...Array<string>(30).fill("x")), "too long"],
+  ])("comes at once for a prompt whose answer %s, with the reason", async (_case, behaviour, reason) => {
+    const provider = await FakeProvider.start();
+    provider.otherwise = behaviour;
+    const ai = { ...testConfig().ai, url: provider.url, deadlineSeconds: 1, maxRetries: 2 };
+    const model = createLanguageModel(ai, new Metrics(), silentLogger);
+    await bench.worker({ model }, { retries: 5, backoffSeconds: 0 });
+    const { id } = (await ask()).body as JobAnswer;
+    await bench.until(id, "dead");
+    expect(await bench.job(id)).toMatchObject({
+      attempts: 1,
+      error: expect.stringContaining(reason) as string,
+    });
+    expect(provider.requests).toHaveLength(1);
+    await bench.stopWorkers();
+    await provider.stop();
   });
 
   it("comes at once for what no retry can mend", async () => {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createLanguageModel } from "../src/ai/createLanguageModel.ts";
 import type { ProviderConfig } from "../src/config/settings.ts";
+import { Unanswerable } from "../src/http/problem.ts";
 import { Metrics } from "../src/observability/metrics.ts";
 import { createOcr } from "../src/ocr/ocr.ts";
 import { createSpeech } from "../src/speech/speech.ts";
@@ -27,15 +28,21 @@ beforeEach(async () => {
 });
 afterEach(() => provider.stop());
 
-/** Asks for something, and tells whether the provider gave it. */
-type Ask = (about: string) => Promise<boolean>;
+/** Asks for something, and tells how it ended: given, something else given in its place, or told that it is not to be had. */
+type Ask = (about: string) => Promise<"given" | "stand-in" | "told">;
+const given = ({ degraded }: { degraded: boolean }) => (degraded ? "stand-in" : "given");
 
 const { signal } = new AbortController();
 
 function languageModel(overrides: Partial<ProviderConfig> = {}): Ask {
   const model = createLanguageModel({ ...testConfig().ai, ...calls, ...overrides }, metrics, silentLogger);
-  return async (content) =>
-    !(await model.complete([{ role: "user", content }], { whenDown: "stub" })).degraded;
+  return (content) =>
+    model.complete([{ role: "user", content }], { whenDown: "stub" }).then(given, (error: unknown) => {
+      if (error instanceof Unanswerable) {
+        return "told";
+      }
+      throw error;
+    });
 }
 
 function speech(overrides: Partial<ProviderConfig> = {}): Ask {
@@ -46,12 +53,12 @@ function speech(overrides: Partial<ProviderConfig> = {}): Ask {
     metrics,
     silentLogger,
   );
-  return async (text) => !(await voice.speak("tenant", text, "alloy", signal)).degraded;
+  return async (text) => given(await voice.speak("tenant", text, "alloy", signal));
 }
 
 function ocr(): Ask {
   const reader = createOcr({ ...testConfig().ocr, ...calls }, metrics, silentLogger);
-  return async () => !(await reader.recognize("data:image/png;base64,AA==", signal)).degraded;
+  return async () => given(await reader.recognize("data:image/png;base64,AA==", signal));
 }
 
 const reads = (content: string) =>
@@ -69,35 +76,50 @@ async function outcomes(): Promise<Record<string, number>> {
 
 describe("what is too long", () => {
   it.each([
-    ["an answer", languageModel, says("x".repeat(70_000), "y"), says("short")],
-    ["a spoken text", speech, answers("audio/mpeg", "x".repeat(9 * 1024 * 1024)), answers("audio/mpeg", "x")],
-    ["the text on a picture", ocr, reads("x".repeat(70_000)), reads("short")],
+    ["an answer", languageModel, says("x".repeat(70_000), "y"), says("short"), "told"],
+    [
+      "a spoken text",
+      speech,
+      answers("audio/mpeg", "x".repeat(9 * 1024 * 1024)),
+      answers("audio/mpeg", "x"),
+      "stand-in",
+    ],
+    ["the text on a picture", ocr, reads("x".repeat(70_000)), reads("short"), "stand-in"],
   ] as const)(
     "is asked for once, and others are given theirs afterwards: %s",
-    async (_what, feature, long, short) => {
+    async (_what, feature, long, short, end) => {
       const ask = feature();
       provider.otherwise = long;
       for (const about of enough) {
-        expect(await ask(about)).toBe(false);
+        expect(await ask(about)).toBe(end);
       }
       expect(await outcomes()).toEqual({ too_long: enough.length });
       provider.otherwise = short;
-      expect(await ask("another's")).toBe(true);
+      expect(await ask("another's")).toBe("given");
     },
   );
 
   const pieces = Array<string>(40).fill("x");
   it.each([
-    ["an answer", languageModel, saysSlowly(100, ...pieces), says("short")],
-    ["a spoken text", speech, answersSlowly(100, "audio/mpeg", ...pieces), answers("audio/mpeg", "x")],
-  ] as const)("is also what is still coming at the deadline: %s", async (_what, feature, slow, short) => {
-    const ask = feature({ deadlineSeconds: 2 });
-    provider.otherwise = slow;
-    expect(await Promise.all(enough.map(ask))).toEqual(enough.map(() => false));
-    expect(await outcomes()).toEqual({ too_long: enough.length });
-    provider.otherwise = short;
-    expect(await ask("another's")).toBe(true);
-  });
+    ["an answer", languageModel, saysSlowly(100, ...pieces), says("short"), "told"],
+    [
+      "a spoken text",
+      speech,
+      answersSlowly(100, "audio/mpeg", ...pieces),
+      answers("audio/mpeg", "x"),
+      "stand-in",
+    ],
+  ] as const)(
+    "is also what is still coming at the deadline: %s",
+    async (_what, feature, slow, short, end) => {
+      const ask = feature({ deadlineSeconds: 2 });
+      provider.otherwise = slow;
+      expect(await Promise.all(enough.map(ask))).toEqual(enough.map(() => end));
+      expect(await outcomes()).toEqual({ too_long: enough.length });
+      provider.otherwise = short;
+      expect(await ask("another's")).toBe("given");
+    },
+  );
 });
 
 describe("what is the provider's fault", () => {
@@ -107,13 +129,13 @@ describe("what is the provider's fault", () => {
     await Promise.all(enough.map(ask));
     expect(await outcomes()).toMatchObject({ timeout: enough.length });
     provider.otherwise = says("short");
-    expect(await ask("another's")).toBe(false);
+    expect(await ask("another's")).toBe("stand-in");
   });
 
   it("is what is no audio, however long it is", async () => {
     const ask = speech();
     provider.otherwise = answers("text/html", "x".repeat(9 * 1024 * 1024));
-    expect(await ask("text")).toBe(false);
+    expect(await ask("text")).toBe("stand-in");
     expect(await outcomes()).toEqual({ rubbish: 2 + 1 });
   });
 });

@@ -5,7 +5,7 @@ import { SwitchFile } from "../files/switchFile.ts";
 import { Unanswerable, Unavailable } from "../http/problem.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import { chooseModel } from "./chooseModel.ts";
-import { contentFiltered, ProviderFailure, tooLong } from "./failure.ts";
+import { contentFiltered, type Outcome, ProviderFailure, tooLong } from "./failure.ts";
 import type {
   ChatMessage,
   Completion,
@@ -17,7 +17,11 @@ import { createClient } from "./openai.ts";
 import { Provider } from "./provider.ts";
 import { pieces, stubCompletion, stubModel } from "./stub.ts";
 
-const withheld = "the language model's provider withholds the answer to this: ask otherwise";
+/** What comes of the request itself, for whom to tell: neither a stand-in nor another try helps. */
+const ofTheRequest: Partial<Record<Outcome, string>> = {
+  content_filtered: "the language model's provider withholds the answer to this: ask otherwise",
+  too_long: "the answer is too long, or takes too long: ask for less",
+};
 
 /** Bounds what an answer takes in memory. */
 const mostCharacters = 64 * 1024;
@@ -108,8 +112,9 @@ class OpenAiLanguageModel implements ServiceLanguageModel {
       }
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof ProviderFailure && error.outcome === "content_filtered") {
-        throw new Unanswerable(withheld, error);
+      const reason = error instanceof ProviderFailure ? ofTheRequest[error.outcome] : undefined;
+      if (reason !== undefined) {
+        throw new Unanswerable(reason, error);
       }
       if (sent || whenDown === "fail") {
         throw new Unavailable("the language model does not answer", error);

@@ -8,8 +8,8 @@ export interface CompletionOptions {
   signal?: AbortSignal;
   /**
    * What to do when no provider answers within the deadline. `stub`: answer from the built-in stub, marked degraded.
-   * `fail`: reject with Unavailable, for jobs, which are tried again and then become dead letters. Either way what a
-   * provider withholds is rejected with Unanswerable: a stand-in would be taken for an answer.
+   * `fail`: reject with Unavailable, for jobs, which are tried again and then become dead letters. Either way an
+   * answer that is withheld or too long is rejected with Unanswerable: a stand-in would be taken for one.
    */
   whenDown: "stub" | "fail";
 }

@@ -55,7 +55,7 @@ export const interrupted: NewChatEvent = {
   data: { status: 503, title: "Service Unavailable", detail: "the answer was cut off, ask again" },
 };
 
-/** Nothing of it is remembered: what is withheld once would be in every later question of the session. */
+/** Nothing of it is remembered: what is withheld once would be part of every later question of the session. */
 export function unanswerable({ status, reason }: Unanswerable): NewChatEvent {
   return { type: "error", data: { status, title: "Unprocessable Content", detail: reason } };
 }

@@ -14,7 +14,7 @@ const eventStream = z.string().meta({
       ". `degraded`: the built-in stub answered in the model's place",
     "`error`, the last instead: " +
       fields(eventData.error) +
-      ". `status` is 503 for an answer that was cut off: ask again; 422 for one that is withheld: ask otherwise; 499 " +
+      ". `status` is 503 for an answer that was cut off: ask again; 422 for one that is withheld or too long: ask otherwise; 499 " +
       "for one that is no longer wanted",
   ].join("\n\n"),
 });
@@ -30,8 +30,8 @@ export const paths: ZodOpenApiPathsObject = {
       summary: "Ask a question; the answer is streamed",
       description:
         "Who is cut off may take the answer up again for CHAT_RESUME_SECONDS; without a reader for so long it is " +
-        "given up.\n\nAn answer that the provider's content filter withholds ends with an `error` of status 422, whatever " +
-        "of it came before: the same question would end so again, and the session remembers neither.",
+        "given up.\n\nAn answer that the provider's content filter withholds, or that is too long, ends with an `error` of status 422, " +
+        "whatever of it came before: the same question would end so again, and the session remembers neither.",
       requestBody: { content: { "application/json": { schema: question } }, required: true },
       responses: { "200": stream },
     },

@@ -39,7 +39,9 @@ export const jobAnswer = z.object({
     description: "pending: not in the queue yet; queued: waiting, running or waiting to be tried again",
   }),
   attempts: z.int().meta({ description: "Attempts that failed" }),
-  error: z.string().nullable(),
+  error: z.string().nullable().meta({
+    description: "Why the last attempt failed. Where another would fail alike, the job is dead at once",
+  }),
   result: z.unknown(),
   createdBy: z.string(),
   createdAt: z.iso.datetime(),

@@ -4,7 +4,7 @@ import { DelayedError, type Job, UnrecoverableError, WaitingError, Worker } from
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { JobsConfig } from "../config/jobVariables.ts";
-import { Unavailable } from "../http/problem.ts";
+import { Unanswerable, Unavailable } from "../http/problem.ts";
 import { requestContext, runInContext } from "../observability/context.ts";
 import { traced } from "../observability/tracing.ts";
 import type { Handlers } from "./handlers/handler.ts";
@@ -180,7 +180,8 @@ export class Runner {
   }
 
   #recordFailure({ tenantId, id }: WorkOrder, error: unknown) {
-    const most = error instanceof JobError && error.final ? 1 : this.#args.config.retries + 1;
+    const final = error instanceof Unanswerable || (error instanceof JobError && error.final);
+    const most = final ? 1 : this.#args.config.retries + 1;
     return this.#args.repository.fail(tenantId, id, reasonOf(error), most);
   }
 
@@ -207,5 +208,7 @@ function reasonOf(error: unknown): string {
   if (error instanceof JobError) {
     return error.message;
   }
-  return error instanceof Unavailable ? error.reason : "unexpected error, logged under this job's id";
+  return error instanceof Unavailable || error instanceof Unanswerable
+    ? error.reason
+    : "unexpected error, logged under this job's id";
 }
