@@ -86,6 +86,7 @@ export function createFeatures(foundations: Foundations): Features {
     database,
     users,
     passwords,
+    refreshTokens,
     sessions,
     limit: new SignInLimit(queueRedis),
     directory: config.ldap && new Directory(config.ldap, logger),

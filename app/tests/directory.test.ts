@@ -30,15 +30,16 @@ const directory = (overrides: Partial<LdapConfig> = {}) =>
 
 describe("the directory", () => {
   const byTemplate = { user: { dn: `uid={username},${people}` } };
-  const ways: [string, () => Partial<LdapConfig>][] = [
-    ["searching, by ldaps", () => ({})],
-    ["searching, by StartTLS", () => ({ url: server.ldapUrl })],
-    ["with a template of names, by ldaps", () => byTemplate],
-    ["with a template of names, by StartTLS", () => ({ ...byTemplate, url: server.ldapUrl })],
+  // A bind alone cannot tell a name that nobody has from a wrong password.
+  const ways: [string, () => Partial<LdapConfig>, "no_such_user" | undefined][] = [
+    ["searching, by ldaps", () => ({}), "no_such_user"],
+    ["searching, by StartTLS", () => ({ url: server.ldapUrl }), "no_such_user"],
+    ["with a template of names, by ldaps", () => byTemplate, undefined],
+    ["with a template of names, by StartTLS", () => ({ ...byTemplate, url: server.ldapUrl }), undefined],
   ];
   it.each(ways)(
     "%s gives people with the right password the highest role of their groups",
-    async (_way, overrides) => {
+    async (_way, overrides, nobody) => {
       const ldap = directory(overrides());
       expect(await ldap.check("ada", password)).toEqual({ role: "admin" });
       expect(await ldap.check("eve", password)).toEqual({ role: "editor" });
@@ -47,18 +48,22 @@ describe("the directory", () => {
       expect(await ldap.check("outsider", password)).toEqual({ role: undefined });
       expect(await ldap.check("ada", "wrong")).toBeUndefined();
       expect(await ldap.check("ada", "")).toBeUndefined();
-      expect(await ldap.check("nobody", password)).toBeUndefined();
+      expect(await ldap.check("nobody", password)).toBe(nobody);
     },
   );
 
   it.each(["*", "ada)(uid=*", "a*", "*)(objectClass=*", "ada,ou=people", "\u0000", "ada\\"])(
     "takes the user name %j for a name and nothing else",
     async (username) => {
-      for (const overrides of [{}, byTemplate]) {
-        expect(await directory(overrides).check(username, password)).toBeUndefined();
-      }
+      expect(await directory().check(username, password)).toBe("no_such_user");
+      expect(await directory(byTemplate).check(username, password)).toBeUndefined();
     },
   );
+
+  it("does not take a name for nobody's that more than one has", async () => {
+    const user = { base: people, filter: "(|(uid={username})(uid=eve))" };
+    expect(await directory({ user }).check("ada", password)).toBeUndefined();
+  });
 
   it("is not asked anything when its certificate is another's, or its name is not in it", async () => {
     const other = await mkdtemp(join(tmpdir(), "groundwork-other-ca-"));

@@ -127,6 +127,73 @@ describe("signing in through the directory", () => {
     });
   });
 
+  describe("to whom the directory has dropped", () => {
+    // Each as the directory would be without them; the tests' own is shared.
+    const inNoGroup = { groupRoles: { [`cn=admins,${groups}`]: "admin" as const } };
+    const deleted = { user: { base: people, filter: "(&(uid={username})(sn=nobody))" } };
+    const start = async (overrides: Partial<LdapConfig> = {}, queue = inject("redis")) =>
+      startTestService(postgres, database, inject("redis"), {
+        ldap: { ...searching, tenant: `tenant ${tenant}`, ...overrides },
+        fallbackSignInFile: await switchFile("on"),
+        queue,
+      });
+    const begin = async (at: TestService) => {
+      const { refreshToken } = await signIn(at, user("bob+ops"));
+      const { headers } = await at.call("POST", "/api/v2/auth/session", {
+        body: signInBody(user("bob+ops")),
+      });
+      return { refreshToken, cookie: headers.get("set-cookie")?.split(";")[0] ?? "" };
+    };
+    const sessionStatus = async (at: TestService, cookie: string) =>
+      (await at.call("GET", "/api/v2/auth/me", { headers: { cookie } })).status;
+
+    it.each([
+      ["is in no group with a role any more", inNoGroup, "no_role"],
+      ["is no longer there", deleted, "no_such_user"],
+    ])("refuses, and ends their sessions and refresh tokens: who %s", async (_who, overrides, reason) => {
+      const [before, after] = await Promise.all([start(), start(overrides)]);
+      const { cookie, refreshToken } = await begin(before);
+      expect(await sessionStatus(after, cookie)).toBe(200);
+      expect((await trySignIn(after, user("bob+ops"))).status).toBe(401);
+      expect(await sessionStatus(after, cookie)).toBe(401);
+      expect((await refresh(after, refreshToken)).status).toBe(401);
+      const [bob] = await listed("bob+ops");
+      expect(await auditOf(service, tenant, "user.revoke_sessions")).toContainEqual(
+        expect.objectContaining({ subject: "directory", target: `user/${bob?.id ?? ""}` }),
+      );
+      const [failed] = await auditOf(service, tenant, "session.sign_in");
+      expect(failed).toMatchObject({ outcome: "failure", detail: { reason } });
+      // Taken up again, they begin anew.
+      expect((await trySignIn(before, user("bob+ops"))).status).toBe(200);
+      await Promise.all([before, after].map((each) => each.stop()));
+    });
+
+    it("ends nothing for a wrong password, nor where the directory cannot tell", async () => {
+      const [before, byTemplate] = await Promise.all([
+        start(),
+        start({ user: { dn: `uid={username},ou=elsewhere,${people}` } }),
+      ]);
+      const { cookie, refreshToken } = await begin(before);
+      expect((await trySignIn(before, { ...user("bob+ops"), password: "wrong" })).status).toBe(401);
+      expect((await trySignIn(byTemplate, user("bob+ops"))).status).toBe(401);
+      expect(await sessionStatus(before, cookie)).toBe(200);
+      expect((await refresh(before, refreshToken)).status).toBe(200);
+      await Promise.all([before, byTemplate].map((each) => each.stop()));
+    });
+
+    it("ends their refresh tokens while sessions cannot be ended, and the sessions at the next sign-in", async () => {
+      const away = { ...inject("redis"), port: await freePort() };
+      const [before, cutOff, after] = await Promise.all([start(), start(deleted, away), start(deleted)]);
+      const { cookie, refreshToken } = await begin(before);
+      expect((await trySignIn(cutOff, user("bob+ops"))).status).toBe(503);
+      expect((await refresh(before, refreshToken)).status).toBe(401);
+      expect(await sessionStatus(before, cookie)).toBe(200);
+      expect((await trySignIn(after, user("bob+ops"))).status).toBe(401);
+      expect(await sessionStatus(before, cookie)).toBe(401);
+      await Promise.all([before, cutOff, after].map((each) => each.stop()));
+    });
+  });
+
   it("is refused to whom an admin disabled, who has no group, or whose password is wrong", async () => {
     await signIn(service, user("leaver"));
     const [leaver] = await listed("leaver");

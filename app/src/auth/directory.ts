@@ -22,7 +22,13 @@ const deadlineMs = 5000;
 const atOnce = 10;
 const waiting = 50;
 
-/** A directory (LDAP) that knows its users' passwords and groups. Each sign-in has a connection of its own. */
+/** What a directory says of a name and a password; undefined: they do not belong together, or it cannot tell why not. */
+export type Checked = { role: Role | undefined } | "no_such_user" | undefined;
+
+/**
+ * A directory (LDAP) that knows its users' passwords and groups. It is asked at sign-ins, and at nothing else; each has
+ * a connection of its own.
+ */
 export class Directory {
   /** Name of the tenant whose users the directory has. */
   readonly tenant: string;
@@ -37,11 +43,11 @@ export class Directory {
   }
 
   /**
-   * The highest role that the user's groups give (undefined when none does), or undefined when the directory has no
-   * such user with this password.
+   * The highest role that the user's groups give (undefined when none does). That there is no such user only a search
+   * can tell: a bind by a name that is made up fails like one with a wrong password.
    * @throws Unavailable when the directory does not answer, or not as it should.
    */
-  async check(username: string, password: string): Promise<{ role: Role | undefined } | undefined> {
+  async check(username: string, password: string): Promise<Checked> {
     if (password === "") {
       // A bind without a password is anonymous, and succeeds (RFC 4513, 5.1.2).
       return undefined;
@@ -58,14 +64,14 @@ export class Directory {
     }
   }
 
-  async #ask(
-    client: Client,
-    username: string,
-    password: string,
-  ): Promise<{ role: Role | undefined } | undefined> {
+  async #ask(client: Client, username: string, password: string): Promise<Checked> {
     await this.#bindReader(client);
-    const dn = await this.#find(client, username);
-    if (dn === undefined || !(await bindUser(client, dn, password))) {
+    const found = await this.#find(client, username);
+    if (found.length === 0) {
+      return "no_such_user";
+    }
+    const [dn, another] = found;
+    if (dn === undefined || another !== undefined || !(await bindUser(client, dn, password))) {
       return undefined;
     }
     await this.#bindReader(client);
@@ -79,10 +85,11 @@ export class Directory {
     }
   }
 
-  async #find(client: Client, username: string): Promise<string | undefined> {
+  /** The DNs that the name may stand for: none, one, or two where there are more. */
+  async #find(client: Client, username: string): Promise<string[]> {
     const { user } = this.#config;
     if ("dn" in user) {
-      return user.dn.replaceAll("{username}", escapeDnValue(username));
+      return [user.dn.replaceAll("{username}", escapeDnValue(username))];
     }
     const { searchEntries } = await client.search(user.base, {
       filter: user.filter.replaceAll("{username}", Filter.escape(username)),
@@ -96,7 +103,7 @@ export class Directory {
         "LDAP_SEARCH_FILTER finds more than one user: nobody is signed in by chance",
       );
     }
-    return searchEntries.length === 1 ? searchEntries[0]?.dn : undefined;
+    return searchEntries.map(({ dn }) => dn);
   }
 
   /** Asks each group whether it has the user: that works with every server, and leaves comparing names to it. */

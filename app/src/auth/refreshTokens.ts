@@ -24,9 +24,9 @@ export interface Rotated {
 
 /**
  * Refresh tokens: `<tenant id>.<256 random bits>`, each good for one use. A sign-in begins a family; every refresh adds
- * the family's next token, with the expiry of the first: whoever has left the directory is out after 7 days at most.
- * A token that comes a second time was copied, so its whole family is revoked. (An answer lost on the way looks the
- * same: then, too, the person signs in again.)
+ * the family's next token, with the expiry of the first: whoever has left the directory, which no refresh asks, is out
+ * after 7 days at most. A token that comes a second time was copied, so its whole family is revoked. (An answer lost on
+ * the way looks the same: then, too, the person signs in again.)
  */
 export class RefreshTokens {
   readonly #database: Database;

@@ -9,6 +9,7 @@ import type { Metrics } from "../observability/metrics.ts";
 import type { User, UserRepository } from "../users/repository.ts";
 import type { Directory } from "./directory.ts";
 import type { Passwords } from "./passwords.ts";
+import type { RefreshTokens } from "./refreshTokens.ts";
 import type { Role } from "./rules.ts";
 import type { SignInInput } from "./schemas.ts";
 import type { Sessions } from "./sessions.ts";
@@ -19,6 +20,7 @@ interface SignInArgs {
   database: Database;
   users: UserRepository;
   passwords: Passwords;
+  refreshTokens: RefreshTokens;
   sessions: Sessions;
   limit: SignInLimit;
   /** Undefined: only local users can sign in. */
@@ -35,6 +37,8 @@ const failureTakesMs = 300;
 
 /** For the audit log and never for the caller: every failure is answered alike. */
 type Failure = "no_such_user" | "wrong_password" | "no_role" | "disabled";
+/** Of a user who is known here, the directory alone says so: it has them no longer, or gives them no role. */
+const gone: readonly Failure[] = ["no_such_user", "no_role"];
 type Verdict = { by: "password" } | { by: "directory"; role: Role } | { failure: Failure };
 
 /** Checks who someone is: by the password of a local user, else by the tenant's directory. */
@@ -94,15 +98,19 @@ export class SignIn {
     kind: "token" | "session",
     grant: (client: PoolClient, principal: Principal) => Promise<T>,
   ): Promise<{ result: T } | undefined> {
-    const { database, users } = this.#args;
+    const { database, users, sessions } = this.#args;
     const known = await users.findByName(tenantId ?? noTenant, input.username);
     const verdict = await this.#check(known, input);
+    const dropped = "failure" in verdict && gone.includes(verdict.failure) ? known : undefined;
     if (tenantId === null) {
       // There is no audit log to write this to.
       this.#logger.warn({ tenant: input.tenant }, "sign-in to an unknown tenant");
       return undefined;
     }
-    return database.asTenant(tenantId, async (client) => {
+    const granted = await database.asTenant(tenantId, async (client) => {
+      if (dropped) {
+        await this.#endAll(client, dropped);
+      }
       const user =
         "failure" in verdict ? verdict.failure : await this.#admit(client, known, verdict, input.username);
       if (typeof user === "string") {
@@ -122,6 +130,24 @@ export class SignIn {
         detail: { username: user.username, source: user.source, kind },
       });
       return { result };
+    });
+    if (dropped) {
+      // After the commit: what Postgres has of them ends also while Redis is away. The next attempt tries again.
+      await sessions.endAll(dropped.id);
+    }
+    return granted;
+  }
+
+  /** The directory's user has left it, or all of its groups: what was given out before is theirs no longer. */
+  async #endAll(client: PoolClient, { id, username }: User): Promise<void> {
+    const { users, refreshTokens } = this.#args;
+    await users.lock(client, id);
+    await refreshTokens.revokeAll(client, id);
+    await audit(client, {
+      subject: "directory",
+      action: "user.revoke_sessions",
+      target: `user/${id}`,
+      detail: { username },
     });
   }
 
@@ -160,8 +186,8 @@ export class SignIn {
       return { failure: known ? "wrong_password" : "no_such_user" };
     }
     const found = await directory.check(username, password);
-    if (!found) {
-      return { failure: "wrong_password" };
+    if (!found || found === "no_such_user") {
+      return { failure: found ?? "wrong_password" };
     }
     return found.role === undefined ? { failure: "no_role" } : { by: "directory", role: found.role };
   }
