@@ -10,8 +10,8 @@ export interface Work {
 }
 
 /**
- * Does the part of a job that takes long, outside of any transaction. It may be done more than once; its effect is
- * recorded once.
+ * Does the part of a job that takes long, outside of any transaction. It is done at least once, and may be more often (a
+ * model that it calls is then paid for again); its effect is recorded exactly once.
  */
 export type Handler<K extends JobKind> = (
   tenantId: string,
