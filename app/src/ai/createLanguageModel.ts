@@ -20,7 +20,7 @@ import { pieces, stubCompletion, stubModel } from "./stub.ts";
 /** What comes of the request itself, for whom to tell: neither a stand-in nor another try helps. */
 const ofTheRequest: Partial<Record<Outcome, string>> = {
   content_filtered: "the language model's provider withholds the answer to this: ask otherwise",
-  too_long: "the answer is too long, or takes too long: ask for less",
+  too_long: "the answer is too long: ask for less",
 };
 
 /** Bounds what an answer takes in memory. */

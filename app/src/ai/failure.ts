@@ -8,6 +8,7 @@ export type Outcome =
   | "server_error"
   | "refused"
   | "too_long"
+  | "too_slow"
   | "content_filtered"
   | "rubbish"
   | "cut_off"
@@ -37,9 +38,14 @@ export class ProviderFailure extends Error {
   }
 }
 
-/** Longer than is taken, in size or time. What is asked for may make it so, and it would be as long again. */
+/** Longer than is taken. What is asked for makes it so, and it would be as long again. */
 export function tooLong(what: string): ProviderFailure {
   return new ProviderFailure("too_long", { remedy: "nothing", cause: new Error(what) });
+}
+
+/** Still coming at the deadline. What is asked for may make it so, or an API that is slow for a while. */
+export function tooSlow(): ProviderFailure {
+  return new ProviderFailure("too_slow", { remedy: "nothing" });
 }
 
 /** Withheld by the provider's filter, or declined by the model: it is about what was asked, and would be again. */

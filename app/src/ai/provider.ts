@@ -6,15 +6,15 @@ import type { ProviderConfig } from "../config/settings.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import { traced } from "../observability/tracing.ts";
 import { ApiKeys } from "./apiKeys.ts";
-import { type Outcome, ProviderFailure, toFailure, tooLong } from "./failure.ts";
+import { type Outcome, ProviderFailure, toFailure, tooSlow } from "./failure.ts";
 
 const firstBackoffMs = 250;
 const longestBackoffMs = 8000;
 /** So many failures in a row, and the API is left alone for a while; then one attempt decides. */
 const failuresUntilOpen = 5;
 const leftAloneMs = 15_000;
-/** Brought about by the request: counted, one user's could have the API left alone for everybody. */
-const requestsOwn: readonly Outcome[] = ["refused", "too_long", "content_filtered"];
+/** The request may have brought it about: counted, one user's could have the API left alone for everybody. */
+const requestsOwn: readonly Outcome[] = ["refused", "too_long", "too_slow", "content_filtered"];
 
 /**
  * One attempt, with the API key to use; its items are handed on as they come. It calls `alive` for whatever else arrives,
@@ -143,7 +143,7 @@ export class Provider {
       return setTimeout(
         () => {
           const late = flowing && leftMs < silenceMs;
-          limit.abort(late ? tooLong("still under way at the deadline") : new ProviderFailure("timeout"));
+          limit.abort(late ? tooSlow() : new ProviderFailure("timeout"));
         },
         Math.min(silenceMs, leftMs),
       );
