@@ -66,4 +66,8 @@ export const containerSchema = z
       .default(ownContainer.migration)
       .describe("program and arguments that bring the schema up to date before a rollout; empty: none"),
   })
+  .refine((container) => container.port !== container.metricsPort, {
+    path: ["metricsPort"],
+    message: "must be another port than that of the API",
+  })
   .prefault({});

@@ -74,7 +74,14 @@ export function readConfig(
       secret[name] = name === "appFiles" ? parseValue(value) : value;
       if (!secretKeysOfStack.has(key))
         problems.push(`${key} is stored in plain text; set it with: pulumi config set --secret ${key}`);
-    } else plain[name] = parseValue(value);
+    } else {
+      plain[name] = parseValue(value);
+      if (secretKeysOfStack.has(key))
+        problems.push(
+          `${key} has a value that was set with --secret, and would be plain in pods and in the state; ` +
+            "what is secret has a key of its own, or goes into groundwork:appFiles",
+        );
+    }
   }
   const values = stackSchema.safeParse(plain);
   const secrets = secretSchema.safeParse(secret);

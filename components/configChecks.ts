@@ -56,12 +56,14 @@ function connectionProblems({ app, workers, postgres }: Sections): string[] {
   const apps = Math.max(app.replicas, app.scaling?.maxReplicas ?? 0);
   const jobs =
     workers.scaling === "keda" ? Math.max(workers.replicas, workers.maxReplicas) : workers.replicas;
-  const needed = apps * ofPod + jobs * workerConnections + reservedConnections;
+  // While versions change there is one pod more, first of the app and then of the workers.
+  const surge = Math.max(ofPod, jobs > 0 ? workerConnections : 0);
+  const needed = apps * ofPod + jobs * workerConnections + surge + reservedConnections;
   if (needed <= postgres.maxConnections) return [];
   return [
     `groundwork:postgres.maxConnections: ${postgres.maxConnections} is too few for ${apps} app pods with ` +
       `${app.poolSize} + ${app.poolOverflow} + ${probeConnections} connections each, ${jobs} workers with ` +
-      `${workerConnections} and ${reservedConnections} in reserve; raise it to ${needed} or lower groundwork:app.poolSize`,
+      `${workerConnections}, ${surge} for one pod more in a rollout and ${reservedConnections} in reserve; raise it to ${needed} or lower groundwork:app.poolSize`,
   ];
 }
 

@@ -10,7 +10,7 @@ import { loggingSchema } from "./logging/schema.ts";
 import { monitoringSchema } from "./monitoring/schema.ts";
 import { releaseSchema } from "./releaseTraffic.ts";
 import { loadScalingSchema, queueScalingFields } from "./scaling.ts";
-import { cidr, kubernetesName, resources } from "./schemaParts.ts";
+import { cidr, cron, kubernetesName, resources, webUrl } from "./schemaParts.ts";
 import { secretSchema, settable } from "./secretSchema.ts";
 import { namespaceNames } from "./types.ts";
 
@@ -28,7 +28,11 @@ const timeZone = z
 const namespaceName = z.enum(namespaceNames);
 const quotaResource = z
   .string()
-  .regex(/^[a-z]+(\.[a-z-]+)?$/, "must be a resource such as requests.cpu, limits.memory or pods");
+  .regex(/^[a-z]+(\.[a-z-]+)?$/, "must be a resource such as requests.cpu, limits.memory or pods")
+  .refine(
+    (name) => name !== "limits.cpu",
+    "must not be limits.cpu, under which no pod is let in, as no container has a limit of CPU; take requests.cpu",
+  );
 const quantity = /^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/;
 const quantityForm = "must be a quantity such as 500m, 4 or 16Gi, in quotes";
 
@@ -36,8 +40,6 @@ const quantityForm = "must be a quantity such as 500m, 4 or 16Gi, in quotes";
 const variableValue = z
   .union([z.string(), z.number(), z.boolean()], "must be a text, a number, true or false")
   .transform(String);
-
-const cron = z.string().regex(/^(\S+ ){4}\S+$/, "must be a cron expression of five fields");
 
 /** For a missing value only; whatever else is wrong has a message of its own. */
 const missingKey = {
@@ -165,7 +167,7 @@ export const stackSchema = z.strictObject({
       ...queueScalingFields,
       resources: resources(100, 192),
       feeds: z
-        .record(z.string().min(1), z.array(z.url({ protocol: /^https$/ })))
+        .record(z.string().min(1), z.array(webUrl(/^https$/).max(1000)).max(200))
         .default({})
         .describe("feeds to collect, by the tenant's name; https only, the network lets nothing else out"),
       schedules: z

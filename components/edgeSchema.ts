@@ -25,14 +25,31 @@ export const edgeSchema = z
           ),
       })
       .prefault({}),
-    hosts: z.array(z.hostname()).min(1).default(["localhost"]).describe("host names that the edge serves"),
+    hosts: z
+      .array(
+        z
+          .hostname()
+          .regex(/^[a-z0-9.-]*[a-z0-9]$/, "must be a host name in small letters without a dot at its end"),
+      )
+      .min(1)
+      .refine(
+        (hosts) => new Set(hosts.map((host) => host.replaceAll(".", "-"))).size === hosts.length,
+        "must differ from each other, in more than dots and hyphens",
+      )
+      .default(["localhost"])
+      .describe("host names that the edge serves"),
     service: z
       .discriminatedUnion("type", [
-        z.strictObject({
-          type: z.literal("NodePort"),
-          httpsPort: z.int().min(30_000).max(32_767),
-          httpPort: z.int().min(30_000).max(32_767),
-        }),
+        z
+          .strictObject({
+            type: z.literal("NodePort"),
+            httpsPort: z.int().min(30_000).max(32_767),
+            httpPort: z.int().min(30_000).max(32_767),
+          })
+          .refine(({ httpsPort, httpPort }) => httpsPort !== httpPort, {
+            path: ["httpPort"],
+            message: "must be another port than httpsPort",
+          }),
         z.strictObject({
           type: z.literal("LoadBalancer"),
           annotations: z.record(z.string(), z.string()).default({}),

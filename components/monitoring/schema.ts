@@ -1,11 +1,9 @@
 import { z } from "zod";
 
-import { kubernetesName, resources } from "../schemaParts.ts";
+import { kubernetesName, resources, webUrl } from "../schemaParts.ts";
 import { slackChannelPattern, smarthostPattern } from "./notifications.ts";
 
-const webhook = z
-  .url({ protocol: /^https?$/ })
-  .refine((url) => !/^\w+:\/\/[^/]*@/.test(url), "must carry no user name or password");
+const webhook = webUrl(/^https?$/);
 
 /** A further store of metrics, such as Mimir or Thanos. */
 const remoteWriteSchema = z.strictObject({

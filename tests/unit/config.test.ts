@@ -1,6 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
+import { z } from "zod";
+
+import { jobVariables } from "../../app/src/config/jobVariables.ts";
 import { readConfig } from "../../components/config.ts";
 import { updateProblems } from "../../components/configChecks.ts";
 
@@ -139,7 +142,7 @@ describe("the stack's configuration", () => {
     );
     const urls = channels.map((key) => [`groundwork:${key}`, "https://hooks.example.com/services/x"]);
     const all = { ...given, ...secrets, ...(Object.fromEntries(urls) as Record<string, string>) };
-    expect(problems(all, new Set(Object.keys(all)))).toEqual([]);
+    expect(problems(all, new Set([...Object.keys(secrets), ...urls.flat()]))).toEqual([]);
   });
 
   test("takes a production stack with images by digest", () => {
@@ -190,11 +193,11 @@ describe("the stack's configuration", () => {
   test("counts the connections of as many pods as a scaler may make, and refuses one that may make fewer than there are", () => {
     const scaled = { "groundwork:app": '{"replicas":3,"scaling":{"maxReplicas":10}}' };
     expect(problems({ ...production, ...scaled })).toEqual([
-      expect.stringMatching(/too few for 10 app pods .* raise it to 364/),
+      expect.stringMatching(/too few for 10 app pods .* raise it to 396/),
     ]);
     expect(
-      problems({ ...production, "groundwork:app": '{"replicas":4,"scaling":{"maxReplicas":3}}' }),
-    ).toEqual(["groundwork:app.scaling.maxReplicas: 3 is below groundwork:app.replicas (4)"]);
+      problems({ ...production, "groundwork:app": '{"replicas":3,"scaling":{"maxReplicas":2}}' }),
+    ).toEqual(["groundwork:app.scaling.maxReplicas: 2 is below groundwork:app.replicas (3)"]);
     expect(
       problems({ ...production, "groundwork:workers": '{"replicas":2,"scaling":"keda","maxReplicas":1}' }),
     ).toEqual(["groundwork:workers.maxReplicas: 1 is below groundwork:workers.replicas (2)"]);
@@ -202,7 +205,113 @@ describe("the stack's configuration", () => {
 
   test("refuses more app connections than the database accepts, and says how many it needs", () => {
     const found = problems({ ...development, "groundwork:app": '{"replicas":4}' });
-    expect(found).toEqual([expect.stringMatching(/maxConnections: 100 is too few .* raise it to 155/)]);
+    expect(found).toEqual([expect.stringMatching(/maxConnections: 100 is too few .* raise it to 187/)]);
+  });
+
+  test("takes no secret where it would be plain in pods and in the state", () => {
+    const app = { "groundwork:app": '{"variables":{"SOME_TOKEN":"x"}}' };
+    expect(problems({ ...development, ...app })).toEqual([]);
+    expect(problems({ ...development, ...app }, new Set([...secretKeys, "groundwork:app"]))).toEqual([
+      expect.stringMatching(/^groundwork:app has a value that was set with --secret, .*groundwork:appFiles$/),
+    ]);
+  });
+
+  test.each([
+    [
+      "a quota of CPU limits",
+      "cluster",
+      { context: "kind", quotas: { app: { "limits.cpu": "8" } } },
+      /must not be limits\.cpu/,
+    ],
+    [
+      "two listeners on one port",
+      "app",
+      { container: { port: 9464 } },
+      /app\.container\.metricsPort: must be another port/,
+    ],
+    [
+      "one port of the nodes for both",
+      "edge",
+      { service: { type: "NodePort", httpsPort: 30443, httpPort: 30443 } },
+      /httpPort: must be another port/,
+    ],
+    [
+      "a host in capitals",
+      "edge",
+      { hosts: ["API.example.com"] },
+      /edge\.hosts\.0: must be a host name in small letters/,
+    ],
+    [
+      "a host with a dot at its end",
+      "edge",
+      { hosts: ["api.example.com."] },
+      /edge\.hosts\.0: must be a host name/,
+    ],
+    [
+      "two hosts of one name",
+      "edge",
+      { hosts: ["a-b.example.com", "a.b.example.com"] },
+      /edge\.hosts: must differ/,
+    ],
+    [
+      "a feed with a password",
+      "workers",
+      { feeds: { acme: ["https://me:secret@example.com/"] } },
+      /must carry no user name/,
+    ],
+    [
+      "a feed too long",
+      "workers",
+      { feeds: { acme: [`https://example.com/${"x".repeat(1000)}`] } },
+      /feeds\.acme\.0/,
+    ],
+    [
+      "names of days",
+      "workers",
+      { schedules: { summaries: "0 9 * * MON-FRI" } },
+      /schedules\.summaries: must be a cron/,
+    ],
+    [
+      "a minute that no hour has",
+      "backups",
+      { ...JSON.parse(development["groundwork:backups"]), hourly: "61 * * * *" },
+      /backups\.hourly/,
+    ],
+  ] as const)("refuses %s", (_, section, value, message) => {
+    const found = problems({ ...development, [`groundwork:${section}`]: JSON.stringify(value) });
+    expect(found).toEqual([expect.stringMatching(message)]);
+  });
+
+  test.each([
+    "* * * * *",
+    "*/15 * * * *",
+    "0 9 * * 1-5",
+    "0,30 0-23/2 1,15 */3 0-7",
+    "59 23 31 12 7",
+    "05 05 05 05 5",
+    "5/10 * * * *",
+    "60 * * * *",
+    "* 24 * * *",
+    "* * 0 * *",
+    "* * 32 * *",
+    "* * * 13 *",
+    "* * * * 8",
+    "30-5 * * * *",
+    "*/0 * * * *",
+    "* * * *",
+    "@hourly",
+    "0 9 * * MON",
+    "1-5-7 * * * *",
+    ", * * * *",
+    "*  * * * *",
+    " * * * * *",
+    "100 * * * *",
+    "*/100 * * * *",
+  ])("takes the schedule %j where the worker does, and nowhere else", (schedule) => {
+    const workers = { "groundwork:workers": JSON.stringify({ schedules: { collection: schedule } }) };
+    const taken = problems({ ...development, ...workers }).length === 0;
+    const worker = z.object(jobVariables).safeParse({ COLLECTION_SCHEDULE: schedule }).success;
+    expect(taken).toBe(worker);
   });
 
   test("asks for the images that have no upstream", () => {
