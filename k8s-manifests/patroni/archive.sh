@@ -4,9 +4,18 @@
 # before it stops, in less than the pod's grace period.
 # The system's identifier is part of the name: another cluster's log begins with the same file names.
 set -eu
+# Patroni hands over what a crashed primary has left before it rewinds it: by the whole path, and from a directory of its own.
+case $1 in
+  /*) cd "${1%/pg_wal/*}" ;;
+esac
+file=pg_wal/${1##*/}
 system=$(pg_controldata . | sed -n 's/^Database system identifier: *//p')
+if [ -z "$system" ]; then
+  echo "archive.sh: $PWD tells no system identifier" >&2
+  exit 1
+fi
 # Of a file that was sent before the server asked for it.
-note=../archived/$system.${1##*/}
+note=../archived/$system.${file##*/}
 if [ -e "$note" ]; then
   exec rm "$note"
 fi
@@ -15,4 +24,4 @@ if [ -e "$secret" ]; then
   AZURE_STORAGE_CONNECTION_STRING=$(cat "$secret")
   export AZURE_STORAGE_CONNECTION_STRING
 fi
-exec timeout --kill-after=1 16 python3 /etc/groundwork/patroni/archive.py "$system" "$1"
+exec timeout --kill-after=1 16 python3 /etc/groundwork/patroni/archive.py "$system" "$file"

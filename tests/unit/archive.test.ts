@@ -128,25 +128,37 @@ test("sends its file where no note can be written", () => {
   expect(call(segment(1))).toEqual({ done: true, asked: [segment(1)] });
 });
 
-test("answers by a note once, and of another system's file by none", () => {
+/** Runs archive.sh in a directory; only that of a server has a system identifier. */
+function ask(path: string, cwd = data) {
   const bin = join(directory, "bin");
-  mkdirSync(bin);
-  mkdirSync(join(directory, "archived"));
+  mkdirSync(bin, { recursive: true });
   const command = (name: string, line: string) => {
     writeFileSync(join(bin, name), `#!/bin/sh\n${line}\n`);
     chmodSync(join(bin, name), 0o755);
   };
-  command("pg_controldata", `echo "Database system identifier:           ${system}"`);
-  command("timeout", 'echo "$@"');
-  const ask = (path: string) => {
-    const env = { ...process.env, PATH: `${bin}:${process.env["PATH"] ?? ""}` };
-    return spawnSync("sh", [join(programs, "archive.sh"), path], { cwd: data, encoding: "utf8", env });
-  };
+  command("pg_controldata", `test -d pg_wal && echo "Database system identifier:           ${system}"`);
+  command("timeout", 'echo "$PWD $@"');
+  const env = { ...process.env, PATH: `${bin}:${process.env["PATH"] ?? ""}` };
+  return spawnSync("sh", [join(programs, "archive.sh"), path], { cwd, encoding: "utf8", env });
+}
+
+const sends = (path: string) =>
+  `${data} --kill-after=1 16 python3 /etc/groundwork/patroni/archive.py ${system} ${path}\n`;
+
+test("sends from the server's directory what Patroni hands over by its whole path", () => {
+  expect(ask(join(data, segment(1)), directory)).toMatchObject({ status: 0, stdout: sends(segment(1)) });
+});
+
+test("sends nothing where no system identifier is told", () => {
+  const { status, stdout, stderr } = ask(segment(1), directory);
+  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+  expect(stderr).toContain("tells no system identifier");
+});
+
+test("answers by a note once, and of another system's file by none", () => {
+  mkdirSync(join(directory, "archived"));
   for (const name of [noteOf(segment(1)), noteOf(segment(2)).replace(system, "7302")])
     writeFileSync(join(directory, "archived", name), "");
   expect(ask(segment(1))).toMatchObject({ status: 0, stdout: "" });
-  for (const path of [segment(1), segment(2)])
-    expect(ask(path).stdout).toBe(
-      `--kill-after=1 16 python3 /etc/groundwork/patroni/archive.py ${system} ${path}\n`,
-    );
+  for (const path of [segment(1), segment(2)]) expect(ask(path).stdout).toBe(sends(path));
 });
