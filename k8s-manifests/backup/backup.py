@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import psycopg2
+from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
 from common import (
@@ -32,7 +33,7 @@ from common import (
     sha256,
     timestamp,
 )
-from inventory import scalar, take_inventory
+from inventory import TABLES, scalar, take_inventory
 from pgpass import write_pgpass
 from verify import download
 
@@ -44,12 +45,20 @@ def snapshot() -> Iterator[tuple[Cursor, str]]:
     """A transaction that sees one moment, and the name under which pg_dump can see the same."""
     connection = psycopg2.connect("")
     try:
+        with connection.cursor() as cursor:
+            cursor.execute(TABLES)
+            tables = cursor.fetchall()
+        connection.rollback()
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             # The session is idle while pg_dump runs, and counting a large table is slow: both are as they should be.
             cursor.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
             # Without BYPASSRLS this turns a count of visible rows into an error.
             cursor.execute("SET row_security = off")
+            # Before the moment is chosen: a table that is written anew after it, as by a migration, would look empty from it.
+            if tables:
+                names = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+                cursor.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
             yield cursor, scalar(cursor, "SELECT pg_export_snapshot()")
     finally:
         connection.close()

@@ -86,6 +86,37 @@ except backup.BackupError as error:
     });
   });
 
+  test("locks every table before it chooses the moment, or one that is then written anew would look empty", () => {
+    const running = `
+import backup
+asked = []
+cursor = MagicMock()
+cursor.__enter__.return_value = cursor
+cursor.execute.side_effect = lambda query, *_: asked.append(str(query))
+cursor.fetchall.return_value = [("public", "documents"), ("public", "jobs")]
+cursor.fetchone.return_value = ("name",)
+backup.sql.Identifier.side_effect = lambda *names: ".".join(names)
+backup.sql.SQL.side_effect = lambda text: MagicMock(
+    format=lambda part: text.format(part), join=lambda parts: text.join(parts))
+connection = backup.psycopg2.connect.return_value
+connection.cursor.return_value = cursor
+connection.rollback.side_effect = lambda: asked.append("rollback")
+connection.set_session.side_effect = lambda **_: asked.append("repeatable read")
+with backup.snapshot() as (_, name):
+    asked.append(name)
+print(json.dumps(asked[1:]))
+`;
+    expect(inPrograms(running, {})).toEqual([
+      "rollback",
+      "repeatable read",
+      expect.stringMatching(/^SET /),
+      "SET row_security = off",
+      "LOCK TABLE public.documents, public.jobs IN ACCESS SHARE MODE",
+      "SELECT pg_export_snapshot()",
+      "name",
+    ]);
+  });
+
   test("is no backup where the store gives back something else", () => {
     const running = `
 import io
