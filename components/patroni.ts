@@ -112,6 +112,7 @@ const patroniFile = z.object({
 export function patroniSettings(args: {
   readonly members: number;
   readonly resources: Resources;
+  readonly storageGiB: number;
   readonly maxConnections: number;
 }): Record<"settings.yml" | "cluster.yml", string> {
   const { bootstrap } = patroniFile.parse(parse(manifestFiles("patroni")["patroni.yml"] ?? ""));
@@ -122,7 +123,14 @@ export function patroniSettings(args: {
     ...bootstrap.dcs,
     synchronous_mode: args.members > 1 ? "quorum" : "off",
     synchronous_mode_strict: args.members > 1,
-    postgresql: { ...bootstrap.dcs.postgresql, parameters: { max_connections: args.maxConnections } },
+    postgresql: {
+      ...bootstrap.dcs.postgresql,
+      parameters: {
+        max_connections: args.maxConnections,
+        // What is kept for a member that stays away may take a quarter of the volumes of those that serve, and not all.
+        max_slot_wal_keep_size: `${args.storageGiB * 256}MB`,
+      },
+    },
   };
   return {
     "settings.yml": stringify({

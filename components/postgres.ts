@@ -116,12 +116,17 @@ export class Postgres extends pulumi.ComponentResource {
       patroni: configMap("patroni", config),
       "patroni-settings": configMap("settings", settings),
     };
-    // How many members there are changes while they run.
-    const annotations = checksumAnnotation({ ...config, ...patroniSettings({ ...args, members: 1 }) });
+    // How many members there are, and how large their volumes, changes while they run.
+    const annotations = checksumAnnotation({
+      ...config,
+      ...patroniSettings({ ...args, members: 1, storageGiB: 1 }),
+    });
     const services = patroniServices(this, namespace);
     const access = patroniAccess(this, namespace, args.members, archive.annotations);
     const runtime = scratch("run", "/run/patroni");
     const temporary = scratch("tmp", "/tmp");
+    // Parallel queries share what they sort and hash there; a runtime gives 64 MiB, whatever the pod has.
+    const shared = scratch("shared", "/dev/shm", Math.floor(args.resources.memoryMiB / 4));
 
     const members = new k8s.apps.v1.StatefulSet(
       name,
@@ -183,6 +188,7 @@ export class Postgres extends pulumi.ComponentResource {
                     })),
                     runtime.mount,
                     temporary.mount,
+                    shared.mount,
                   ],
                 },
                 postgresExporter(args.exporterImage, this.database),
@@ -194,6 +200,7 @@ export class Postgres extends pulumi.ComponentResource {
                   configMap: { name: map.metadata.name },
                 })),
                 { ...runtime.volume, emptyDir: { medium: "Memory", sizeLimit: "8Mi" } },
+                { ...shared.volume, emptyDir: { ...shared.volume.emptyDir, medium: "Memory" } },
                 temporary.volume,
               ],
             },

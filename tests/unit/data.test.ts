@@ -27,7 +27,13 @@ const azure: BlobStore = {
   access: { kind: "workloadIdentity", clientId: (workload) => `client-of-${workload}` },
 };
 
-function postgres(members: number, retainData = false, pem?: string, archive = azure): Promise<Registered[]> {
+function postgres(
+  members: number,
+  retainData = false,
+  pem?: string,
+  archive = azure,
+  storageGiB = 5,
+): Promise<Registered[]> {
   return register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const image = "postgres:1";
@@ -37,7 +43,7 @@ function postgres(members: number, retainData = false, pem?: string, archive = a
       exporterImage: "exporters:1",
       separateNodes: retainData,
       members,
-      storageGiB: 5,
+      storageGiB,
       resources,
       maxConnections: 100,
       retainData,
@@ -181,24 +187,40 @@ describe("Postgres", () => {
     expect(open).toEqual([]);
   });
 
-  test("leaves its members running when its certificate changes, and when their number does", async () => {
-    const template = async (members: number, pem: string) =>
-      at(ofType(await postgres(members, false, pem), ":StatefulSet")[0], "spec.template");
+  test("leaves its members running when its certificate, their number or their volumes change", async () => {
+    const template = async (members: number, pem: string, storageGiB?: number) =>
+      at(ofType(await postgres(members, false, pem, azure, storageGiB), ":StatefulSet")[0], "spec.template");
     expect(await template(1, "a")).toEqual(await template(1, "b"));
     expect(await template(1, "a")).toEqual(await template(3, "a"));
+    expect(await template(1, "a")).toEqual(await template(1, "a", 9));
+  });
+
+  test("has a quarter of its memory to share between the processes of a query", async () => {
+    const [set] = ofType(await postgres(1), ":StatefulSet");
+    const volumes = at(set, "spec.template.spec.volumes");
+    expect(volumes).toContainEqual({
+      name: "shared",
+      emptyDir: { medium: "Memory", sizeLimit: `${Math.floor(resources.memoryMiB / 4)}Mi` },
+    });
+    expect(at(set, "spec.template.spec.containers.0.volumeMounts")).toContainEqual({
+      name: "shared",
+      mountPath: "/dev/shm",
+    });
   });
 
   test("waits for a quorum of replicas only where there are any", () => {
-    expect(patroniSettings({ members: 1, resources, maxConnections: 100 })["cluster.yml"]).toContain(
-      "synchronous_mode: off",
-    );
-    expect(patroniSettings({ members: 3, resources, maxConnections: 100 })["cluster.yml"]).toContain(
-      "synchronous_mode: quorum",
-    );
+    expect(
+      patroniSettings({ members: 1, resources, storageGiB: 4, maxConnections: 100 })["cluster.yml"],
+    ).toContain("synchronous_mode: off");
+    expect(
+      patroniSettings({ members: 3, resources, storageGiB: 4, maxConnections: 100 })["cluster.yml"],
+    ).toContain("synchronous_mode: quorum");
   });
 
   test.each([1, 3])("keeps the primary of %i while the API server is away", (members) => {
-    const cluster = patroniSettings({ members, resources, maxConnections: 100 })["cluster.yml"];
+    const cluster = patroniSettings({ members, resources, storageGiB: 4, maxConnections: 100 })[
+      "cluster.yml"
+    ];
     expect(parse(cluster)).toMatchObject({ failsafe_mode: true });
     // What a primary then says to the others is refused by whoever has a list of addresses.
     const { restapi } = parse(manifestFiles("patroni")["patroni.yml"] ?? "") as { restapi: object };
@@ -208,7 +230,7 @@ describe("Postgres", () => {
 
   test("gives a partitioned primary up before another may lead, and lets it promise nothing meanwhile", () => {
     const cluster = parse(
-      patroniSettings({ members: 3, resources, maxConnections: 100 })["cluster.yml"],
+      patroniSettings({ members: 3, resources, storageGiB: 4, maxConnections: 100 })["cluster.yml"],
     ) as Record<
       "ttl" | "loop_wait" | "retry_timeout" | "synchronous_mode" | "synchronous_mode_strict",
       unknown
@@ -225,12 +247,12 @@ describe("Postgres", () => {
     const { bootstrap } = parse(manifestFiles("patroni")["patroni.yml"] ?? "") as {
       bootstrap: { dcs: { postgresql: object } };
     };
-    const settings = patroniSettings({ members: 3, resources, maxConnections: 100 });
+    const settings = patroniSettings({ members: 3, resources, storageGiB: 4, maxConnections: 100 });
     const cluster = parse(settings["cluster.yml"]) as { postgresql: object };
     expect(Object.keys(cluster)).toEqual(expect.arrayContaining(Object.keys(bootstrap.dcs)));
     expect(cluster.postgresql).toMatchObject({
       ...bootstrap.dcs.postgresql,
-      parameters: { max_connections: 100 },
+      parameters: { max_connections: 100, max_slot_wal_keep_size: "1024MB" },
     });
   });
 
