@@ -73,7 +73,7 @@ export const stackSchema = z.strictObject({
         .boolean()
         .default(false)
         .describe(
-          "whether Cilium enforces network policies, as in a created cluster: Prometheus then reaches the kubelets by a CiliumNetworkPolicy",
+          "whether Cilium enforces network policies, as in a created cluster: Prometheus then reaches the kubelets, and Postgres and it the API server, by a CiliumNetworkPolicy",
         ),
       priorityClasses: z
         .partialRecord(namespaceName, kubernetesName)

@@ -34,7 +34,7 @@ export interface NetworkPoliciesArgs<Name extends string> {
   readonly flows: readonly Flow<Name>[];
   /** Addresses of the API server as CIDRs, as they are behind its Service. */
   readonly apiServerCidrs: readonly string[];
-  /** Whether Cilium enforces them: addresses then match no node, which takes a policy of its own kind. */
+  /** Whether Cilium enforces them: addresses then match no node, nor an API server on one, which takes a policy of its own kind. */
   readonly cilium: boolean;
   /** Namespaces of what the stack has not made; only for flows from there or to there. */
   readonly others?: {
@@ -84,20 +84,16 @@ export class NetworkPolicies extends pulumi.ComponentResource {
         policyTypes: ["Ingress", "Egress"],
         ...rulesOf(workload, args),
       });
-      const ports = args.cilium ? nodePorts(workload, args.flows) : [];
-      if (ports.length > 0) {
-        const policyName = `${workload}-nodes`;
+      const egress = args.cilium ? clusterEgress(workload, args.flows) : [];
+      if (egress.length > 0) {
+        const policyName = `${workload}-cluster`;
         new k8s.apiextensions.CustomResource(
           policyName,
           {
             apiVersion: "cilium.io/v2",
             kind: "CiliumNetworkPolicy",
             metadata: { name: policyName, namespace, labels: labels(policyName, "network-policy") },
-            spec: {
-              endpointSelector: { matchLabels: selector(workload) },
-              // The pod's own node, and the others.
-              egress: [{ toEntities: ["host", "remote-node"], toPorts: [{ ports }] }],
-            },
+            spec: { endpointSelector: { matchLabels: selector(workload) }, egress },
           },
           { parent: this },
         );
@@ -124,11 +120,22 @@ const dns: k8s.types.input.networking.v1.NetworkPolicyEgressRule = {
   ],
 };
 
-/** Ports of the nodes that the pods of `workload` may reach, as Cilium writes them. */
-function nodePorts(workload: string, flows: readonly Flow<string>[]) {
-  return flows
-    .filter(({ from, to }) => from === workload && to === "nodes")
-    .map(({ port, protocol = "TCP" }) => ({ port: String(port), protocol }));
+/** What Cilium matches by no address, unless its `policy-cidr-match-mode` says so, but by these names. */
+const ciliumEntities = {
+  // The pod's own node, and the others.
+  nodes: ["host", "remote-node"],
+  // Wherever it runs; on nodes it is no address, either.
+  apiServer: ["kube-apiserver"],
+};
+
+/** What the pods of `workload` may reach of the cluster itself, as Cilium writes it. */
+function clusterEgress(workload: string, flows: readonly Flow<string>[]) {
+  return Object.entries(ciliumEntities).flatMap(([name, toEntities]) => {
+    const ports = flows
+      .filter(({ from, to }) => from === workload && to === name)
+      .map(({ port, protocol = "TCP" }) => ({ port: String(port), protocol }));
+    return ports.length > 0 ? [{ toEntities, toPorts: [{ ports }] }] : [];
+  });
 }
 
 /** What the pods of `workload` may receive and send, in Kubernetes' own kind of policy. */

@@ -179,12 +179,18 @@ describe("production on a cluster of its own", () => {
     expect(provider?.inputs["context"]).toBeUndefined();
   });
 
-  test("opens the kubelets to Prometheus as its Cilium takes it", () => {
-    const [policy] = ofType(resources, ":CiliumNetworkPolicy");
-    expect(at(policy, "spec.endpointSelector.matchLabels")).toEqual({
-      "app.kubernetes.io/name": "prometheus",
+  test("opens the kubelets to Prometheus, and the API server to whoever asks it, as its Cilium takes it", () => {
+    const opened = ofType(resources, ":CiliumNetworkPolicy").flatMap((policy) => {
+      const name = String(at(policy, "metadata.name"));
+      const rules = at(policy, "spec.egress") as { toEntities: string[] }[];
+      return rules.flatMap(({ toEntities }) => toEntities.map((entity) => `${name} ${entity}`));
     });
-    expect(at(policy, "spec.egress.0.toEntities")).toEqual(["host", "remote-node"]);
+    expect(opened).toEqual([
+      "postgres-cluster kube-apiserver",
+      "prometheus-cluster host",
+      "prometheus-cluster remote-node",
+      "prometheus-cluster kube-apiserver",
+    ]);
   });
 
   test("makes a cluster with Entra identities only, Cilium, zones and rotated secrets", () => {

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 
 import { flows, workloads } from "../../components/flows.ts";
 import { NetworkPolicies, rulesOf } from "../../components/networkPolicies.ts";
-import { at, register, type Registered } from "./mocks.ts";
+import { at, ofType, register, type Registered } from "./mocks.ts";
 
 const cluster = { apiServerCidrs: ["192.0.2.1/32"], cilium: false };
 
@@ -71,31 +71,53 @@ describe("the network policies", () => {
     }
   });
 
-  test("let Prometheus reach the kubelets, where Cilium enforces by a policy that knows which addresses are nodes", async () => {
+  test("let Prometheus reach the kubelets, and Postgres and it the API server, where Cilium enforces by policies that know which addresses are theirs", async () => {
     const kubelets = (of: readonly Registered[], kind: string) =>
       of.filter(({ type, inputs }) => type.endsWith(kind) && JSON.stringify(inputs).includes("10250"));
     expect(kubelets(policies, ":NetworkPolicy").map(({ name }) => name)).toEqual(["prometheus-flows"]);
-    expect(kubelets(policies, ":CiliumNetworkPolicy")).toEqual([]);
+    expect(ofType(policies, ":CiliumNetworkPolicy")).toEqual([]);
     const enforced = await policiesOn({ ...cluster, cilium: true });
     expect(kubelets(enforced, ":NetworkPolicy")).toEqual([]);
-    const ofCilium = enforced.filter(({ type }) => type.endsWith(":CiliumNetworkPolicy"));
-    expect(ofCilium.map(({ inputs }) => inputs)).toEqual([
-      {
-        apiVersion: "cilium.io/v2",
-        kind: "CiliumNetworkPolicy",
-        metadata: expect.objectContaining({ name: "prometheus-nodes", namespace: "monitoring" }) as unknown,
-        spec: {
-          endpointSelector: { matchLabels: { "app.kubernetes.io/name": "prometheus" } },
-          egress: [
-            {
-              toEntities: ["host", "remote-node"],
-              toPorts: [{ ports: [{ port: "10250", protocol: "TCP" }] }],
-            },
+    const apiServer = {
+      toEntities: ["kube-apiserver"],
+      toPorts: [
+        {
+          ports: [
+            { port: "443", protocol: "TCP" },
+            { port: "6443", protocol: "TCP" },
           ],
         },
-      },
+      ],
+    };
+    const ofCilium = (workload: string, namespace: string, egress: readonly object[]) => ({
+      apiVersion: "cilium.io/v2",
+      kind: "CiliumNetworkPolicy",
+      metadata: expect.objectContaining({ name: `${workload}-cluster`, namespace }) as unknown,
+      spec: { endpointSelector: { matchLabels: { "app.kubernetes.io/name": workload } }, egress },
+    });
+    const made = ofType(enforced, ":CiliumNetworkPolicy").map(({ inputs }) => inputs);
+    expect(made).toEqual([
+      ofCilium("postgres", "data", [apiServer]),
+      ofCilium("prometheus", "monitoring", [
+        {
+          toEntities: ["host", "remote-node"],
+          toPorts: [{ ports: [{ port: "10250", protocol: "TCP" }] }],
+        },
+        apiServer,
+      ]),
     ]);
-    expect(enforced).toHaveLength(policies.length + 1);
+    expect(enforced).toHaveLength(policies.length + made.length);
+  });
+
+  test("name an API server outside of the cluster by its address, with Cilium too", () => {
+    for (const cilium of [false, true]) {
+      const { egress } = rulesOf("postgres", { workloads, flows, ...cluster, cilium });
+      for (const port of [443, 6443])
+        expect(egress).toContainEqual({
+          to: [{ ipBlock: { cidr: "192.0.2.1/32" } }],
+          ports: [{ protocol: "TCP", port }],
+        });
+    }
   });
 
   test("name a workload that a flow misspells", () => {
