@@ -60,11 +60,12 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
   mount(name: string, { namespace, files }: SecretMountArgs): k8s.types.input.core.v1.Volume {
     const { vaultId, vaultName, tenantId, identities } = this.#args;
     const clientId = identities.clientId(name, namespace);
-    for (const secretName of new Set(Object.values(files).map((secret) => secret.name))) {
+    const secretNames = new Set(Object.values(files).map((secret) => secret.name));
+    const granted = [...secretNames].map((secretName) => {
       const kept = this.#kept.get(secretName);
       const scope = pulumi.interpolate`${vaultId}/secrets/${secretName}`;
-      identities.grant(name, "keyVaultSecretsUser", secretName, scope, kept && [kept]);
-    }
+      return identities.grant(name, "keyVaultSecretsUser", secretName, scope, kept && [kept]);
+    });
     const objects = Object.entries(files).map(
       ([file, { name: objectName }]) =>
         `  - |\n    objectName: ${objectName}\n    objectType: secret\n    objectAlias: ${file}`,
@@ -85,7 +86,8 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
           },
         },
       },
-      { parent: this },
+      // Pods wait for it; a mount that is refused is tried again after longer and longer pauses.
+      { parent: this, dependsOn: [identities.credential(name), ...granted] },
     );
     return {
       name: secretsVolume,

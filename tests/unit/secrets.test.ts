@@ -6,6 +6,23 @@ import { KeyVaultSecretStore } from "../../components/secrets/keyVaultSecretStor
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
 import { at, ofType, register } from "./mocks.ts";
 
+/** A store whose workloads have identities of their own. */
+function keyVaultStore(): KeyVaultSecretStore {
+  return new KeyVaultSecretStore("secrets", {
+    resourceGroupName: "group",
+    vaultId: "/vaults/vault",
+    vaultName: "vault",
+    vaultUri: pulumi.output("https://vault.example.com"),
+    tenantId: "tenant",
+    identities: new WorkloadIdentities("identities", {
+      resourceGroupName: "group",
+      location: "japaneast",
+      subscriptionId: "subscription",
+      oidcIssuerUrl: "https://issuer.example.com/",
+    }),
+  });
+}
+
 describe("the secret stores", () => {
   test("Kubernetes: one Secret for each workload, with just its files", async () => {
     const resources = await register(() => {
@@ -31,19 +48,7 @@ describe("the secret stores", () => {
 
   test("Key Vault: the value goes to the vault, pods get its name, and no Kubernetes Secret exists", async () => {
     const resources = await register(() => {
-      const store = new KeyVaultSecretStore("secrets", {
-        resourceGroupName: "group",
-        vaultId: "/vaults/vault",
-        vaultName: "vault",
-        vaultUri: pulumi.output("https://vault.example.com"),
-        tenantId: "tenant",
-        identities: new WorkloadIdentities("identities", {
-          resourceGroupName: "group",
-          location: "japaneast",
-          subscriptionId: "subscription",
-          oidcIssuerUrl: "https://issuer.example.com/",
-        }),
-      });
+      const store = keyVaultStore();
       store.generate("other");
       const volume = store.mount("app", {
         namespace: "app",
@@ -71,4 +76,23 @@ describe("the secret stores", () => {
     expect(JSON.stringify(providerClass)).not.toContain("generated-");
     expect(at(providerClass, "spec.parameters.objects")).toContain("objectAlias: database-password");
   });
+
+  test.each([":RoleAssignment", ":FederatedIdentityCredential"])(
+    "Key Vault: a pod is told what to mount once it may read it, that is after the %s",
+    async (late) => {
+      const resources = await register(
+        () => {
+          const store = keyVaultStore();
+          const files = { "database-password": store.generate("db"), key: store.keep("key") };
+          store.mount("app", { namespace: "app", files });
+        },
+        (type) => type.endsWith(late),
+      );
+      const places = (kind: string) =>
+        resources.flatMap(({ type }, place) => (type.endsWith(kind) ? [place] : []));
+      expect(places(late)).not.toEqual([]);
+      expect(places(":SecretProviderClass")).toHaveLength(1);
+      expect(Math.max(...places(late))).toBeLessThan(Math.min(...places(":SecretProviderClass")));
+    },
+  );
 });
