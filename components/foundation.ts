@@ -50,5 +50,9 @@ export function foundation(config: StackConfig, made?: ClusterAccess): Foundatio
   const { priorityClasses, quotas } = config.cluster;
   const shares = new ClusterShares("shares", { namespaces, priorityClasses, quotas }, { provider });
   const transformations = [...pulling.transformations, ...shares.transformations];
-  return { provider, namespaces, guarded: { provider, dependsOn: [network, shares], transformations } };
+  return {
+    provider,
+    namespaces,
+    guarded: { provider, dependsOn: [network, shares, pulling], transformations },
+  };
 }

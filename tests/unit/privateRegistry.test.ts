@@ -27,6 +27,10 @@ describe("a mirror", () => {
   });
 });
 
+const credentials = {
+  "groundwork:registryCredentials": '{"auths":{"mirror.example.com":{"auth":"dXNlcjpwYXNz"}}}',
+};
+
 test("every pod pulls from the mirror, with the credentials that every namespace has", async () => {
   const images = Object.fromEntries(
     ["app", "postgres", "exporters"].map((name) => [
@@ -38,7 +42,7 @@ test("every pod pulls from the mirror, with the credentials that every namespace
     "groundwork:registry": "mirror.example.com",
     "groundwork:images": images,
     "groundwork:pullSecrets": ["synced"],
-    "groundwork:registryCredentials": '{"auths":{"mirror.example.com":{"auth":"dXNlcjpwYXNz"}}}',
+    ...credentials,
   });
   const all = pods(resources);
   expect(all.length).toBeGreaterThan(10);
@@ -58,6 +62,16 @@ test("every pod pulls from the mirror, with the credentials that every namespace
     expect(at(secret, "type")).toBe("kubernetes.io/dockerconfigjson");
     expect(at(secret, "stringData")).toHaveProperty([".dockerconfigjson"]);
   }
+}, 60_000);
+
+test("no pod is made before the credentials that it pulls with", async () => {
+  const isPullSecret = (type: string, name: string) =>
+    type.endsWith("core/v1:Secret") && name.endsWith("-registry-credentials");
+  const resources = await prod(credentials, isPullSecret);
+  const last = resources.findLastIndex(({ type, name }) => isPullSecret(type, name));
+  expect(last).toBeGreaterThan(-1);
+  expect(pods(resources.slice(0, last)).map(({ name }) => name)).toEqual([]);
+  expect(pods(resources).length).toBeGreaterThan(10);
 }, 60_000);
 
 test("without credentials no pod names a pull secret, and none is made", async () => {

@@ -7,8 +7,11 @@ import { parse } from "yaml";
 
 import { at, register, type Registered } from "./mocks.ts";
 
-/** The whole program with the committed production stack and more settings. */
-export async function prod(more: Record<string, unknown>): Promise<Registered[]> {
+/** The whole program with the committed production stack and more settings; what is `late` is answered last, as `register` says. */
+export async function prod(
+  more: Record<string, unknown>,
+  late?: (type: string, name: string) => boolean,
+): Promise<Registered[]> {
   const { config } = parse(readFileSync(join(import.meta.dirname, "../../Pulumi.prod.yaml"), "utf8")) as {
     config: Record<string, unknown>;
   };
@@ -21,7 +24,7 @@ export async function prod(more: Record<string, unknown>): Promise<Registered[]>
   return register(() => {
     pulumi.runtime.setAllConfig(Object.fromEntries(settings));
     return import("../../index.ts");
-  });
+  }, late);
 }
 
 interface PodSpec {
