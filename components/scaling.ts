@@ -47,6 +47,14 @@ export function podCount(
     : { metadata: { ...metadata, annotations: { "pulumi.com/patchForce": "true" } }, options: {} };
 }
 
+/**
+ * How long an `up` waits for a Deployment of at most `pods` pods: at first they start side by side, in a rollout one after
+ * another, each some ten seconds after the last; twice that leaves room for slow nodes.
+ */
+export function rolloutTimeouts(pods: number): pulumi.CustomTimeouts {
+  return { create: "4m", update: `${300 + 20 * pods}s` };
+}
+
 /** Scales a Deployment on the CPU and memory of its pods: up at once, down slowly, as load comes back. */
 export function scaleOnLoad(
   parent: pulumi.Resource,

@@ -33,7 +33,7 @@ import {
   spread,
 } from "./podDefaults.ts";
 import { ReleaseTraffic, type ReleaseSettings } from "./releaseTraffic.ts";
-import { podCount, scaleOnLoad, type LoadScaling } from "./scaling.ts";
+import { podCount, rolloutTimeouts, scaleOnLoad, type LoadScaling } from "./scaling.ts";
 import { secretsVolume, type StoredSecret } from "./secrets/secretStore.ts";
 import { emergencySwitches } from "./switches.ts";
 import type { CheckedServer, MetricsTarget, Resources, Share } from "./types.ts";
@@ -172,7 +172,7 @@ export class WebApp extends pulumi.ComponentResource {
       {
         ...child,
         dependsOn: migrations,
-        customTimeouts: { create: "4m", update: "6m" },
+        customTimeouts: rolloutTimeouts(args.scaling?.maxReplicas ?? args.replicas),
         ...decided.options,
       },
     );

@@ -27,7 +27,7 @@ import {
   spread,
 } from "./podDefaults.ts";
 import type { MetricsSource } from "./monitoring/settings.ts";
-import { podCount, scaleOnQueue } from "./scaling.ts";
+import { podCount, rolloutTimeouts, scaleOnQueue } from "./scaling.ts";
 import { secretsVolume } from "./secrets/secretStore.ts";
 import type { MetricsTarget, Resources } from "./types.ts";
 
@@ -93,7 +93,8 @@ export class Workers extends pulumi.ComponentResource {
       },
       child,
     );
-    const decided = podCount(metadata, args.scaling === "keda");
+    const scaled = args.scaling === "keda";
+    const decided = podCount(metadata, scaled);
     new k8s.apps.v1.Deployment(
       name,
       {
@@ -157,12 +158,12 @@ export class Workers extends pulumi.ComponentResource {
       },
       {
         ...child,
-        customTimeouts: { create: "4m", update: "6m" },
+        customTimeouts: rolloutTimeouts(scaled ? args.maxReplicas : args.replicas),
         ...decided.options,
       },
     );
     allowOneEviction(this, metadata);
-    if (args.scaling === "keda") scaleOnQueue(this, metadata, args.replicas, args);
+    if (scaled) scaleOnQueue(this, metadata, args.replicas, args);
     const service = `${name}-metrics`;
     this.metrics = scrapedPods(this, metadata, { service, port: metricsPort, pods: args.replicas });
     this.registerOutputs({});

@@ -82,6 +82,19 @@ function generated(type: string, name: string): Record<string, unknown> {
   return {};
 }
 
+/** Notes how long an `up` may wait for the resources of one type, which is in their options: for the transformations of a parent. */
+export function timeoutsOf(kind: string): {
+  readonly timeouts: readonly unknown[];
+  readonly transformations: pulumi.ResourceTransformation[];
+} {
+  const timeouts: unknown[] = [];
+  const note: pulumi.ResourceTransformation = ({ type, opts }) => {
+    if (type.endsWith(kind)) timeouts.push((opts as pulumi.CustomResourceOptions).customTimeouts);
+    return undefined;
+  };
+  return { timeouts, transformations: [note] };
+}
+
 /** The resources of one type. */
 export function ofType(resources: readonly Registered[], type: string): Registered[] {
   return resources.filter((resource) => resource.type.endsWith(type));

@@ -9,7 +9,7 @@ import { loadScalingSchema, type LoadScaling } from "../../components/scaling.ts
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
 import { WebApp } from "../../components/webApp.ts";
 import { appParts, endpoint } from "./appParts.ts";
-import { at, ofType, register, type Registered } from "./mocks.ts";
+import { at, ofType, register, timeoutsOf, type Registered } from "./mocks.ts";
 
 const app = (
   image: string,
@@ -17,6 +17,7 @@ const app = (
   container: AppContainer = ownContainer,
   scaling?: LoadScaling,
   opts?: pulumi.ComponentResourceOptions,
+  replicas = 3,
 ): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
@@ -27,7 +28,7 @@ const app = (
         namespace: pulumi.output("app"),
         image,
         environment: "production",
-        replicas: 3,
+        replicas,
         scaling,
         resources: { cpuMillis: 100, memoryMiB: 128 },
         logLevel: "info",
@@ -134,14 +135,22 @@ describe("WebApp", () => {
   });
 
   test("lets a migration take as long as the stack says, and an up wait until the Job itself says that it failed", async () => {
-    const timeouts: unknown[] = [];
-    const watch: pulumi.ResourceTransformation = ({ type, opts }) => {
-      if (type.endsWith(":Job")) timeouts.push(opts.customTimeouts);
-      return undefined;
-    };
-    const watched = await app("app:1", undefined, ownContainer, undefined, { transformations: [watch] });
+    const { timeouts, transformations } = timeoutsOf(":Job");
+    const watched = await app("app:1", undefined, ownContainer, undefined, { transformations });
     expect(at(ofType(watched, ":Job")[0], "spec.activeDeadlineSeconds")).toBe(900);
     expect(timeouts).toEqual([{ create: "960s" }]);
+  });
+
+  test("may take twenty seconds of an up's time for each pod that there may be: they roll one at a time", async () => {
+    const updateOf = async (replicas: number, maxReplicas?: number) => {
+      const scaling = maxReplicas === undefined ? undefined : loadScalingSchema.parse({ maxReplicas });
+      const { timeouts, transformations } = timeoutsOf(":Deployment");
+      await app("app:1", undefined, ownContainer, scaling, { transformations }, replicas);
+      return timeouts;
+    };
+    expect(await updateOf(1)).toEqual([{ create: "4m", update: "320s" }]);
+    expect(await updateOf(3)).toEqual([{ create: "4m", update: "360s" }]);
+    expect(await updateOf(3, 100)).toEqual([{ create: "4m", update: "2300s" }]);
   });
 
   test("migrates once for each image: a new image is a new Job, the same image the same", async () => {

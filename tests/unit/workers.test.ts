@@ -8,34 +8,42 @@ import { metricsSource } from "../../components/monitoring/settings.ts";
 import { KubernetesSecretStore } from "../../components/secrets/kubernetesSecretStore.ts";
 import { Workers } from "../../components/workers.ts";
 import { appParts } from "./appParts.ts";
-import { at, conform, ofType, register, type Registered } from "./mocks.ts";
+import { at, conform, ofType, register, timeoutsOf, type Registered } from "./mocks.ts";
 
 const feeds = { acme: ["https://example.com/feed.xml"] };
 
-const workers = (scaling: "fixed" | "keda", existing?: object): Promise<Registered[]> =>
+const workers = (
+  scaling: "fixed" | "keda",
+  existing?: object,
+  opts?: pulumi.ComponentResourceOptions,
+): Promise<Registered[]> =>
   register(() => {
     const secrets = new KubernetesSecretStore("secrets");
     const { ca: _, ...parts } = appParts(secrets);
-    new Workers("workers", {
-      namespace: pulumi.output("app"),
-      image: "app:1",
-      environment: "production",
-      logLevel: "info",
-      replicas: 2,
-      scaling,
-      maxReplicas: 10,
-      jobsPerPod: 20,
-      figures: metricsSource(
-        { monitoring: monitoringSchema.parse({ existing }) },
-        { monitoring: pulumi.output("monitoring") },
-      ),
-      resources: { cpuMillis: 100, memoryMiB: 128 },
-      feeds,
-      schedules: { collection: "0 * * * *", summaries: "5 * * * *", cleanUp: "0 3 * * *" },
-      timeZone: "UTC",
-      ...parts,
-      secrets,
-    });
+    new Workers(
+      "workers",
+      {
+        namespace: pulumi.output("app"),
+        image: "app:1",
+        environment: "production",
+        logLevel: "info",
+        replicas: 2,
+        scaling,
+        maxReplicas: 10,
+        jobsPerPod: 20,
+        figures: metricsSource(
+          { monitoring: monitoringSchema.parse({ existing }) },
+          { monitoring: pulumi.output("monitoring") },
+        ),
+        resources: { cpuMillis: 100, memoryMiB: 128 },
+        feeds,
+        schedules: { collection: "0 * * * *", summaries: "5 * * * *", cleanUp: "0 3 * * *" },
+        timeZone: "UTC",
+        ...parts,
+        secrets,
+      },
+      opts,
+    );
   });
 
 describe("Workers", () => {
@@ -122,6 +130,16 @@ describe("Workers", () => {
     const marks = [resources, scaled].map((all) => at(ofType(all, ":Deployment")[0], "metadata.annotations"));
     expect(marks).toEqual([{ "pulumi.com/patchForce": "true" }, undefined]);
     conform(ScaledObject, scaler?.inputs);
+  });
+
+  test("may take twenty seconds of an up's time for each pod that there may be: they roll one at a time", async () => {
+    const updateOf = async (scaling: "fixed" | "keda") => {
+      const { timeouts, transformations } = timeoutsOf(":Deployment");
+      await workers(scaling, undefined, { transformations });
+      return timeouts;
+    };
+    expect(await updateOf("fixed")).toEqual([{ create: "4m", update: "340s" }]);
+    expect(await updateOf("keda")).toEqual([{ create: "4m", update: "500s" }]);
   });
 
   test("are scaled on what an existing Prometheus knows of this stack", async () => {
