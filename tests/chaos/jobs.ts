@@ -77,7 +77,6 @@ export async function duringJobs(fault: () => Promise<void>): Promise<Outcome> {
   await waitFor("every job done", 120, async () => {
     expect(await unfinished()).toEqual([]);
   }).catch(() => undefined);
-  await inDatabase(await postgresPrimary(), "app");
   const outcome = {
     acknowledged: acknowledged.size,
     failed,
