@@ -47,6 +47,9 @@ function security(container: unknown, resource: Resource, field: string): unknow
   return at(container, `securityContext.${field}`) ?? at(podOf(resource), `securityContext.${field}`);
 }
 
+/** What only processes of the app are told: where its data is, and which keys it reads that by. */
+const variablesOfTheApp = ["DATABASE_URL", "REDIS_CACHE_URL", "REDIS_QUEUE_URL", "JWT_KEYS_FILE", "FIELD_KEYS_FILE"];
+
 const imageWithDigest = /@sha256:[0-9a-f]{64}$/;
 const imageWithTag = /:[\w][\w.-]*$/;
 
@@ -170,9 +173,14 @@ const kubernetesRules: readonly Rule[] = [
     check: (resource, { production }) =>
       containersOf(resource).flatMap((container) => {
         const environment = listAt(container, "env");
+        const names = environment.map((entry) => textAt(entry, "name"));
+        // A job does one thing, and says itself which of them that takes.
+        const ofTheApp =
+          !isKubernetes(resource, "Job", "CronJob") && variablesOfTheApp.some((name) => names.includes(name));
         const required = environment.find((entry) => textAt(entry, "name") === "REQUIRE_CREDENTIALS");
         return complaint(
-          production && required !== undefined && textAt(required, "value") !== "true",
+          // The app's own default is false.
+          production && (ofTheApp || required !== undefined) && textAt(required, "value") !== "true",
           `container ${textAt(container, "name")} must set REQUIRE_CREDENTIALS to "true"`,
         );
       }),

@@ -24,7 +24,10 @@ function resource(type: string, props: unknown, more: Partial<Resource> = {}): R
 const container = {
   name: "app",
   image: digest,
-  env: [{ name: "REQUIRE_CREDENTIALS", value: "true" }],
+  env: [
+    { name: "REQUIRE_CREDENTIALS", value: "true" },
+    { name: "DATABASE_URL", value: "postgres://app_user@postgres/app" },
+  ],
   ports: [{ containerPort: 3000 }],
   readinessProbe: { httpGet: { path: "/ready", port: 3000 } },
   livenessProbe: { httpGet: { path: "/health", port: 3000 } },
@@ -161,7 +164,11 @@ const cases: Record<string, Case> = {
   "credentials-required": {
     type: statefulSet,
     passing: workload,
-    violations: [[`${pod}.containers.0.env.0.value`, "false"]],
+    violations: [
+      [`${pod}.containers.0.env.0.value`, "false"],
+      [`${pod}.containers.0.env.0`, { name: "FIELD_KEYS_FILE", value: "/keys.json" }],
+      [`${pod}.containers`, [{ name: "worker", env: [{ name: "REDIS_QUEUE_URL", value: "rediss://x" }] }]],
+    ],
   },
   "disruption-budget": {
     type: statefulSet,
@@ -263,6 +270,15 @@ test("a cluster-admin binding is refused", () => {
   expect(rules.flatMap((rule) => rule.check(binding, production, []))).toEqual([
     "must not bind cluster-admin",
   ]);
+});
+
+test.each([
+  ["a migration, which uses but some of them", "kubernetes:batch/v1:Job", "DATABASE_URL"],
+  ["what is not of the app's image", statefulSet, "POSTGRES_URL"],
+])("credentials are not demanded of %s", (_, type, variable) => {
+  const rule = rules.find(({ name }) => name === "credentials-required");
+  const other = withValue(workload, `${pod}.containers.0.env`, [{ name: variable, value: "x" }]);
+  expect(rule?.check(resource(type, other), production, [])).toEqual([]);
 });
 
 test("development may run images by tag, but not by latest", () => {
