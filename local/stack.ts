@@ -73,12 +73,26 @@ export async function committedContext(stack: string): Promise<string> {
   return cluster?.context ?? "";
 }
 
-/** Has the policy pack judge a preview or an `up` of the stack; development is not held to all that production is. */
-export async function policyArguments(stack: string): Promise<string[]> {
-  const development = (await committed(stack)).config?.["groundwork:environment"] === "development";
+/**
+ * Has the policy pack judge a preview or an `up` of the stack; development is not held to all that production is. The CLI tells
+ * packs nothing of a stack: what they need to know is in a file for them.
+ * @param project - directory with the stack's file, where it is not the committed one.
+ */
+export async function policyArguments(stack: string, project = repository): Promise<string[]> {
+  const own = project !== repository && (await readIfPresent(join(project, `Pulumi.${stack}.yaml`)));
+  const { config = {} } = own ? (parse(own) as StackFile) : await committed(stack);
   const pack = join(repository, "policy");
-  const relaxed = development ? ["--policy-pack-config", join(pack, "development.json")] : [];
-  return ["--policy-pack", pack, ...relaxed];
+  const relaxed = join(pack, "development.json");
+  const development = config["groundwork:environment"] === "development";
+  const { podLogs } = (config["groundwork:logging"] ?? {}) as { podLogs?: string };
+  const judged = ["--policy-pack", pack];
+  if (podLogs === undefined) return development ? [...judged, "--policy-pack-config", relaxed] : judged;
+
+  const rules = development ? (JSON.parse(await readFile(relaxed, "utf8")) as Settings) : {};
+  const file = join(stateDirectory(), `policy-${stack}.json`);
+  await mkdir(stateDirectory(), { recursive: true, mode: 0o700 });
+  await replaceFile(file, JSON.stringify(merge(rules, { "no-host-access": { podLogs } })));
+  return [...judged, "--policy-pack-config", file];
 }
 
 /** Whether the program makes the stack's cluster, so that no committed file can name its context. */

@@ -199,7 +199,8 @@ export async function preview(name: string): Promise<number> {
   const world = withKubeconfig(await prepare());
   if (name === stack) await configure(world);
   else await prepareStack(world.engine, name, { "groundwork:cluster": { context: world.cluster.context } });
-  return pulumi(world.engine, ["preview", "--stack", name, ...(await policyArguments(name))]);
+  const policy = await policyArguments(name, projectDirectory());
+  return pulumi(world.engine, ["preview", "--stack", name, ...policy]);
 }
 
 export function withKubeconfig<T extends { readonly engine: Engine; readonly cluster: Cluster }>(

@@ -3,7 +3,7 @@
 // Its name ends in `.mts` since the SDK's runner of packs would compile a `.ts` itself; Node runs this as it stands.
 import { PolicyPack } from "@pulumi/policy";
 
-import { exceptions, isExcepted } from "./exceptions.ts";
+import { exceptions, unexcused } from "./exceptions.ts";
 import type { Resource } from "./resource.ts";
 import { rules, type StackFacts } from "./rules.ts";
 
@@ -18,24 +18,26 @@ function resourceOf({ type, name, props, opts }: Analyzed): Resource {
   return { type, name, props, protect: opts.protect };
 }
 
-/** The CLI hands packs no stack configuration, only their own. */
+/** The CLI hands packs no stack configuration, only their own: `make` says there what they need (`local/stack.ts`). */
 const configSchema = {
   properties: {
     environment: { type: "string" as const, enum: ["production", "development"], default: "production" },
+    podLogs: { type: "string" as const, default: "/var/log/pods" },
   },
 };
 
 function facts(args: { getConfig: () => object }): StackFacts {
-  return { production: (args.getConfig() as { environment: string }).environment === "production" };
+  const { environment, podLogs } = args.getConfig() as { environment: string; podLogs: string };
+  return { production: environment === "production", podLogs };
 }
 
 new PolicyPack("groundwork", {
   enforcementLevel: "mandatory",
   policies: rules.map(({ name, description, check, wholeStack }) => {
     const complaints = (resource: Resource, stack: StackFacts, all: readonly Resource[]): readonly string[] =>
-      isExcepted(exceptions, name, resource.name)
-        ? []
-        : check(resource, stack, all).map((complaint) => `${resource.name}: ${complaint}`);
+      unexcused(exceptions, name, resource, stack, check(resource, stack, all)).map(
+        (complaint) => `${resource.name}: ${complaint}`,
+      );
     if (wholeStack) {
       return {
         name,

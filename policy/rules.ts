@@ -15,6 +15,8 @@ import type { Resource } from "./resource.ts";
 /** What the rules know of the stack that they look at. */
 export interface StackFacts {
   readonly production: boolean;
+  /** Directory of each node with its pods' logs: `logging.podLogs` of the stack. */
+  readonly podLogs: string;
 }
 
 /** One thing that we would not run. */
@@ -48,7 +50,13 @@ function security(container: unknown, resource: Resource, field: string): unknow
 }
 
 /** What only processes of the app are told: where its data is, and which keys it reads that by. */
-const variablesOfTheApp = ["DATABASE_URL", "REDIS_CACHE_URL", "REDIS_QUEUE_URL", "JWT_KEYS_FILE", "FIELD_KEYS_FILE"];
+const variablesOfTheApp = [
+  "DATABASE_URL",
+  "REDIS_CACHE_URL",
+  "REDIS_QUEUE_URL",
+  "JWT_KEYS_FILE",
+  "FIELD_KEYS_FILE",
+];
 
 const imageWithDigest = /@sha256:[0-9a-f]{64}$/;
 const imageWithTag = /:[\w][\w.-]*$/;
@@ -136,13 +144,20 @@ const kubernetesRules: readonly Rule[] = [
     check: (resource) => {
       const pod = podOf(resource);
       const shared = ["hostNetwork", "hostPID", "hostIPC"].filter((field) => at(pod, field) === true);
-      const paths = listAt(pod, "volumes").flatMap((volume) => textAt(volume, "hostPath.path") || []);
+      const mounts = containersOf(resource).flatMap((container) => listAt(container, "volumeMounts"));
+      const paths = listAt(pod, "volumes").flatMap((volume) => {
+        const path = textAt(volume, "hostPath.path");
+        const written = mounts.some(
+          (mount) => at(mount, "name") === at(volume, "name") && at(mount, "readOnly") !== true,
+        );
+        return path === "" ? [] : `must not ${written ? "write to" : "read"} ${path} of the host`;
+      });
       const ports = containersOf(resource)
         .flatMap((container) => listAt(container, "ports"))
         .filter((port) => at(port, "hostPort") !== undefined);
       return [
         ...shared.map((field) => `${field} must not be true`),
-        ...paths.map((path) => `must not mount ${path} of the host`),
+        ...paths,
         ...complaint(ports.length > 0, "must not use hostPort"),
       ];
     },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { exceptions, isExcepted } from "../../policy/exceptions.ts";
+import { exceptions, unexcused, type Exception } from "../../policy/exceptions.ts";
 import type { Resource } from "../../policy/resource.ts";
 import { rules, type StackFacts } from "../../policy/rules.ts";
 
@@ -78,7 +78,7 @@ const vault = {
     networkAcls: { defaultAction: "Deny" },
   },
 };
-const production: StackFacts = { production: true };
+const production: StackFacts = { production: true, podLogs: "/var/log/pods" };
 
 /** For each rule the resource that passes, and the single changes that must make it fail. */
 interface Case {
@@ -286,7 +286,7 @@ test("development may run images by tag, but not by latest", () => {
   const complaints = (image: string) =>
     rule?.check(
       resource(statefulSet, withValue(workload, `${pod}.containers.0.image`, image)),
-      { production: false },
+      { ...production, production: false },
       [],
     );
   expect(complaints("app:1.2.3")).toEqual([]);
@@ -300,24 +300,67 @@ describe("the exceptions", () => {
     expect(new Date(`${exception.until}T00:00:00Z`).toISOString().slice(0, 10)).toBe(exception.until);
   });
 
-  test("let nothing but the log agent near its node", () => {
-    const near = exceptions.filter(({ rule }) => rule === "no-host-access").map(({ resource }) => resource);
-    expect(near).toEqual(["log-agent"]);
+  describe("let nothing but the log agent near its node, and it only to read the pods' logs", () => {
+    const agent = withValue(workload, pod, {
+      containers: [{ ...container, volumeMounts: [{ name: "logs", mountPath: "/logs", readOnly: true }] }],
+      volumes: [{ name: "logs", hostPath: { path: "/var/log/pods" } }],
+    });
+    const left = (props: object, more: Partial<Resource> = {}, podLogs = production.podLogs) => {
+      const one = resource("kubernetes:apps/v1:DaemonSet", props, { name: "log-agent", ...more });
+      const stack = { ...production, podLogs };
+      const complaints = rules.find(({ name }) => name === "no-host-access")?.check(one, stack, []) ?? [];
+      return unexcused(exceptions, "no-host-access", one, stack, complaints, new Date("2026-12-01"));
+    };
+    const logs = `${pod}.volumes.0.hostPath.path`;
+
+    test("where its stack says that they are", () => {
+      expect(left(agent)).toEqual([]);
+      expect(left(withValue(agent, logs, "/srv/pod-logs"), {}, "/srv/pod-logs")).toEqual([]);
+      expect(left(agent, {}, "/srv/pod-logs")).toEqual(["must not read /var/log/pods of the host"]);
+    });
+
+    test.each([
+      ["hostNetwork must not be true", `${pod}.hostNetwork`, true],
+      ["hostPID must not be true", `${pod}.hostPID`, true],
+      ["must not read / of the host", logs, "/"],
+      ["must not write to /var/log/pods of the host", `${pod}.containers.0.volumeMounts.0.readOnly`, false],
+      [
+        "must not write to /var/log/pods of the host",
+        `${pod}.initContainers`,
+        [{ name: "init", volumeMounts: [{ name: "logs", mountPath: "/logs" }] }],
+      ],
+    ])("%s", (complaint, path, value) => {
+      expect(left(withValue(agent, path, value))).toEqual([complaint]);
+    });
+
+    test("and nothing else of its name", () => {
+      expect(left(agent, { type: statefulSet })).toHaveLength(1);
+      expect(left(agent, { name: "agent" })).toHaveLength(1);
+    });
   });
 });
 
 describe("an exception", () => {
-  const list = [
-    { rule: "no-host-access", resource: "agent", reason: "reads the node's logs", until: "2026-06-30" },
+  const agent = { type: "kubernetes:apps/v1:DaemonSet", name: "agent" };
+  const list: Exception[] = [
+    {
+      ...{ rule: "no-host-access", type: agent.type, resource: agent.name, reason: "reads the node's logs" },
+      excused: () => ["reads"],
+      until: "2026-06-30",
+    },
   ];
+  const left = (rule: string, one: typeof agent, today: string) =>
+    unexcused(list, rule, one, production, ["reads", "writes"], new Date(today));
 
   test("holds for its rule and resource until the end of its last day", () => {
-    expect(isExcepted(list, "no-host-access", "agent", new Date("2026-06-30T23:59:59Z"))).toBe(true);
-    expect(isExcepted(list, "no-host-access", "agent", new Date("2026-07-01T00:00:00Z"))).toBe(false);
+    expect(left("no-host-access", agent, "2026-06-30T23:59:59Z")).toEqual(["writes"]);
+    expect(left("no-host-access", agent, "2026-07-01T00:00:00Z")).toEqual(["reads", "writes"]);
   });
 
   test("holds for nothing else", () => {
-    expect(isExcepted(list, "non-root", "agent", new Date("2026-01-01"))).toBe(false);
-    expect(isExcepted(list, "no-host-access", "app", new Date("2026-01-01"))).toBe(false);
+    const all = ["reads", "writes"];
+    expect(left("non-root", agent, "2026-01-01")).toEqual(all);
+    expect(left("no-host-access", { ...agent, name: "app" }, "2026-01-01")).toEqual(all);
+    expect(left("no-host-access", { ...agent, type: statefulSet }, "2026-01-01")).toEqual(all);
   });
 });
