@@ -57,6 +57,13 @@ export function podOf(resource: Resource): unknown {
     : undefined;
 }
 
+/** Whether there are containers anywhere in it, as in whatever makes pods. */
+export function holdsContainers(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(holdsContainers);
+  if (!isValues(value)) return false;
+  return Array.isArray(value["containers"]) || Object.values(value).some(holdsContainers);
+}
+
 /** Every container of a workload, those that run before it included. */
 export function containersOf(resource: Resource): readonly unknown[] {
   const pod = podOf(resource);

@@ -2,6 +2,7 @@ import { azureRules } from "./azureRules.ts";
 import {
   at,
   containersOf,
+  holdsContainers,
   isKubernetes,
   kindOf,
   labelText,
@@ -199,6 +200,22 @@ const kubernetesRules: readonly Rule[] = [
           `container ${textAt(container, "name")} must set REQUIRE_CREDENTIALS to "true"`,
         );
       }),
+  },
+  {
+    name: "judged-kinds",
+    description:
+      "Pods are made by kinds that these rules know, and nothing is made by charts, lists or patches.",
+    check: (resource) => {
+      const kind = kindOf(resource);
+      const hidden = /(List|Patch)$/.test(kind) || kind === "Release";
+      return complaint(
+        resource.type.startsWith("kubernetes:") &&
+          // A claim's size, which its StatefulSet cannot change.
+          kind !== "PersistentVolumeClaimPatch" &&
+          (hidden || (podOf(resource) === undefined && holdsContainers(resource.props))),
+        `no rule can judge a ${kind}: make the objects themselves, of kinds that policy/resource.ts knows`,
+      );
+    },
   },
   {
     name: "disruption-budget",

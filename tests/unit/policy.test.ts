@@ -170,6 +170,11 @@ const cases: Record<string, Case> = {
       [`${pod}.containers`, [{ name: "worker", env: [{ name: "REDIS_QUEUE_URL", value: "rediss://x" }] }]],
     ],
   },
+  "judged-kinds": {
+    type: "kubernetes:keda.sh/v1alpha1:ScaledJob",
+    passing: { spec: { maxReplicaCount: 3 } },
+    violations: [["spec.jobTargetRef", workload.spec]],
+  },
   "disruption-budget": {
     type: statefulSet,
     passing: workload,
@@ -270,6 +275,31 @@ test("a cluster-admin binding is refused", () => {
   expect(rules.flatMap((rule) => rule.check(binding, production, []))).toEqual([
     "must not bind cluster-admin",
   ]);
+});
+
+const asTemplate = { template: workload.spec.template };
+test.each([
+  ["apps/v1:DeploymentPatch", { spec: { template: { spec: { hostNetwork: true } } } }],
+  ["networking.k8s.io/v1:NetworkPolicyPatch", { spec: { podSelector: {} } }],
+  ["apps/v1:DeploymentList", { items: [workload] }],
+  ["rbac.authorization.k8s.io/v1:RoleList", { items: [role] }],
+  ["core/v1:ReplicationController", { spec: asTemplate }],
+  ["core/v1:PodTemplate", asTemplate],
+  ["helm.sh/v3:Release", { chart: "nginx" }],
+])("a %s is refused, as no rule could judge it", (kind, props) => {
+  const rule = rules.find(({ name }) => name === "judged-kinds");
+  expect(rule?.check(resource(`kubernetes:${kind}`, props), production, [])).toHaveLength(1);
+});
+
+test.each([
+  ["a claim that grows", "core/v1:PersistentVolumeClaimPatch", { spec: { resources: {} } }],
+  ["a Pod", "core/v1:Pod", workload.spec.template],
+  ["a CronJob", "batch/v1:CronJob", { spec: { jobTemplate: { spec: asTemplate } } }],
+  ["a list of another provider's", "", {}],
+])("%s is of a kind that is judged", (_, kind, props) => {
+  const rule = rules.find(({ name }) => name === "judged-kinds");
+  const type = kind === "" ? "azure-native:network:IpAllowList" : `kubernetes:${kind}`;
+  expect(rule?.check(resource(type, props), production, [])).toEqual([]);
 });
 
 test.each([
