@@ -70,8 +70,8 @@ export function containersOf(resource: Resource): readonly unknown[] {
   return [...listAt(pod, "initContainers"), ...listAt(pod, "containers")];
 }
 
-/** `matchLabels`-like labels as sorted `key=value` text, to be compared. */
-export function labelText(labels: unknown): string {
+/** Labels as sorted `key=value` text, to be compared. */
+function labelText(labels: unknown): string {
   return isValues(labels)
     ? Object.entries(labels)
         .map(([key, value]) => `${key}=${String(value)}`)
@@ -80,8 +80,20 @@ export function labelText(labels: unknown): string {
     : "";
 }
 
-/** Whether labels satisfy a selector's `matchLabels`; an empty selector takes all. */
-export function selects(matchLabels: unknown, labels: unknown): boolean {
+/** Whether two selectors are of the same labels; what is selected by expressions cannot be told here, and is another's. */
+export function sameLabels(one: unknown, other: unknown): boolean {
+  return (
+    [one, other].every((selector) => listAt(selector, "matchExpressions").length === 0) &&
+    labelText(at(one, "matchLabels")) === labelText(at(other, "matchLabels"))
+  );
+}
+
+/** Whether a selector takes whatever has these labels, by its own alone: an empty one takes all, one with expressions may not. */
+export function selects(selector: unknown, labels: unknown): boolean {
+  const matchLabels = at(selector, "matchLabels");
   const wanted = isValues(matchLabels) ? Object.entries(matchLabels) : [];
-  return wanted.every(([key, value]) => isValues(labels) && labels[key] === value);
+  return (
+    listAt(selector, "matchExpressions").length === 0 &&
+    wanted.every(([key, value]) => isValues(labels) && labels[key] === value)
+  );
 }

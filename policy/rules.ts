@@ -5,9 +5,9 @@ import {
   holdsContainers,
   isKubernetes,
   kindOf,
-  labelText,
   listAt,
   podOf,
+  sameLabels,
   selects,
   textAt,
 } from "./resource.ts";
@@ -43,6 +43,14 @@ function eachContainer(fine: (container: unknown, resource: Resource) => boolean
 
 function complaint(wrong: boolean, text: string): readonly string[] {
   return wrong ? [text] : [];
+}
+
+/** Whether a budget ever lets a pod be evicted: a drain waits forever for one that does not. */
+function letsOneGo(budget: unknown, replicas: number): boolean {
+  // Shares are of the replicas, and rounded up.
+  const pods = (count: unknown): number =>
+    String(count).endsWith("%") ? Math.ceil((parseFloat(String(count)) / 100) * replicas) : Number(count);
+  return pods(at(budget, "maxUnavailable") ?? 1) > 0 && pods(at(budget, "minAvailable") ?? 0) < replicas;
 }
 
 /** A setting of the container or, where it sets none, of its pod. */
@@ -219,16 +227,22 @@ const kubernetesRules: readonly Rule[] = [
   },
   {
     name: "disruption-budget",
-    description: "Every workload with several replicas has a PodDisruptionBudget.",
+    description: "Every workload with several replicas has a PodDisruptionBudget that lets one of them go.",
     wholeStack: true,
     check: (resource, _stack, all) => {
-      const selector = labelText(at(resource.props, "spec.selector.matchLabels"));
-      const budgets = all.filter((other) => isKubernetes(other, "PodDisruptionBudget"));
+      const replicas = Number(at(resource.props, "spec.replicas") ?? 1);
+      const selector = at(resource.props, "spec.selector");
+      const namespace = textAt(resource.props, "metadata.namespace");
+      const covered = all.some(
+        (other) =>
+          isKubernetes(other, "PodDisruptionBudget") &&
+          textAt(other.props, "metadata.namespace") === namespace &&
+          sameLabels(at(other.props, "spec.selector"), selector) &&
+          letsOneGo(at(other.props, "spec"), replicas),
+      );
       return complaint(
-        isKubernetes(resource, "Deployment", "StatefulSet") &&
-          Number(at(resource.props, "spec.replicas") ?? 1) > 1 &&
-          !budgets.some((budget) => labelText(at(budget.props, "spec.selector.matchLabels")) === selector),
-        "has several replicas and no PodDisruptionBudget with its selector",
+        isKubernetes(resource, "Deployment", "StatefulSet") && replicas > 1 && !covered,
+        "has several replicas and no PodDisruptionBudget with its labels, in its namespace, that lets one of them go",
       );
     },
   },
@@ -245,7 +259,7 @@ const kubernetesRules: readonly Rule[] = [
           isKubernetes(other, "NetworkPolicy") &&
           textAt(other.props, "metadata.namespace") === namespace &&
           listAt(other.props, "spec.policyTypes").includes("Ingress") &&
-          selects(at(other.props, "spec.podSelector.matchLabels"), selector),
+          selects(at(other.props, "spec.podSelector"), selector),
       );
       return complaint(!covered, "no NetworkPolicy for ingress selects its pods");
     },

@@ -57,7 +57,8 @@ const workload = {
 const pod = "spec.template.spec";
 const statefulSet = "kubernetes:apps/v1:StatefulSet";
 const budget = resource("kubernetes:policy/v1:PodDisruptionBudget", {
-  spec: { selector: { matchLabels: labels } },
+  metadata: { namespace: "app" },
+  spec: { maxUnavailable: 1, selector: { matchLabels: labels } },
 });
 const service = { metadata: { namespace: "app" }, spec: { selector: labels } };
 const networkPolicy = {
@@ -178,7 +179,7 @@ const cases: Record<string, Case> = {
   "disruption-budget": {
     type: statefulSet,
     passing: workload,
-    violations: [],
+    violations: [["metadata.namespace", "data"]],
     others: [budget],
     alone: true,
   },
@@ -275,6 +276,46 @@ test("a cluster-admin binding is refused", () => {
   expect(rules.flatMap((rule) => rule.check(binding, production, []))).toEqual([
     "must not bind cluster-admin",
   ]);
+});
+
+const expressions = [{ key: "tier", operator: "In", values: ["web"] }];
+
+test.each([
+  ["of another namespace", { metadata: { namespace: "data" } }],
+  ["by expressions, which may select none of its pods", { selector: { matchExpressions: expressions } }],
+  ["that lets no pod go", { maxUnavailable: 0 }],
+  ["that lets no share of the pods go", { maxUnavailable: "0%" }],
+  ["that needs every pod", { maxUnavailable: undefined, minAvailable: 2 }],
+  ["that needs a share of the pods which is all of them", { maxUnavailable: undefined, minAvailable: "51%" }],
+])("a budget %s is none", (_, { metadata, ...spec }: { metadata?: object }) => {
+  const rule = rules.find(({ name }) => name === "disruption-budget");
+  const usual = budget.props as { metadata: object; spec: { selector: object } };
+  const selector = { ...usual.spec.selector, ...(spec as { selector?: object }).selector };
+  const other = { metadata: metadata ?? usual.metadata, spec: { ...usual.spec, ...spec, selector } };
+  const all = [resource(budget.type, other)];
+  expect(rule?.check(resource(statefulSet, workload), production, all)).toHaveLength(1);
+});
+
+test.each([{ maxUnavailable: "1%" }, { minAvailable: 1 }, { minAvailable: "50%" }])(
+  "a budget of %j lets one of two pods go",
+  (spec) => {
+    const rule = rules.find(({ name }) => name === "disruption-budget");
+    const other = { metadata: workload.metadata, spec: { ...spec, selector: { matchLabels: labels } } };
+    const all = [resource(budget.type, other)];
+    expect(rule?.check(resource(statefulSet, workload), production, all)).toEqual([]);
+  },
+);
+
+test("a network policy by expressions may select none of a Service's pods", () => {
+  const rule = rules.find(({ name }) => name === "network-policy");
+  const one = resource("kubernetes:core/v1:Service", service);
+  const type = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
+  const covers = (podSelector: object) =>
+    rule?.check(one, production, [resource(type, withValue(networkPolicy, "spec.podSelector", podSelector))]);
+  expect(covers({})).toEqual([]);
+  expect(covers({ matchExpressions: [] })).toEqual([]);
+  expect(covers({ matchExpressions: expressions })).toHaveLength(1);
+  expect(covers({ matchLabels: labels, matchExpressions: expressions })).toHaveLength(1);
 });
 
 const asTemplate = { template: workload.spec.template };
