@@ -85,7 +85,7 @@ export class ControllerIngress extends pulumi.ComponentResource {
         );
       };
       ingress("master", masterAnnotations(args), {
-        tls: [{ hosts: [host], secretName: controller.tlsSecretName }],
+        tls: [{ hosts: [host], secretName: tlsSecretName(args, host) }],
       });
       for (const { part, annotations, paths } of minions(args)) {
         ingress(part, nginx({ "mergeable-ingress-type": "minion", ...annotations }), {}, paths);
@@ -120,6 +120,15 @@ export class ControllerIngress extends pulumi.ComponentResource {
       { parent: this },
     );
   }
+}
+
+/**
+ * cert-manager makes one Certificate for each Secret, which is the first Ingress' that names it, and refuses all others. A
+ * certificate that is given bears every name.
+ */
+function tlsSecretName({ controller, hosts, certificate }: ControllerIngressArgs, host: string): string {
+  const own = certificate?.from === "certManager" && host !== hosts[0];
+  return own ? `${controller.tlsSecretName}-${host}` : controller.tlsSecretName;
 }
 
 /** What holds for a whole host. */

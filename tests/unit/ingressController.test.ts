@@ -15,12 +15,16 @@ const pem =
 const endpoint = (name: string) => ({ host: `${name}.app.svc.cluster.local`, port: 80 });
 const hosts = ["api.example.com", "api.example.org"];
 
-function controllerIngress(value?: string, certificate?: CertificateSource): Promise<Registered[]> {
+function controllerIngress(
+  value?: string,
+  certificate?: CertificateSource,
+  served: readonly string[] = hosts,
+): Promise<Registered[]> {
   return register(() => {
     new ControllerIngress("edge", {
       controller: { ingressClass: "shared", tlsSecretName: "edge-tls" },
       ...(certificate && { certificate }),
-      hosts,
+      hosts: served,
       encrypted: true,
       upstreams: { apiV1: endpoint("app"), apiV2: endpoint("next"), app: endpoint("app") },
       limits: { requestsPerSecond: 20, burst: 40, signInPerMinute: 5, connectionsPerAddress: 50 },
@@ -170,6 +174,17 @@ describe("the certificate", () => {
         [`cert-manager.io/${annotation}`],
         "letsencrypt",
       );
+  });
+
+  test("of each host is in a Secret of its own where cert-manager makes it, as one Ingress owns one Certificate", async () => {
+    const issuer = { kind: "Issuer", name: "letsencrypt" } as const;
+    const tls = async (served: readonly string[], certificate?: CertificateSource) =>
+      (await controllerIngress(undefined, certificate, served)).flatMap((one) => at(one, "spec.tls") ?? []);
+    const ofFirst = { hosts: ["api.example.com"], secretName: "edge-tls" };
+    const ofSecond = { hosts: ["api.example.org"], secretName: "edge-tls-api.example.org" };
+    expect(await tls(hosts, { from: "certManager", issuer })).toEqual([ofFirst, ofSecond]);
+    expect(await tls(hosts.slice(0, 1), { from: "certManager", issuer })).toEqual([ofFirst]);
+    expect(await tls(hosts)).toEqual([ofFirst, { ...ofSecond, secretName: "edge-tls" }]);
   });
 
   test("is a person's to put there where it is neither", async () => {
