@@ -39,6 +39,8 @@ describe("metrics", () => {
         `app_response_time_seconds_bucket{le="${le}",method="GET",endpoint="unmatched"} 2`,
       );
     }
+    // Nothing failed so far: an endpoint's first error must be an increase.
+    expect(text).toContain('app_errors_total{method="POST",endpoint="/api/v1/documents"} 0');
     expect(text).toContain("app_database_pool_waiting 0");
     expect(text).toMatch(/^app_database_queries_total\{outcome="success"\} [1-9]/m);
     expect(text).toMatch(/^app_knowledge_total 1$/m);

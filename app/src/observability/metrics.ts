@@ -135,9 +135,8 @@ export class Metrics {
   requestAnswered(method: string, endpoint: string, status: number, seconds: number): void {
     this.#requests.inc({ method, endpoint, status: String(status) });
     this.#responseTime.observe({ method, endpoint }, seconds);
-    if (status >= 500) {
-      this.#errors.inc({ method, endpoint });
-    }
+    // By 0 as well: a series that begins with its first errors shows no increase by them.
+    this.#errors.inc({ method, endpoint }, status >= 500 ? 1 : 0);
   }
 
   cacheLookedUp(family: string, result: "hit" | "miss" | "error"): void {

@@ -1,7 +1,6 @@
 import { graph, stat, type Dashboard } from "./panels.ts";
 
 const noRequests = "there were no requests within the last five minutes";
-const noErrors = "nothing failed since the app's pods started";
 
 /** Is it well, and where is it not? The first thing that anybody opens. */
 export const applicationOverview: Dashboard = {
@@ -63,7 +62,6 @@ export const applicationOverview: Dashboard = {
       title: "Errors by endpoint",
       unit: "reqps",
       queries: { "{{endpoint}}": "sum by (endpoint) (rate(app_errors_total[5m]))" },
-      emptyWhen: noErrors,
     }),
     graph({
       title: "Refusals by reason",
