@@ -13,7 +13,7 @@ export interface AlertNotifications {
     readonly channel: string;
   };
   readonly email?: {
-    /** Mail server as host:port; it must offer STARTTLS. */
+    /** Mail server as host:port; it must offer STARTTLS, or on port 465 speak TLS from the start. */
     readonly smarthost: string;
     /** Sender's address. */
     readonly from: string;
@@ -105,7 +105,8 @@ function emailConfig({ email }: AlertNotifications, credentialsPath: string): ob
         smarthost: email.smarthost,
         from: email.from,
         to: email.to.join(", "),
-        require_tls: true,
+        // It means STARTTLS. On 465 there is TLS from the first byte on, within which nobody offers it.
+        require_tls: !email.smarthost.endsWith(":465"),
         ...(email.ca !== undefined && { tls_config: { ca: email.ca } }),
         send_resolved: true,
         headers: { Subject: title },

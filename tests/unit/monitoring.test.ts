@@ -442,6 +442,18 @@ describe("notifications", () => {
     ]);
   });
 
+  test.each([
+    { smarthost: "smtp.example.com:587", startTls: true },
+    { smarthost: "smtp.example.com:25", startTls: true },
+    { smarthost: "smtp.example.com:465", startTls: false },
+  ])("ask $smarthost for STARTTLS: $startTls", ({ smarthost, startTls }) => {
+    const email = { smarthost, from: "alerts@example.com", to: ["a@example.com"] };
+    const config = parse(alertmanagerFiles({ email }, "/secrets")["alertmanager.yml"] ?? "") as object;
+    expect(config).toMatchObject({
+      receivers: [{ email_configs: [{ smarthost, require_tls: startTls }] }, {}, {}],
+    });
+  });
+
   test("are refused with a clear message when an address cannot be one", () => {
     const wrong: [AlertNotifications, string][] = [
       [{ slack: { webhookUrl: stored("s"), channel: "alerts {{ . }}" } }, "slack.channel"],
