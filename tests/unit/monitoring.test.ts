@@ -454,6 +454,32 @@ describe("notifications", () => {
     });
   });
 
+  test("tell of a group that is over in part what goes on, and apart from it what does not", () => {
+    const one = (status: string, summary: string) => ({
+      status,
+      annotations: { summary, description: `${summary} since.`, runbook_url: `docs/runbooks/${summary}.md` },
+      startsAt: "2026-01-02T03:04:05Z",
+      endsAt: status === "resolved" ? "2026-01-02T04:00:00Z" : "0001-01-01T00:00:00Z",
+    });
+    const data = join(folder, "alerts.json");
+    writeFileSync(data, JSON.stringify({ alerts: [one("resolved", "Lost"), one("firing", "Down")] }));
+    const templates = `--template.glob=${join(manifests, "alertmanager", "*.tmpl")}`;
+    const text = '--template.text={{ template "groundwork.text" . }}';
+    const { passed, output } = runTool("amtool", [
+      ...["template", "render", templates, text],
+      `--template.data=${data}`,
+    ]);
+    expect(passed, output).toBe(true);
+    expect(output.split("\n").filter(Boolean)).toEqual([
+      "Down",
+      "Down since.",
+      "What to do: docs/runbooks/Down.md",
+      "Since: 2026-01-02 03:04:05 UTC",
+      "OVER: Lost",
+      "From 2026-01-02 03:04:05 UTC to 2026-01-02 04:00:00 UTC",
+    ]);
+  });
+
   test("are refused with a clear message when an address cannot be one", () => {
     const wrong: [AlertNotifications, string][] = [
       [{ slack: { webhookUrl: stored("s"), channel: "alerts {{ . }}" } }, "slack.channel"],
