@@ -78,6 +78,36 @@ describe("the dashboards", () => {
       expect(recorded).toContain(series);
   });
 
+  test.each([
+    {
+      title: "Answers liked",
+      of: "three of four",
+      series: { 'app_feedback_total{value="up"}': "0+3x60", 'app_feedback_total{value="down"}': "0+1x60" },
+      shown: { "{}": 0.75 },
+    },
+    {
+      title: "Answers liked",
+      of: "none yet",
+      series: { 'app_feedback_total{value="down"}': "0+1x60" },
+      shown: { "{}": 0 },
+    },
+  ])("$title, $of", ({ title, series, shown }) => {
+    const panel = dashboards.flatMap(({ panels }) => panels).find((one) => one.title === title);
+    const question = {
+      expr: panel?.targets[0]?.expr,
+      eval_time: "1h",
+      exp_samples: Object.entries(shown).map(([labels, value]) => ({ labels, value })),
+    };
+    const given = Object.entries(series).map(([name, values]) => ({ series: name, values }));
+    const path = join(folder, "panel.yaml");
+    writeFileSync(
+      path,
+      stringify({ tests: [{ interval: "1m", input_series: given, promql_expr_test: [question] }] }),
+    );
+    const { passed, output } = runTool("promtool", ["test", "rules", path]);
+    expect(passed, output).toBe(true);
+  });
+
   test("are refused with dashboard, panel and place when a query is none", () => {
     const panels = [stat({ title: "Broken", unit: "short", queries: { a: "sum(rate(x[5m])" } })];
     expect(() => render({ name: "x", title: "X", panels }, (query) => query)).toThrow(

@@ -122,7 +122,8 @@ export const business: Dashboard = {
       title: "Answers liked",
       unit: "percentunit",
       queries: {
-        liked: 'sum(increase(app_feedback_total{rating="up"}[1d])) / sum(increase(app_feedback_total[1d]))',
+        liked:
+          '(sum(increase(app_feedback_total{value="up"}[1d])) or vector(0)) / sum(increase(app_feedback_total[1d]))',
       },
       emptyWhen: "nobody has rated an answer within a day",
     }),
