@@ -91,6 +91,15 @@ describe("the dashboards", () => {
       series: { 'app_feedback_total{value="down"}': "0+1x60" },
       shown: { "{}": 0 },
     },
+    {
+      title: "Jobs over their time limit",
+      of: "two workers, each with its own",
+      series: {
+        'app_jobs_overdue{queue="generate",instance="a"}': "1x60",
+        'app_jobs_overdue{queue="generate",instance="b"}': "2x60",
+      },
+      shown: { '{queue="generate"}': 3 },
+    },
   ])("$title, $of", ({ title, series, shown }) => {
     const panel = dashboards.flatMap(({ panels }) => panels).find((one) => one.title === title);
     const question = {

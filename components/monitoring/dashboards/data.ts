@@ -129,7 +129,7 @@ export const redisAndQueue: Dashboard = {
     graph({
       title: "Jobs over their time limit",
       unit: "short",
-      queries: { "{{queue}}": "max by (queue) (app_jobs_overdue)" },
+      queries: { "{{queue}}": "sum by (queue) (app_jobs_overdue)" },
     }),
     graph({
       title: "Since the last success of a batch",
