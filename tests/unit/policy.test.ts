@@ -280,17 +280,17 @@ test("a cluster-admin binding is refused", () => {
 
 const expressions = [{ key: "tier", operator: "In", values: ["web"] }];
 
-test.each([
+test.each<[what: string, change: { metadata?: object; selector?: object } & Record<string, unknown>]>([
   ["of another namespace", { metadata: { namespace: "data" } }],
   ["by expressions, which may select none of its pods", { selector: { matchExpressions: expressions } }],
   ["that lets no pod go", { maxUnavailable: 0 }],
   ["that lets no share of the pods go", { maxUnavailable: "0%" }],
   ["that needs every pod", { maxUnavailable: undefined, minAvailable: 2 }],
   ["that needs a share of the pods which is all of them", { maxUnavailable: undefined, minAvailable: "51%" }],
-])("a budget %s is none", (_, { metadata, ...spec }: { metadata?: object }) => {
+])("a budget %s is none", (_, { metadata, ...spec }) => {
   const rule = rules.find(({ name }) => name === "disruption-budget");
   const usual = budget.props as { metadata: object; spec: { selector: object } };
-  const selector = { ...usual.spec.selector, ...(spec as { selector?: object }).selector };
+  const selector = { ...usual.spec.selector, ...spec.selector };
   const other = { metadata: metadata ?? usual.metadata, spec: { ...usual.spec, ...spec, selector } };
   const all = [resource(budget.type, other)];
   expect(rule?.check(resource(statefulSet, workload), production, all)).toHaveLength(1);
