@@ -100,6 +100,28 @@ describe("the dashboards", () => {
       },
       shown: { '{queue="generate"}': 3 },
     },
+    {
+      title: "CPU by pod",
+      of: "a kubelet that tells of the pod's own group beside its containers",
+      series: {
+        'container_cpu_usage_seconds_total{namespace="app",pod="a",container=""}': "0+180x60",
+        'container_cpu_usage_seconds_total{namespace="app",pod="a",container="app"}': "0+120x60",
+        'container_cpu_usage_seconds_total{namespace="app",pod="a",container="log"}': "0+60x60",
+        'container_cpu_usage_seconds_total{id="/"}': "0+600x60",
+      },
+      shown: { '{namespace="app",pod="a"}': 3 },
+    },
+    {
+      title: "Memory by pod",
+      of: "such a kubelet",
+      series: {
+        'container_memory_working_set_bytes{namespace="app",pod="a",container=""}': "30x60",
+        'container_memory_working_set_bytes{namespace="app",pod="a",container="app"}': "20x60",
+        'container_memory_working_set_bytes{namespace="app",pod="a",container="log"}': "10x60",
+        'container_memory_working_set_bytes{id="/"}': "100x60",
+      },
+      shown: { '{namespace="app",pod="a"}': 30 },
+    },
   ])("$title, $of", ({ title, series, shown }) => {
     const panel = dashboards.flatMap(({ panels }) => panels).find((one) => one.title === title);
     const question = {

@@ -24,13 +24,14 @@ export const systemResources: Dashboard = {
       about: "Within a day",
       queries: { kills: 'sum(increase(container_oom_events_total{id=~".*pod.*/.+"}[1d]))' },
     }),
+    // Without a container's name come the sums of whole pods and nodes, from a Prometheus that was there already.
     graph({
       title: "CPU by pod",
       unit: "short",
       about: "Cores",
       queries: {
         "{{namespace}}/{{pod}}":
-          "topk(12, sum by (namespace, pod) (rate(container_cpu_usage_seconds_total[5m])))",
+          'topk(12, sum by (namespace, pod) (rate(container_cpu_usage_seconds_total{container!=""}[5m])))',
       },
     }),
     graph({
@@ -46,7 +47,8 @@ export const systemResources: Dashboard = {
       title: "Memory by pod",
       unit: "bytes",
       queries: {
-        "{{namespace}}/{{pod}}": "topk(12, sum by (namespace, pod) (container_memory_working_set_bytes))",
+        "{{namespace}}/{{pod}}":
+          'topk(12, sum by (namespace, pod) (container_memory_working_set_bytes{container!=""}))',
       },
     }),
     graph({
