@@ -126,7 +126,8 @@ export class Postgres extends pulumi.ComponentResource {
     const runtime = scratch("run", "/run/patroni");
     const temporary = scratch("tmp", "/tmp");
     // Parallel queries share what they sort and hash there; a runtime gives 64 MiB, whatever the pod has.
-    const shared = scratch("shared", "/dev/shm", Math.floor(args.resources.memoryMiB / 4));
+    const shared = scratch("shared", "/dev/shm");
+    const sharedLimit = `${Math.floor(args.resources.memoryMiB / 4)}Mi`;
 
     const members = new k8s.apps.v1.StatefulSet(
       name,
@@ -200,7 +201,7 @@ export class Postgres extends pulumi.ComponentResource {
                   configMap: { name: map.metadata.name },
                 })),
                 { ...runtime.volume, emptyDir: { medium: "Memory", sizeLimit: "8Mi" } },
-                { ...shared.volume, emptyDir: { ...shared.volume.emptyDir, medium: "Memory" } },
+                { ...shared.volume, emptyDir: { medium: "Memory", sizeLimit: sharedLimit } },
                 temporary.volume,
               ],
             },
