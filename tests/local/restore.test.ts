@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { withLock } from "../../local/lock.ts";
 import { restore } from "../../local/restore.ts";
@@ -153,6 +154,8 @@ describe("after the switch", () => {
     );
     expect((await calls()).match(asksApp)).toHaveLength(1);
     await rm(join(directory, "unready"));
+    // Names end with the second that they were made in.
+    await sleep(1000);
     const { aside } = await restore({ ...request, from: "hourly/20260101T000700Z" });
     expect(await read("databases")).toBe(`app\n${aside}\n`);
   });
