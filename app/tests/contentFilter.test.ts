@@ -1,13 +1,11 @@
-import { mkdtemp, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createLanguageModel } from "../src/ai/createLanguageModel.ts";
 import type { ProviderConfig } from "../src/config/settings.ts";
 import { Unanswerable, Unavailable } from "../src/http/problem.ts";
-import { Metrics } from "../src/observability/metrics.ts";
+import type { Metrics } from "../src/observability/metrics.ts";
 import { createOcr } from "../src/ocr/ocr.ts";
 import { createSpeech } from "../src/speech/speech.ts";
+import { outcomesOf, startAi } from "./support/ai.ts";
 import { silentLogger } from "./support/logs.ts";
 import { answers, type Behaviour, FakeProvider, finishes, says } from "./support/provider.ts";
 import { testConfig } from "./support/service.ts";
@@ -15,28 +13,13 @@ import { testConfig } from "./support/service.ts";
 let provider: FakeProvider;
 let metrics: Metrics;
 let calls: Partial<ProviderConfig>;
-// Loaded at the first use, which on a busy machine takes longer than an attempt may here.
-beforeAll(async () => {
-  await import("openai");
-});
 beforeEach(async () => {
-  provider = await FakeProvider.start();
-  metrics = new Metrics();
-  const keysFile = join(await mkdtemp(join(tmpdir(), "groundwork-filter-")), "keys");
-  await writeFile(keysFile, "key-1\nkey-2\n");
-  calls = { url: provider.url, keysFile, timeoutSeconds: 2, maxRetries: 2 };
+  ({ provider, metrics, calls } = await startAi());
 });
 afterEach(() => provider.stop());
 
 /** One more than what opens the circuit. */
 const times = 6;
-
-async function outcomes(): Promise<Record<string, number>> {
-  const requests = await metrics.registry.getSingleMetric("app_ai_requests_total")?.get();
-  return Object.fromEntries(
-    (requests?.values ?? []).map(({ labels, value }) => [String(labels["outcome"]), value]),
-  );
-}
 
 const error = { message: "The response was filtered", code: "content_filter" };
 const filteredPrompt: Behaviour = (response) => {
@@ -63,7 +46,7 @@ describe("an answer that is withheld", () => {
       const asked = ask(`${time}`, time % 2 === 0 ? "stub" : "fail");
       await expect(asked).rejects.toThrow(Unanswerable);
     }
-    expect(await outcomes()).toEqual({ content_filtered: times });
+    expect(await outcomesOf(metrics)).toEqual({ content_filtered: times });
     provider.otherwise = says("short");
     expect(await ask("another's", "fail")).toMatchObject({ text: "short", degraded: false });
   });
@@ -80,7 +63,7 @@ describe("an answer that is withheld", () => {
     for (let time = 0; time < times; time++) {
       expect(await ask()).toEqual({ text: "", degraded: true });
     }
-    expect(await outcomes()).toEqual({ content_filtered: times });
+    expect(await outcomesOf(metrics)).toEqual({ content_filtered: times });
     provider.otherwise = picture({ message: { content: "read" } });
     expect(await ask()).toEqual({ text: "read", degraded: false });
   });
@@ -98,7 +81,7 @@ describe("an answer that is withheld", () => {
     for (let time = 0; time < times; time++) {
       expect(await ask(`${time}`)).toMatchObject({ degraded: true });
     }
-    expect(await outcomes()).toEqual({ content_filtered: times });
+    expect(await outcomesOf(metrics)).toEqual({ content_filtered: times });
     provider.otherwise = answers("audio/mpeg", "x");
     expect(await ask("another's")).toMatchObject({ degraded: false });
   });
@@ -113,7 +96,7 @@ describe("an empty answer", () => {
     provider.otherwise = finishes("stop");
     const asked = model.complete([{ role: "user", content: "?" }], { whenDown: "fail" });
     await expect(asked).rejects.toThrow(Unavailable);
-    expect(await outcomes()).toEqual({ rubbish: 5 });
+    expect(await outcomesOf(metrics)).toEqual({ rubbish: 5 });
     await expect(model.check?.()).rejects.toThrow("5 times");
   });
 
@@ -124,7 +107,7 @@ describe("an empty answer", () => {
       const asked = model.complete([{ role: "user", content: "?" }], { whenDown: "stub" });
       await expect(asked).rejects.toThrow(Unanswerable);
     }
-    expect(await outcomes()).toEqual({ too_long: times });
+    expect(await outcomesOf(metrics)).toEqual({ too_long: times });
     await expect(model.check?.()).resolves.toBeUndefined();
   });
 });

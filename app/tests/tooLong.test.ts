@@ -1,13 +1,11 @@
-import { mkdtemp, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createLanguageModel } from "../src/ai/createLanguageModel.ts";
 import type { ProviderConfig } from "../src/config/settings.ts";
 import { Unanswerable } from "../src/http/problem.ts";
-import { Metrics } from "../src/observability/metrics.ts";
+import type { Metrics } from "../src/observability/metrics.ts";
 import { createOcr } from "../src/ocr/ocr.ts";
 import { createSpeech } from "../src/speech/speech.ts";
+import { outcomesOf, startAi } from "./support/ai.ts";
 import { silentLogger } from "./support/logs.ts";
 import { answers, answersSlowly, FakeProvider, hangs, says, saysSlowly } from "./support/provider.ts";
 import { testConfig } from "./support/service.ts";
@@ -15,16 +13,8 @@ import { testConfig } from "./support/service.ts";
 let provider: FakeProvider;
 let metrics: Metrics;
 let calls: Partial<ProviderConfig>;
-// Loaded at the first use, which on a busy machine takes longer than an attempt may here.
-beforeAll(async () => {
-  await import("openai");
-});
 beforeEach(async () => {
-  provider = await FakeProvider.start();
-  metrics = new Metrics();
-  const keysFile = join(await mkdtemp(join(tmpdir(), "groundwork-too-long-")), "keys");
-  await writeFile(keysFile, "key-1\nkey-2\n");
-  calls = { url: provider.url, keysFile, timeoutSeconds: 2, maxRetries: 2 };
+  ({ provider, metrics, calls } = await startAi());
 });
 afterEach(() => provider.stop());
 
@@ -67,13 +57,6 @@ const reads = (content: string) =>
 /** One more than what opens the circuit. */
 const enough = ["1", "2", "3", "4", "5", "6"];
 
-async function outcomes(): Promise<Record<string, number>> {
-  const requests = await metrics.registry.getSingleMetric("app_ai_requests_total")?.get();
-  return Object.fromEntries(
-    (requests?.values ?? []).map(({ labels, value }) => [String(labels["outcome"]), value]),
-  );
-}
-
 describe("what is too long", () => {
   it.each([
     ["an answer", languageModel, says("x".repeat(70_000), "y"), says("short"), "told"],
@@ -93,7 +76,7 @@ describe("what is too long", () => {
       for (const about of enough) {
         expect(await ask(about)).toBe(end);
       }
-      expect(await outcomes()).toEqual({ too_long: enough.length });
+      expect(await outcomesOf(metrics)).toEqual({ too_long: enough.length });
       provider.otherwise = short;
       expect(await ask("another's")).toBe("given");
     },
@@ -109,7 +92,7 @@ describe("what is too long", () => {
       const ask = feature({ deadlineSeconds: 2 });
       provider.otherwise = slow;
       expect(await Promise.all(enough.map(ask))).toEqual(enough.map(() => "stand-in"));
-      expect(await outcomes()).toEqual({ too_slow: enough.length });
+      expect(await outcomesOf(metrics)).toEqual({ too_slow: enough.length });
       provider.otherwise = short;
       expect(await ask("another's")).toBe("given");
     },
@@ -121,7 +104,7 @@ describe("what is the provider's fault", () => {
     const ask = languageModel({ deadlineSeconds: 0.5 });
     provider.otherwise = hangs;
     await Promise.all(enough.map(ask));
-    expect(await outcomes()).toMatchObject({ timeout: enough.length });
+    expect(await outcomesOf(metrics)).toMatchObject({ timeout: enough.length });
     provider.otherwise = says("short");
     expect(await ask("another's")).toBe("stand-in");
   });
@@ -130,6 +113,6 @@ describe("what is the provider's fault", () => {
     const ask = speech();
     provider.otherwise = answers("text/html", "x".repeat(9 * 1024 * 1024));
     expect(await ask("text")).toBe("stand-in");
-    expect(await outcomes()).toEqual({ rubbish: 2 + 1 });
+    expect(await outcomesOf(metrics)).toEqual({ rubbish: 2 + 1 });
   });
 });
