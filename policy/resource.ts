@@ -57,11 +57,18 @@ export function podOf(resource: Resource): unknown {
     : undefined;
 }
 
-/** Whether there are containers anywhere in it, as in whatever makes pods. */
-export function holdsContainers(value: unknown): boolean {
-  if (Array.isArray(value)) return value.some(holdsContainers);
-  if (!isValues(value)) return false;
-  return Array.isArray(value["containers"]) || Object.values(value).some(holdsContainers);
+/** Where kinds that make pods have their containers. */
+const containerPaths = [
+  "spec",
+  "spec.template.spec",
+  "spec.jobTemplate.spec.template.spec",
+  "spec.jobTargetRef.template.spec",
+  "template.spec",
+];
+
+/** Whether it makes pods, by its containers; what is not known in a preview is not looked into. */
+export function holdsContainers(props: unknown): boolean {
+  return containerPaths.some((path) => listAt(props, `${path}.containers`).length > 0);
 }
 
 /** Every container of a workload, those that run before it included. */

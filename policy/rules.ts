@@ -230,6 +230,8 @@ const kubernetesRules: readonly Rule[] = [
     description: "Every workload with several replicas has a PodDisruptionBudget that lets one of them go.",
     wholeStack: true,
     check: (resource, _stack, all) => {
+      // Of others a preview may not know what is asked for.
+      if (!isKubernetes(resource, "Deployment", "StatefulSet")) return [];
       const replicas = Number(at(resource.props, "spec.replicas") ?? 1);
       const selector = at(resource.props, "spec.selector");
       const namespace = textAt(resource.props, "metadata.namespace");
@@ -241,7 +243,7 @@ const kubernetesRules: readonly Rule[] = [
           letsOneGo(at(other.props, "spec"), replicas),
       );
       return complaint(
-        isKubernetes(resource, "Deployment", "StatefulSet") && replicas > 1 && !covered,
+        replicas > 1 && !covered,
         "has several replicas and no PodDisruptionBudget with its labels, in its namespace, that lets one of them go",
       );
     },
