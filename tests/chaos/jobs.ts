@@ -23,13 +23,21 @@ export async function editorTokens(): Promise<string[]> {
  * doubled the effects beyond the first of a job (two jobs of one key are ruled out by the schema).
  */
 export async function duringJobs(fault: () => Promise<void>): Promise<Outcome> {
+  await inDatabase(await postgresPrimary(), countEffects, "app");
+  try {
+    return await jobsDuring(fault);
+  } finally {
+    await inDatabase(await postgresPrimary(), forgetEffects, "app");
+  }
+}
+
+async function jobsDuring(fault: () => Promise<void>): Promise<Outcome> {
   const run = `chaos-${randomUUID()}`;
   const acknowledged = new Set<string>();
   const times: number[] = [];
   let [failed, sent, asking] = [0, 0, true];
 
   const editors = await editorTokens();
-  await inDatabase(await postgresPrimary(), countEffects, "app");
   const ask = async (editor: string): Promise<void> => {
     const client = new Client();
     await sleep(Math.random() * pauseMilliseconds);
@@ -77,15 +85,13 @@ export async function duringJobs(fault: () => Promise<void>): Promise<Outcome> {
   await waitFor("every job done", 120, async () => {
     expect(await unfinished()).toEqual([]);
   }).catch(() => undefined);
-  const outcome = {
+  return {
     acknowledged: acknowledged.size,
     failed,
     lost: (await unfinished()).length,
     doubled: await furtherEffects(run),
     pauseSeconds: longestPause(times, started, ended),
   };
-  await inDatabase(await postgresPrimary(), forgetEffects, "app");
-  return outcome;
 }
 
 const forgetEffects = `
