@@ -129,6 +129,8 @@ export function patroniSettings(args: {
         max_connections: args.maxConnections,
         // What is kept for a member that stays away may take a quarter of the volumes of those that serve, and not all.
         max_slot_wal_keep_size: `${args.storageGiB * 256}MB`,
+        // What the primary may have left unsent to the archive when it is lost, and the next one then sends (archive.py).
+        wal_keep_size: `${args.storageGiB * 128}MB`,
       },
     },
   };

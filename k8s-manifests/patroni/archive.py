@@ -2,9 +2,13 @@
 Sends one file of the write-ahead log to the blob store, compressed, by barman-cloud: `archive.py <system> <path>`, in the server's
 directory. To start takes much longer than to send. So what waits behind that file is sent as well, for some seconds, with a note of
 each; archive.sh answers by the note when the server asks for it.
+
+A server that has just become the primary asks for the history of its timeline first. Then what the one before it has not sent is
+looked for, too.
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -62,9 +66,9 @@ def holds(system: str, file: Path) -> bool:
 
 
 def waiting(file: Path) -> Iterator[Path]:
-    """What the server will ask for after `file`, oldest first."""
+    """What the server will ask for after `file`, oldest first; histories it asks for before all else."""
     for name in sorted(ready.stem for ready in (LOG / "archive_status").glob("*.ready")):
-        if name != file.name:
+        if name != file.name and not name.endswith(".history"):
             yield LOG / name
 
 
@@ -83,10 +87,34 @@ def send_on(system: str, file: Path, until: float) -> None:
         note.touch()
 
 
+def reclaim(system: str) -> None:
+    """
+    Has the server ask for what the store lacks of the segments that are here. While it followed, it took them for archived as they
+    came: the primary before was to send them, and may have been lost before it had.
+    """
+    status = LOG / "archive_status"
+    done = {path.stem for path in status.glob("*.done") if re.fullmatch(r"[0-9A-F]{24}", path.stem)}
+    container = uploader(system).cloud_interface.container_client
+    held = {
+        Path(name).stem
+        for folder in {segment[:16] for segment in done}
+        for name in container.list_blob_names(name_starts_with=f"wal/{system}/wals/{folder}/", retry_total=0)
+    }
+    for segment in sorted(done - held):
+        print(f"{segment} is here and not in the store", file=sys.stderr)
+        (status / f"{segment}.done").rename(status / f"{segment}.ready")
+
+
 def archive(system: str, file: Path) -> bool:
     until = time.monotonic() + SECONDS
     if not send(system, file):
         return False
+    if file.suffix == ".history":
+        try:
+            reclaim(system)
+        except (AzureError, OSError) as error:
+            print(f"what the store lacks: {error}", file=sys.stderr)
+            return False
     try:
         send_on(system, file, until)
     except OSError as error:

@@ -4,7 +4,7 @@ import { backupDamaged } from "./backups.ts";
 import { edgeReloaded, evicted, killed, rolledOut } from "./pods.ts";
 import { apiServerAway, primaryKilled, primaryPartitioned } from "./postgres.ts";
 import { queuePrimaryKilled } from "./redis.ts";
-import { backupStoreAway, postgresDisksFull } from "./storage.ts";
+import { backupStoreAway, postgresDisksFull, primaryLostUnsent } from "./storage.ts";
 import { badUpdates, membersChanged, updateKilled } from "./updates.ts";
 import { passwordsRotated } from "./rotation.ts";
 import { modelFails } from "./provider.ts";
@@ -37,6 +37,7 @@ const faults: Readonly<Record<string, Fault>> = {
   "members-changed": { make: membersChanged, limitSeconds: 15 },
   "postgres-primary-killed": { make: primaryKilled, limitSeconds: 15 },
   "postgres-primary-partitioned": { make: primaryPartitioned, limitSeconds: 30 },
+  "postgres-primary-lost": { make: primaryLostUnsent, limitSeconds: 15 },
   "api-server-away": { make: apiServerAway, ...unseen },
   "redis-primary-killed": { make: queuePrimaryKilled, limitSeconds: 15 },
   "language-model-fails": { make: modelFails, ...unseen },

@@ -7,9 +7,10 @@ import type { V1PersistentVolumeClaimList, V1PodList } from "@kubernetes/client-
 import { expect } from "vitest";
 import { mountPoint } from "../../local/node/volumes.ts";
 import { message } from "../../local/system.ts";
-import { get, inDatabase, kubectl, postgresPrimary, runJob } from "../cluster/support.ts";
+import { inStore } from "../cluster/backupStore.ts";
+import { get, inDatabase, kubectl, postgresPrimary, runJob, waitFor } from "../cluster/support.ts";
 import { raised } from "./alerts.ts";
-import { whilePartitioned } from "./node.ts";
+import { kill, whilePartitioned } from "./node.ts";
 import { postgresHealthy } from "./postgres.ts";
 import { duringWrites, type Outcome } from "./writes.ts";
 
@@ -17,6 +18,7 @@ const execute = promisify(execFile);
 const diskAlert = "DiskAlmostFull";
 const storeAlert = "BackupStoreUnreachable";
 const heldMilliseconds = 20_000;
+const segmentsUnsent = 3;
 /** More than a server keeps ready of its log (`min_wal_size`). */
 const segmentsAtMost = 64;
 
@@ -49,10 +51,8 @@ export async function postgresDisksFull(): Promise<Outcome> {
 
 /** The store of the backups hears nobody: a backup says so, its alert comes, writes go on; afterwards a backup is made. */
 export async function backupStoreAway(): Promise<Outcome> {
-  const selector = "--selector=app.kubernetes.io/name=azurite";
-  const { items } = (await get("pods", "--namespace=data", selector)) as V1PodList;
   await raised(storeAlert, false);
-  const store = items[0]?.metadata?.name ?? "";
+  const store = await storePod();
   const outcome = await duringWrites(() =>
     whilePartitioned("data", store, async () => {
       // It gives up after four connections of up to 20 s each, and the minute that it waits between them.
@@ -64,6 +64,40 @@ export async function backupStoreAway(): Promise<Outcome> {
   );
   const made = await runJob("data", "cronjob/backup-hourly");
   expect(made).toMatchObject({ succeeded: true, result: { ok: true } });
+  return outcome;
+}
+
+/**
+ * The primary is lost with its volume while the store of the backups hears nobody: the segments of the log that it had not sent are
+ * sent by the next one.
+ */
+export async function primaryLostUnsent(): Promise<Outcome> {
+  await postgresHealthy();
+  const [store, old] = [await storePod(), await postgresPrimary()];
+  const unsent: string[] = [];
+  const outcome = await duringWrites(() =>
+    whilePartitioned("data", store, async () => {
+      for (let segment = 0; segment < segmentsUnsent; segment += 1) {
+        unsent.push(...(await inDatabase(old, "select pg_walfile_name(pg_switch_wal())")).flat());
+        await sleep(2000);
+      }
+      await kubectl("delete", "persistentvolumeclaim", "--namespace=data", `data-${old}`, "--wait=false");
+      await kill("data", old);
+      await waitFor("another primary", 60, async () => {
+        expect(await postgresPrimary()).not.toBe(old);
+      });
+      await sleep(heldMilliseconds);
+    }),
+  );
+  await postgresHealthy();
+  await waitFor(`${unsent.join(", ")} in the store`, 180, async () => {
+    const program = [
+      "held = {blob.name.rpartition('/')[2] for blob in container.list_blobs(name_starts_with='wal/')}",
+      "missing = [name for name in os.environ['SEGMENTS'].split(',') if f'{name}.zst' not in held]",
+      "if missing: sys.exit(f'the store lacks {missing}')",
+    ];
+    expect(await inStore(program, { SEGMENTS: unsent.join(",") })).toMatchObject({ succeeded: true });
+  });
   return outcome;
 }
 
@@ -81,6 +115,12 @@ async function useUpLog(): Promise<void> {
     }
   }
   throw new Error(`Postgres still writes its log after ${segmentsAtMost} segments on a full volume`);
+}
+
+async function storePod(): Promise<string> {
+  const selector = "--selector=app.kubernetes.io/name=azurite";
+  const { items } = (await get("pods", "--namespace=data", selector)) as V1PodList;
+  return items[0]?.metadata?.name ?? "";
 }
 
 /** Names of the volumes that the members' claims are bound to. */

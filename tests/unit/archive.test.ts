@@ -8,7 +8,10 @@ import { tool } from "./tools.ts";
 
 const programs = join(import.meta.dirname, "../../k8s-manifests/patroni");
 const system = "7301";
-/** `refused` are sent in vain, and of those the store has `held` already; `empty` is a store without its container. */
+/**
+ * `refused` are sent in vain, and of those the store has `held` already; `empty` is a store without its container, and `silent` one
+ * that lists nothing.
+ */
 const oneCall = `
 import json, sys
 from pathlib import Path
@@ -22,8 +25,14 @@ errors.AzureError = type("AzureError", (Exception,), {})
 errors.ResourceNotFoundError = type("ResourceNotFoundError", (errors.AzureError,), {})
 import archive
 asked = []
+def listed(name_starts_with, retry_total):
+    if told["silent"]:
+        raise errors.AzureError()
+    names = [f"wal/{told['system']}/wals/{Path(path).name[:16]}/{Path(path).name}.zst" for path in told["held"]]
+    return [name for name in names if name.startswith(name_starts_with)]
 class Uploader:
     cloud_interface = MagicMock()
+    cloud_interface.container_client.list_blob_names = listed
     def upload_wal(self, path):
         if told["empty"] and not self.cloud_interface.setup_bucket.called:
             raise errors.ResourceNotFoundError()
@@ -52,20 +61,25 @@ afterEach(() => {
 
 const segment = (number: number) => `pg_wal/00000001000000000000000${number}`;
 
-function ready(...paths: readonly string[]): void {
+function mark(status: "ready" | "done", ...paths: readonly string[]): void {
   for (const path of paths)
-    writeFileSync(join(data, path.replace("pg_wal/", "pg_wal/archive_status/")) + ".ready", "");
+    writeFileSync(join(data, path.replace("pg_wal/", "pg_wal/archive_status/")) + `.${status}`, "");
 }
+const ready = (...paths: readonly string[]) => mark("ready", ...paths);
 
 interface Told {
   readonly refused?: readonly string[];
   readonly held?: readonly string[];
   readonly seconds?: number;
-  readonly empty?: true;
+  readonly empty?: boolean;
+  readonly silent?: boolean;
 }
 
-function call(path: string, { refused = [], held = [], seconds = 60, empty }: Told = {}): unknown {
-  const told = JSON.stringify({ system, path, refused, held, seconds, empty: empty ?? false });
+function call(
+  path: string,
+  { refused = [], held = [], seconds = 60, empty = false, silent = false }: Told = {},
+): unknown {
+  const told = JSON.stringify({ system, path, refused, held, seconds, empty, silent });
   const args = ["-B", "-c", oneCall, programs, told];
   return JSON.parse(
     execFileSync(tool("python3"), args, { cwd: data, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }),
@@ -76,8 +90,8 @@ const notes = () => readdirSync(join(directory, "archived")).sort();
 const noteOf = (path: string) => path.replace("pg_wal/", `${system}.`);
 
 test("sends what waits behind the file that it was asked for, oldest first, with a note of each", () => {
-  ready(segment(1), segment(3), segment(2), "pg_wal/00000002.history");
-  const behind = [segment(2), segment(3), "pg_wal/00000002.history"];
+  ready(segment(1), segment(3), segment(2));
+  const behind = [segment(2), segment(3)];
   expect(call(segment(1))).toEqual({ done: true, asked: [segment(1), ...behind] });
   expect(notes()).toEqual(behind.map(noteOf));
   // Not again, while the server has not asked for them.
@@ -120,6 +134,37 @@ test("forgets what the server did not ask for, as another was the primary then",
   ready(segment(5));
   call(segment(5));
   expect(notes()).toEqual([]);
+});
+
+const history = "pg_wal/00000002.history";
+const waiting = () =>
+  readdirSync(join(data, "pg_wal/archive_status"))
+    .filter((name) => name.endsWith(".ready"))
+    .sort();
+
+test("on becoming the primary sends what the one before it had not sent", () => {
+  const label = `${segment(1)}.00000028.backup`;
+  mark("done", segment(1), segment(2), segment(3), label);
+  ready(history);
+  expect(call(history, { held: [segment(1), segment(3)] })).toEqual({
+    done: true,
+    asked: [history, segment(2)],
+  });
+  // The server asks for it as well, and hears of the note.
+  expect(waiting()).toEqual([`${segment(2).slice(7)}.ready`, `${history.slice(7)}.ready`]);
+  expect(notes()).toEqual([noteOf(segment(2))]);
+});
+
+test("has the history asked for again while nobody knows what the store lacks", () => {
+  mark("done", segment(1));
+  ready(history);
+  expect(call(history, { silent: true })).toEqual({ done: false, asked: [history] });
+  expect(waiting()).toEqual([`${history.slice(7)}.ready`]);
+});
+
+test("leaves histories to the server, which asks for them first", () => {
+  ready(segment(1), segment(2), history);
+  expect(call(segment(1))).toEqual({ done: true, asked: [segment(1), segment(2)] });
 });
 
 test("sends its file where no note can be written", () => {

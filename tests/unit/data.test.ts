@@ -252,7 +252,7 @@ describe("Postgres", () => {
     expect(Object.keys(cluster)).toEqual(expect.arrayContaining(Object.keys(bootstrap.dcs)));
     expect(cluster.postgresql).toMatchObject({
       ...bootstrap.dcs.postgresql,
-      parameters: { max_connections: 100, max_slot_wal_keep_size: "1024MB" },
+      parameters: { max_connections: 100, max_slot_wal_keep_size: "1024MB", wal_keep_size: "512MB" },
     });
   });
 
