@@ -58,15 +58,11 @@ export function fault(sample: Sample, settings: Settings, over: boolean): string
   return undefined;
 }
 
-const answerShape = z.object({
-  data: z.object({
-    result: z.array(
-      z.object({ metric: z.record(z.string(), z.string()), value: z.tuple([z.number(), z.string()]) }),
-    ),
-  }),
-});
+const seriesShape = z.array(
+  z.object({ metric: z.record(z.string(), z.string()), value: z.tuple([z.number(), z.string()]) }),
+);
 
-export type Series = z.infer<typeof answerShape>["data"]["result"][number];
+export type Series = z.infer<typeof seriesShape>[number];
 
 const existingShape = z.object({
   namespace: z.string(),
@@ -75,42 +71,77 @@ const existingShape = z.object({
   stack: z.string(),
 });
 
-/** Where to ask, and an expression as it must be put there. */
-interface Source {
-  readonly service: string;
-  readonly asked: (expression: string) => string;
+/** Seconds since 1970, and how many values in between. */
+interface Span {
+  readonly from: number;
+  readonly to: number;
+  readonly steps: number;
 }
+
+/** Gives the result of a PromQL expression: now, or over a time. */
+type Source = (expression: string, span?: Span) => Promise<unknown>;
 
 const sources = new WeakMap<Target, Promise<Source>>();
 
 /** The stack's own Prometheus, or the one that its ConfigMap names, where others' figures are too. */
-async function sourceOf({ kubectl }: Target): Promise<Source> {
+async function sourceOf(target: Target): Promise<Source> {
   const path = ["--ignore-not-found", "--output=jsonpath={.data.source\\.json}"];
-  const text = await kubectl(["get", "configmap", "existing-prometheus", "--namespace=monitoring", ...path]);
-  if (text === "")
-    return { service: "monitoring/services/prometheus:http", asked: (expression) => expression };
-  const { namespace, service, port, stack } = existingShape.parse(JSON.parse(text));
-  return {
-    service: `${namespace}/services/${service}:${port}`,
-    asked: (expression) => scoped(expression, stack),
+  const text = await target.kubectl([
+    ...["get", "configmap", "existing-prometheus", "--namespace=monitoring"],
+    ...path,
+  ]);
+  return text === "" ? own(target) : another(target, existingShape.parse(JSON.parse(text)));
+}
+
+/** From inside its pod: where the API server's requests come from is another matter in each cluster, and no policy lets them in. */
+function own({ kubectl }: Target): Source {
+  return async (expression, span) => {
+    const over = span && [
+      `--start=${span.from}`,
+      `--end=${span.to}`,
+      `--step=${(span.to - span.from) / span.steps}s`,
+    ];
+    const query = ["query", over ? "range" : "instant", "--format=json", ...(over ?? [])];
+    const pod = ["exec", "--namespace=monitoring", "service/prometheus", "--container=prometheus"];
+    return JSON.parse(
+      await kubectl([...pod, "--", "promtool", ...query, "http://localhost:9090", expression]),
+    );
   };
+}
+
+/** Through the API server, as its pods are not ours to enter. */
+function another(
+  { kubectl }: Target,
+  { namespace, service, port, stack }: z.infer<typeof existingShape>,
+): Source {
+  return async (expression, span) => {
+    const over = span && { start: span.from, end: span.to, step: (span.to - span.from) / span.steps };
+    const query = Object.entries({ query: scoped(expression, stack), ...over })
+      .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+      .join("&");
+    const api = `/api/v1/namespaces/${namespace}/services/${service}:${port}/proxy/api/v1`;
+    const answer = await kubectl(["get", "--raw", `${api}/${over ? "query_range" : "query"}?${query}`]);
+    return z.object({ data: z.object({ result: z.unknown() }) }).parse(JSON.parse(answer)).data.result;
+  };
+}
+
+async function resultOf(target: Target, expression: string, span?: Span): Promise<unknown> {
+  const source = sources.get(target) ?? sourceOf(target);
+  sources.set(target, source);
+  return (await source)(expression, span);
 }
 
 /** Every series that a PromQL expression gives now. */
 export async function askAll(target: Target, expression: string): Promise<Series[]> {
-  return answerShape.parse(await answerOf(target, "query", expression)).data.result;
+  return seriesShape.parse(await resultOf(target, expression));
 }
 
-const coursesShape = z.object({
-  data: z.object({
-    result: z.array(
-      z.object({
-        metric: z.record(z.string(), z.string()),
-        values: z.array(z.tuple([z.number(), z.string()])),
-      }),
-    ),
+const coursesShape = z.array(
+  z.object({
+    metric: z.record(z.string(), z.string()),
+    values: z.array(z.tuple([z.number(), z.string()])),
   }),
-});
+);
 
 /** The labels of a series, and its values over a time. */
 export interface Course {
@@ -118,34 +149,12 @@ export interface Course {
   readonly points: readonly { readonly atSeconds: number; readonly value: number }[];
 }
 
-/** Every series that a PromQL expression gave from one moment to another, in so many steps. Seconds since 1970. */
-export async function askOver(
-  target: Target,
-  expression: string,
-  { from, to, steps }: { from: number; to: number; steps: number },
-): Promise<Course[]> {
-  const span = { start: String(from), end: String(to), step: String((to - from) / steps) };
-  const { data } = coursesShape.parse(await answerOf(target, "query_range", expression, span));
-  return data.result.map(({ metric, values }) => ({
+/** Every series that a PromQL expression gave over a time. */
+export async function askOver(target: Target, expression: string, span: Span): Promise<Course[]> {
+  return coursesShape.parse(await resultOf(target, expression, span)).map(({ metric, values }) => ({
     labels: metric,
     points: values.map(([atSeconds, value]) => ({ atSeconds, value: Number(value) })),
   }));
-}
-
-async function answerOf(
-  target: Target,
-  endpoint: "query" | "query_range",
-  expression: string,
-  span: Readonly<Record<string, string>> = {},
-): Promise<unknown> {
-  const source = sources.get(target) ?? sourceOf(target);
-  sources.set(target, source);
-  const { service, asked } = await source;
-  const query = Object.entries({ query: asked(expression), ...span })
-    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
-    .join("&");
-  const path = `/api/v1/namespaces/${service}/proxy/api/v1/${endpoint}?${query}`;
-  return JSON.parse(await target.kubectl(["get", "--raw", path]));
 }
 
 /** The one value of a PromQL expression; undefined when there is none. */

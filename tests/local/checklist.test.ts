@@ -31,9 +31,7 @@ function cluster(answers: readonly (readonly [RegExp, string])[]): Target {
   };
 }
 const series = (...metrics: readonly (readonly [Record<string, string>, number])[]): string =>
-  JSON.stringify({
-    data: { result: metrics.map(([metric, value]) => ({ metric, value: [0, String(value)] })) },
-  });
+  JSON.stringify(metrics.map(([metric, value]) => ({ metric, value: [0, String(value)] })));
 const figure = (value: number): string => series([{}, value]);
 
 describe("an item of the checklist", () => {

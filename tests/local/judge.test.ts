@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ask, fault, type Sample } from "../../local/delivery/judge.ts";
+import { ask, askOver, fault, type Sample } from "../../local/delivery/judge.ts";
 import { candidateManifest } from "../../local/delivery/traffic.ts";
 
 const settings = {
@@ -82,29 +82,44 @@ test("a candidate is the stack's Deployment under another name, with another ima
 });
 
 describe("the figures of a release", () => {
-  /** A cluster with this in the ConfigMap that names another Prometheus, and where it was asked. */
-  async function asked(source: string): Promise<string> {
-    let path = "";
+  /** A cluster with this in the ConfigMap that names another Prometheus, and what it was asked. */
+  async function asked(source: string, span?: Parameters<typeof askOver>[2]): Promise<string> {
+    let command: readonly string[] = [];
     const kubectl = (args: readonly string[]): Promise<string> => {
       if (args.includes("existing-prometheus")) return Promise.resolve(source);
-      path = decodeURIComponent(args.at(-1) ?? "");
-      return Promise.resolve('{"data":{"result":[{"metric":{},"value":[0,"7"]}]}}');
+      command = args;
+      const result = [{ metric: {}, ...(span ? { values: [[5, "7"]] } : { value: [0, "7"] }) }];
+      return Promise.resolve(JSON.stringify(source === "" ? result : { data: { result } }));
     };
-    expect(await ask({ kubectl }, 'sum(app_requests_total{job="app"})')).toBe(7);
-    return path;
+    const expression = 'sum(app_requests_total{job="app"})';
+    if (span) {
+      expect(await askOver({ kubectl }, expression, span)).toEqual([
+        { labels: {}, points: [{ atSeconds: 5, value: 7 }] },
+      ]);
+    } else expect(await ask({ kubectl }, expression)).toBe(7);
+    return command.map(decodeURIComponent).join(" ");
   }
 
-  test("are asked of the stack's own Prometheus", async () => {
-    expect(await asked("")).toBe(
-      '/api/v1/namespaces/monitoring/services/prometheus:http/proxy/api/v1/query?query=sum(app_requests_total{job="app"})',
+  const span = { from: 100, to: 200, steps: 8 };
+
+  // The network policies let in nobody else, wherever a cluster's API server asks from.
+  test("are asked of the stack's own Prometheus, inside its pod", async () => {
+    const inside = "exec --namespace=monitoring service/prometheus --container=prometheus -- promtool query";
+    const question = 'http://localhost:9090 sum(app_requests_total{job="app"})';
+    expect(await asked("")).toBe(`${inside} instant --format=json ${question}`);
+    expect(await asked("", span)).toBe(
+      `${inside} range --format=json --start=100 --end=200 --step=12.5s ${question}`,
     );
   });
 
   test("are this stack's, where another Prometheus has others', too", async () => {
     const source = { namespace: "observability", service: "prometheus-operated", port: 9090, stack: "prod" };
     expect(await asked(JSON.stringify(source))).toBe(
-      "/api/v1/namespaces/observability/services/prometheus-operated:9090/proxy/api/v1/query?query=" +
+      "get --raw /api/v1/namespaces/observability/services/prometheus-operated:9090/proxy/api/v1/query?query=" +
         'sum(app_requests_total{stack="prod",job="app"})',
+    );
+    expect(await asked(JSON.stringify(source), span)).toMatch(
+      /query_range\?.*&start=100&end=200&step=12\.5$/,
     );
   });
 });
