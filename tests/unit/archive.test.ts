@@ -65,7 +65,9 @@ function mark(status: "ready" | "done", ...paths: readonly string[]): void {
   for (const path of paths)
     writeFileSync(join(data, path.replace("pg_wal/", "pg_wal/archive_status/")) + `.${status}`, "");
 }
-const ready = (...paths: readonly string[]) => mark("ready", ...paths);
+const ready = (...paths: readonly string[]): void => {
+  mark("ready", ...paths);
+};
 
 interface Told {
   readonly refused?: readonly string[];
