@@ -85,7 +85,9 @@ export const edgeSchema = z
           .min(1)
           .max(100_000)
           .default(20)
-          .describe("requests per second per client address"),
+          .describe(
+            "requests per second per client address; here and below, addresses of one IPv6 /64 are one client",
+          ),
         burst: z
           .int()
           .min(1)

@@ -5,7 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { manifestFiles } from "./manifests.ts";
 import type { Share } from "./types.ts";
 
-/** What one client address may do at each pod of the edge before it gets 429. */
+/** What one client address, of IPv6 one /64, may do at each pod of the edge before it gets 429. */
 export interface EdgeLimits {
   /** Requests per second. */
   readonly requestsPerSecond: number;
@@ -94,11 +94,10 @@ export function limitsConf(limits: EdgeLimits): string {
   const burst = checkedCount("burst", limits.burst, 0);
   const signIns = checkedCount("signInPerMinute", limits.signInPerMinute, 1);
   const connections = checkedCount("connectionsPerAddress", limits.connectionsPerAddress, 1);
-  const address = "$binary_remote_addr";
   return [
-    `limit_req_zone ${address} zone=requests:10m rate=${rate}r/s;`,
+    `limit_req_zone $client_network zone=requests:10m rate=${rate}r/s;`,
     `limit_req_zone $sign_in_address zone=sign_in:10m rate=${signIns}r/m;`,
-    `limit_conn_zone ${address} zone=connections:10m;`,
+    `limit_conn_zone $client_network zone=connections:10m;`,
     `limit_req zone=requests${burstOption(burst)};`,
     // nginx spaces a rate evenly; someone who mistypes a password may still try again at once.
     `limit_req zone=sign_in${burstOption(signIns - 1)};`,

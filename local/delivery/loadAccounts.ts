@@ -36,7 +36,7 @@ export async function ensureAccounts(count: number): Promise<string> {
       path: "/api/v2/admin/users",
       token,
       body: JSON.stringify({ username, password, role: "editor" }),
-      address: `2001:db8:10ad:1::${index.toString(16)}`,
+      address: `2001:db8:10ae:${index.toString(16)}::1`,
       // Is there already.
       also: [409],
     });

@@ -29,7 +29,7 @@ export async function duringUse<T>(work: (served: readonly Served[]) => Promise<
   const use = async (_: unknown, user: number): Promise<void> => {
     const agent = new Agent({ ca, keepAlive: true, maxSockets: 1 });
     const headers = {
-      "X-Forwarded-For": `2001:db8:fe1e::${(user + 1).toString(16)}`,
+      "X-Forwarded-For": `2001:db8:fe1e:${(user + 1).toString(16)}::1`,
       Authorization: `Bearer ${viewer}`,
       Cookie: `__Host-session=${randomBytes(16).toString("hex")}`,
     };

@@ -31,7 +31,7 @@ async function underLoad(change: () => Promise<void>): Promise<Load> {
   const load: Load = { answered: 0, sentAgain: 0, failures: [] };
   const ended = new AbortController();
   const client = async (_: unknown, number: number): Promise<void> => {
-    const headers = { "X-Forwarded-For": `2001:db8:edae::${(number + 1).toString(16)}` };
+    const headers = { "X-Forwarded-For": `2001:db8:edae:${(number + 1).toString(16)}::1` };
     const options = { path: "/api/health", headers, agent: new Agent({ keepAlive: true, maxSockets: 1 }) };
     while (!ended.signal.aborted) {
       try {

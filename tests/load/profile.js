@@ -27,7 +27,7 @@ function send(method, path, name, body, token) {
   const headers = {
     "Content-Type": "application/json",
     // Each user an address, and so a rate limit, of their own: the edge believes it from this machine only.
-    "X-Forwarded-For": `2001:db8:10ad::${__VU.toString(16)}`,
+    "X-Forwarded-For": `2001:db8:10ad:${__VU.toString(16)}::1`,
     ...(token && { Authorization: `Bearer ${token}` }),
   };
   return http.request(method, `${__ENV.BASE_URL}${path}`, body && JSON.stringify(body), {

@@ -118,6 +118,27 @@ describe("the edge, with real nginx", () => {
     expect(seenByApp(answer)["x-forwarded-for"]).toBe("9.9.9.9");
   });
 
+  test("counts the addresses of one IPv6 /64 as one client, and of IPv4 each", async () => {
+    const strict = await startEdge({
+      trustedProxies: ["127.0.0.0/8"],
+      limits: { ...generous, requestsPerSecond: 1, burst: 0 },
+    });
+    const statusFor = async (address: string): Promise<number> =>
+      (await strict.get("/api/v1/a", { headers: { "X-Forwarded-For": address } })).status;
+    // With a byte of 10, which is a line's end to a regular expression.
+    expect(await statusFor("2001:db8:0:a0a::1")).toBe(200);
+    expect(await statusFor("2001:db8:0:a0a:ffff:ffff:ffff:a")).toBe(429);
+    for (const other of [
+      "2001:db8:0:a0b::1",
+      "192.0.2.1",
+      "192.0.2.2",
+      "::ffff:192.0.2.3",
+      "::ffff:192.0.2.4",
+    ]) {
+      expect(await statusFor(other), other).toBe(200);
+    }
+  });
+
   test("continues a trace that is well formed, and starts one otherwise", async () => {
     const traceparent = `00-${"1".repeat(32)}-${"2".repeat(16)}-01`;
     expect(seenByApp(await edge.get("/api/v1/a", { headers: { traceparent } }))["traceparent"]).toBe(
