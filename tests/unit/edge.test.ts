@@ -292,6 +292,29 @@ describe("the edge, with real nginx", () => {
     expect(JSON.parse(refused?.body ?? "")).toMatchObject({ title: "Too Many Requests", status: 429 });
   });
 
+  test("limits what it answers itself, on both ports", async () => {
+    const strict = await startEdge({
+      trustedProxies: ["127.0.0.0/8"],
+      limits: { ...generous, requestsPerSecond: 1, burst: 0 },
+    });
+    let client = 0;
+    for (const [protocol, path, host, ...expected] of [
+      [https, "/health", "localhost", 200, 429],
+      [https, "/nothing", "localhost", 404, 429],
+      [https, "/", "evil.example", 421, 429],
+      [http, "/a?b=c", "localhost", 308, 429],
+      [http, "/", "other.example", 421, 429],
+      // The kubelet asks often.
+      [http, "/health", "10.0.0.1", 200, 200],
+    ] as const) {
+      const port = protocol === http ? strict.httpPort : strict.httpsPort;
+      const headers = { Host: host, "X-Forwarded-For": `192.0.2.${++client}` };
+      const first = await send(protocol, { port, path, headers });
+      const second = await send(protocol, { port, path, headers });
+      expect([first.status, second.status], host + path).toEqual(expected);
+    }
+  });
+
   test("limits sign-in more, however its path is spelt", async () => {
     const spellings = [
       "/api/v1/auth/sign-in",
