@@ -41,7 +41,7 @@ const nginx = (settings: Annotations): Annotations =>
 
 /** Seconds that a browser goes on asking by https only; as security-headers.conf. */
 const hstsSeconds = 63_072_000;
-const signInPaths = ["login", "sign-in", "token", "refresh", "session"].flatMap((action) =>
+const signInPaths = ["login", "sign-in", "token", "session"].flatMap((action) =>
   ["v1", "v2"].map((version) => `/api/${version}/auth/${action}`),
 );
 

@@ -321,7 +321,7 @@ describe("the edge, with real nginx", () => {
       "/api/v2/auth/session",
       "/api/v1/AUTH/sign-in/",
       "/api/v1/auth/sign%2Din",
-      "/api/v2//auth/refresh",
+      "/api/v2//auth/login",
     ];
     for (const path of spellings) expect((await edge.get(path, { method: "POST" })).status).toBe(200);
     for (const path of spellings) {
@@ -330,6 +330,8 @@ describe("the edge, with real nginx", () => {
     }
     expect((await edge.get("/api/v1/documents")).status).toBe(200);
     expect((await edge.get("/api/v2/auth/session", { method: "DELETE" })).status).toBe(200);
+    expect((await edge.get("/api/v2/auth/refresh", { method: "POST" })).status).toBe(200);
+    expect((await edge.get("/api/v2/auth/sign-in", { method: "OPTIONS" })).status).toBe(200);
   });
 
   test("limits requests under way per address", async () => {
