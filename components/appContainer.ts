@@ -30,6 +30,11 @@ export const ownContainer = {
   migration: ["node", "/app/dist/migrate.js", "up"],
 } satisfies AppContainer;
 
+/** Whether a container runs this repository's app, whose variables and users the stack knows. */
+export function isOwn({ command }: AppContainer): boolean {
+  return command.join(" ") === ownContainer.command.join(" ");
+}
+
 /** How a container's API is reached: its port's name, the Services' before it, and the kubelet's probes, which check no name. */
 export function served({ tls }: AppContainer): {
   readonly api: { readonly name: string; readonly port: number };

@@ -1,6 +1,7 @@
 import { azureProblems } from "./azure/checks.ts";
 import { managedProblems } from "./azure/managedChecks.ts";
 import type { StackValues } from "./configSchema.ts";
+import { variableProblems } from "./edgeChecks.ts";
 import { hasDigest, imageNames, imageReference, ownImages, type ImageName } from "./images.ts";
 import { monitoringProblems } from "./monitoring/checks.ts";
 import { mayBeInVault, mountedSecrets } from "./neededSecrets.ts";
@@ -28,6 +29,7 @@ export function crossChecks(config: Sections, secretKeys: ReadonlySet<string>): 
     ...productionProblems(config),
     ...clusterProblems(config),
     ...controllerProblems(config),
+    ...variableProblems(config),
     ...managedProblems(config),
     ...existingProblems(config),
     ...certificateProblems(config, secretKeys),

@@ -160,7 +160,8 @@ function minions({ upstreams, encrypted, limits }: ControllerIngressArgs) {
   return [
     {
       part: "api",
-      annotations: { ...common, ...limited },
+      // As long as nginx.conf has for speech and pictures.
+      annotations: { ...common, ...limited, "proxy-read-timeout": "75s" },
       paths: [
         path("/ready", "Exact", app),
         path("/api/docs", "Exact", app),

@@ -1,7 +1,7 @@
 import * as k8s from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
 
-import { ownContainer } from "../appContainer.ts";
+import { isOwn } from "../appContainer.ts";
 import type { StackValues } from "../configSchema.ts";
 import { allowOneEviction } from "../disruption.ts";
 import { checksumAnnotation, manifestFiles } from "../manifests.ts";
@@ -146,10 +146,13 @@ export function proberSettings(
   secrets: SecretStore,
   image: pulumi.Input<string>,
 ): ProberSettings {
-  const isOwn = app.container.command.join(" ") === ownContainer.command.join(" ");
   // Not more often than the edge lets one address sign in.
   const intervalSeconds = Math.max(15, Math.ceil(60 / edge.limits.signInPerMinute) + 1);
-  return { image, intervalSeconds, ...(isOwn && { password: secrets.generate("probe-password") }) };
+  return {
+    image,
+    intervalSeconds,
+    ...(isOwn(app.container) && { password: secrets.generate("probe-password") }),
+  };
 }
 
 /** Those of a stack; Azure renews its own certificates, and whoever runs an existing Postgres that one's. */

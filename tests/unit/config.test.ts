@@ -4,8 +4,11 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 
 import { jobVariables } from "../../app/src/config/jobVariables.ts";
+import { variables } from "../../app/src/config/variables.ts";
 import { readConfig } from "../../components/config.ts";
 import { updateProblems } from "../../components/configChecks.ts";
+import { largestVariables } from "../../components/edgeChecks.ts";
+import { manifestFiles } from "../../components/manifests.ts";
 
 const digest = `registry.example.com/x@sha256:${"a".repeat(64)}`;
 const tls =
@@ -89,6 +92,35 @@ describe("the stack's configuration", () => {
     expect(wrong.problems.join("\n")).toMatch(/app\.variables\.DATABASE_URL.*set by the stack itself/);
     expect(wrong.problems.join("\n")).toMatch(/app\.variables\.ai url.*must be the name of a variable/);
     expect(wrong.problems.join("\n")).toMatch(/appFiles\.AI_URL.*names a file/);
+  });
+
+  test("refuses variables of the app with which the edge would give up before the app does", () => {
+    const refused = (app: object) => problems({ ...development, "groundwork:app": JSON.stringify(app) });
+    const tooLarge = Object.entries(largestVariables).map(([name, largest]) => [name, largest + 1] as const);
+    expect(refused({ variables: largestVariables })).toEqual([]);
+    expect(refused({ variables: Object.fromEntries(tooLarge) })).toEqual(
+      tooLarge.map(
+        ([name, value]) =>
+          `groundwork:app.variables.${name}: the edge lets through at most ${value - 1} (found ${value})`,
+      ),
+    );
+    const container = { command: ["./podinfo"] };
+    expect(refused({ variables: Object.fromEntries(tooLarge), container })).toEqual([]);
+    for (const [name, largest] of Object.entries(largestVariables)) {
+      const byDefault = variables[name as keyof typeof largestVariables].parse(undefined);
+      expect(byDefault, name).toBeLessThanOrEqual(largest);
+    }
+  });
+
+  test("lets the edge wait for longer than the app's largest deadlines", () => {
+    const nginx = manifestFiles("nginx")["nginx.conf"] ?? "";
+    const seconds = (at: string) => Number(new RegExp(`${at}proxy_read_timeout (\\d+)s;`).exec(nginx)?.[1]);
+    const { SPEECH_DEADLINE_SECONDS: speech, OCR_DEADLINE_SECONDS: ocr, ...rest } = largestVariables;
+    expect(seconds("")).toBeGreaterThan(
+      rest.DATABASE_ACQUIRE_TIMEOUT_SECONDS + rest.DATABASE_STATEMENT_TIMEOUT_SECONDS,
+    );
+    expect(seconds("speech[^}]*")).toBeGreaterThan(Math.max(2 * speech, ocr));
+    expect(nginx).toContain(`client_max_body_size ${rest.BODY_LIMIT_KIB / 1024}m;`);
   });
 
   test("refuses generations of keys beside another stack's keys", () => {

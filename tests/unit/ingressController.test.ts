@@ -137,6 +137,7 @@ describe("the Ingress objects", () => {
       "nginx.org/websocket-services": "next",
     });
     expect(annotations(one("api"))).not.toHaveProperty(["nginx.org/proxy-buffering"]);
+    expect(annotations(one("api"))["nginx.org/proxy-read-timeout"]).toBe("75s");
     expect(annotations(one("health"))["nginx.org/rewrites"]).toBe("serviceName=app rewrite=/health");
   });
 
