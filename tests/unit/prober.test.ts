@@ -21,6 +21,8 @@ const file = (name: string): string => join(folder, name);
 const asked: { line: string; host: unknown; token: unknown; body: unknown }[] = [];
 /** Status of each step; without one it is not answered at all. */
 let statuses: Record<string, number | undefined>;
+const tokens = { accessToken: "access", refreshToken: "refresh" };
+let granted: object;
 const well = { "/api/v2/auth/sign-in": 200, "/api/v1/documents?limit=1": 200, "/api/v2/auth/sign-out": 204 };
 let edge: https.Server;
 let vault: https.Server;
@@ -56,7 +58,7 @@ beforeAll(async () => {
         token: headers.authorization,
         body: content,
       });
-      response.writeHead(status).end(JSON.stringify({ accessToken: "access", refreshToken: "refresh" }));
+      response.writeHead(status).end(JSON.stringify(granted));
     });
   });
   await once(edge.listen(0, "127.0.0.1"), "listening");
@@ -65,6 +67,7 @@ beforeAll(async () => {
   });
   await once(vault.listen(0, "127.0.0.1"), "listening");
   statuses = well;
+  granted = tokens;
   prober = await startProber({
     VAULT_URL: `https://127.0.0.1:${(vault.address() as AddressInfo).port}`,
     SSL_CERT_FILE: file("ca.pem"),
@@ -78,6 +81,7 @@ beforeAll(async () => {
 });
 beforeEach(() => {
   statuses = well;
+  granted = tokens;
 });
 afterAll(async () => {
   await prober.stop();
@@ -144,6 +148,15 @@ test.each([
   await says(before, [failed, { level: "info" }]);
   await becomes("1");
   expect(prober.said()).not.toMatch(/password of|access/);
+});
+
+test("an answer of another form is a failure, and the rounds go on", async () => {
+  await becomes("1");
+  granted = [];
+  await becomes("0");
+  await expect.poll(prober.said).toContain('"TypeError"');
+  granted = tokens;
+  await becomes("1");
 });
 
 test("an answer that does not come is a failure", async () => {
