@@ -15,6 +15,12 @@ import { probePaths } from "./probes.ts";
 
 /** Nginx's status for a caller who left before the answer. */
 const clientClosedRequest = 499;
+const gatewayTimeout = 504;
+/**
+ * After 30 s without an answer (`proxy_read_timeout` of nginx.conf) the edge gives up and answers 504, of which only the
+ * closed connection is seen here; a second less, as its clock begins a moment before this one.
+ */
+const edgeWaitsSeconds = 29;
 
 const firstBytes = new WeakMap<Response, number>();
 
@@ -48,7 +54,7 @@ export function observeRequests(logger: Logger, metrics: Metrics): RequestHandle
       const finished = () => {
         const seconds = (performance.now() - start) / 1000;
         const untilFirstByte = ((firstBytes.get(response) ?? performance.now()) - start) / 1000;
-        const status = response.writableFinished ? response.statusCode : clientClosedRequest;
+        const status = response.writableFinished ? response.statusCode : unansweredStatus(response, seconds);
         const endpoint = routeTemplate(request);
         const isProbe = probePaths.includes(endpoint);
         if (!isProbe) {
@@ -74,6 +80,11 @@ export function observeRequests(logger: Logger, metrics: Metrics): RequestHandle
     };
     inContext(handle);
   };
+}
+
+/** Of a request whose connection was closed first. Whoever leaves a stream, or sends no whole request, does so by themselves. */
+function unansweredStatus({ req, headersSent }: Response, seconds: number): number {
+  return req.complete && !headersSent && seconds >= edgeWaitsSeconds ? gatewayTimeout : clientClosedRequest;
 }
 
 /** Named by OpenTelemetry's conventions for HTTP servers. The query is left out: it is the caller's own words. */

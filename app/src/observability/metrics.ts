@@ -22,7 +22,7 @@ export class Metrics {
   });
   readonly #errors = new Counter({
     name: "app_errors_total",
-    help: "Requests answered with a status of 500 or above",
+    help: "Requests answered with a status of 500 or above, or given up on by the edge (504)",
     labelNames: ["method", "endpoint"],
     registers: [this.registry],
   });
