@@ -74,7 +74,13 @@ export class ControllerIngress extends pulumi.ComponentResource {
         new k8s.networking.v1.Ingress(
           name,
           {
-            metadata: { name, namespace: app.namespace, labels: labels("edge", "edge"), annotations },
+            metadata: {
+              name,
+              namespace: app.namespace,
+              labels: labels("edge", "edge"),
+              // Only a controller that runs with -report-ingress-status names the address that Pulumi would wait for.
+              annotations: { "pulumi.com/skipAwait": "true", ...annotations },
+            },
             spec: {
               ingressClassName: controller.ingressClass,
               ...rest,
