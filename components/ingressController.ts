@@ -158,16 +158,18 @@ function masterAnnotations({ certificate }: ControllerIngressArgs): Annotations 
 function minions({ upstreams, encrypted, limits }: ControllerIngressArgs) {
   const { apiV1, apiV2, app } = upstreams;
   const limited = limit(`${limits.requestsPerSecond}r/s`, limits.burst);
-  const names = Object.values(upstreams).map(({ host }) => serviceOf(host).name);
-  const services = pulumi.all(names).apply((all) => [...new Set(all)].join(","));
-  const tls: Annotations = encrypted ? { "ssl-services": services } : {};
-  const common = { ...tls, "client-max-body-size": "1m", "proxy-connect-timeout": "2s" };
+  // The controller refuses an Ingress that names a Service to which none of its own paths leads.
+  const tls = (...endpoints: Endpoint[]): Annotations => {
+    const names = pulumi.all(endpoints.map(({ host }) => serviceOf(host).name));
+    return encrypted ? { "ssl-services": names.apply((all) => [...new Set(all)].join(",")) } : {};
+  };
+  const common = { "client-max-body-size": "1m", "proxy-connect-timeout": "2s" };
   const streaming = { "proxy-buffering": "False", "proxy-read-timeout": "15m", "proxy-send-timeout": "15m" };
   return [
     {
       part: "api",
       // As long as nginx.conf has for speech and pictures.
-      annotations: { ...common, ...limited, "proxy-read-timeout": "75s" },
+      annotations: { ...tls(apiV1, apiV2, app), ...common, ...limited, "proxy-read-timeout": "75s" },
       paths: [
         path("/ready", "Exact", app),
         path("/api/docs", "Exact", app),
@@ -179,7 +181,7 @@ function minions({ upstreams, encrypted, limits }: ControllerIngressArgs) {
     {
       part: "health",
       annotations: {
-        ...tls,
+        ...tls(app),
         rewrites: pulumi.interpolate`serviceName=${serviceOf(app.host).name} rewrite=/health`,
       },
       paths: [path("/api/health", "Exact", app)],
@@ -187,12 +189,22 @@ function minions({ upstreams, encrypted, limits }: ControllerIngressArgs) {
     {
       part: "sign-in",
       // A rate is spaced evenly; someone who mistypes a password may still try again at once.
-      annotations: { ...common, ...limit(`${limits.signInPerMinute}r/m`, limits.signInPerMinute - 1) },
+      annotations: {
+        ...tls(apiV1, apiV2),
+        ...common,
+        ...limit(`${limits.signInPerMinute}r/m`, limits.signInPerMinute - 1),
+      },
       paths: signInPaths.map((one) => path(one, "Exact", one.startsWith("/api/v1") ? apiV1 : apiV2)),
     },
     {
       part: "chat",
-      annotations: { ...common, ...limited, ...streaming, "websocket-services": serviceOf(apiV2.host).name },
+      annotations: {
+        ...tls(apiV2),
+        ...common,
+        ...limited,
+        ...streaming,
+        "websocket-services": serviceOf(apiV2.host).name,
+      },
       paths: [path("/api/v2/chat", "Prefix", apiV2)],
     },
   ];

@@ -121,6 +121,14 @@ describe("the Ingress objects", () => {
     );
   });
 
+  test("name as Services of TLS just those that their own paths lead to, as others would be refused", () => {
+    for (const ingress of ingresses) {
+      const named = annotations(ingress)["nginx.org/ssl-services"]?.split(",") ?? [];
+      const led = new Set(paths(ingress).map(({ backend }) => backend.service.name));
+      expect(named.sort(), ingress.name).toEqual([...led].sort());
+    }
+  });
+
   test("limit each address, sign-ins more strictly, and answer 429 beyond", () => {
     const limited = {
       "nginx.org/limit-req-key": "${binary_remote_addr}",
