@@ -182,6 +182,7 @@ function minions({ upstreams, encrypted, limits }: ControllerIngressArgs) {
       part: "health",
       annotations: {
         ...tls(app),
+        ...limited,
         rewrites: pulumi.interpolate`serviceName=${serviceOf(app.host).name} rewrite=/health`,
       },
       paths: [path("/api/health", "Exact", app)],

@@ -135,8 +135,7 @@ describe("the Ingress objects", () => {
       "nginx.org/limit-req-reject-code": "429",
     };
     const usual = { ...limited, "nginx.org/limit-req-rate": "20r/s", "nginx.org/limit-req-burst": "40" };
-    expect(annotations(one("api"))).toMatchObject(usual);
-    expect(annotations(one("chat"))).toMatchObject(usual);
+    for (const part of ["api", "health", "chat"]) expect(annotations(one(part)), part).toMatchObject(usual);
     expect(annotations(one("sign-in"))).toMatchObject({
       ...limited,
       "nginx.org/limit-req-rate": "5r/m",
