@@ -47,6 +47,8 @@ export const restrictedContainer = {
     readOnlyRootFilesystem: true,
     capabilities: { drop: ["ALL"] },
   },
+  // Why a container ended is in its pod's status, where `up` and `kubectl describe` show it.
+  terminationMessagePolicy: "FallbackToLogsOnError",
 } satisfies Partial<k8s.types.input.core.v1.Container>;
 
 /** Requests and limits: memory is reserved in full, CPU may use what is idle. */
