@@ -6,7 +6,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { buildGoTool } from "./gotools.ts";
 import type { LocalImages } from "./images.ts";
 import { kindCluster, loadIntoKind, removeKind, startKind, stopKind } from "./kind.ts";
 import { fullName } from "./node/images.ts";
@@ -33,6 +32,7 @@ import {
   tryRun,
   UserError,
 } from "./system.ts";
+import { tool } from "./tool.ts";
 
 export interface Cluster {
   readonly kind: "existing" | "kind" | "node";
@@ -194,8 +194,8 @@ export async function removeCluster(): Promise<void> {
 }
 
 /** The kubectl of the machine, or one that is built for it. */
-export async function kubectlProgram(): Promise<string> {
-  return (await findCommand("kubectl")) ?? join(await buildGoTool("kubernetes", "kubectl"), "kubectl");
+export function kubectlProgram(): Promise<string> {
+  return tool("kubernetes", "kubectl");
 }
 
 /** Runs kubectl against the cluster and gives what it printed. */

@@ -1,11 +1,10 @@
 /** Checks of the repository itself: its workflows, secrets in its history, known vulnerabilities of its packages. */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { buildGoTool } from "../gotools.ts";
-import type { GoModuleName } from "../goModules.ts";
 import { scoreManifests } from "../manifests/check.ts";
 import { repository } from "../stack.ts";
-import { findCommand, message, run, say } from "../system.ts";
+import { message, run, say } from "../system.ts";
+import { tool } from "../tool.ts";
 import { refusedLicences } from "./licences.ts";
 
 /** Runs a program on the person's terminal; gives its exit status. */
@@ -21,11 +20,6 @@ export function runVisibly(
       resolve(code ?? 1);
     });
   });
-}
-
-/** A program that is on PATH, else built from its Go module. */
-export async function tool(name: GoModuleName, program: string = name): Promise<string> {
-  return (await findCommand(program)) ?? join(await buildGoTool(name), program);
 }
 
 /** `make check`: what GitHub would say of the workflows, and kube-score of what the stacks make. */

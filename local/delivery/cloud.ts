@@ -2,7 +2,7 @@
 import { appendFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { run, say, UserError } from "../system.ts";
-import { tool } from "./checks.ts";
+import { tool } from "../tool.ts";
 import { withWorkloadIdentity } from "./workloadIdentity.ts";
 
 function required(env: NodeJS.ProcessEnv, name: string, meaning: string): string {

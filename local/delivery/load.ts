@@ -7,8 +7,9 @@ import { caPath } from "../identity.ts";
 import { repository } from "../stack.ts";
 import { expectedUsers } from "../stackValues.ts";
 import { say, UserError } from "../system.ts";
+import { tool } from "../tool.ts";
 import { baseUrl } from "../up.ts";
-import { runVisibly, tool } from "./checks.ts";
+import { runVisibly } from "./checks.ts";
 import { ensureAccounts } from "./loadAccounts.ts";
 import { figuresOf } from "./loadFigures.ts";
 

@@ -2,16 +2,16 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { currentCluster, kubectlProgram } from "../cluster.ts";
-import { buildGoTool } from "../gotools.ts";
 import { repository } from "../stack.ts";
-import { findCommand, say } from "../system.ts";
+import { say } from "../system.ts";
+import { tool } from "../tool.ts";
 import { judge, type Kubectl } from "./dryRun.ts";
 import { rendered, stacks } from "./rendered.ts";
 import { score, weigh, type Finding } from "./score.ts";
 
 /** kube-score's report of every stack; 1 when something critical is not explained, or an explanation is stale. */
 export async function scoreManifests(): Promise<number> {
-  const program = (await findCommand("kube-score")) ?? join(await buildGoTool("kube-score"), "kube-score");
+  const program = await tool("kube-score");
   const findings: Finding[] = [];
   for (const stack of stacks) {
     const { files } = await rendered(stack);
