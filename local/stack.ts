@@ -43,7 +43,7 @@ export function projectDirectory(): string {
   return join(stateDirectory(), "project");
 }
 
-/** Where the `pulumi` for a person's own shell is, which `make env` puts on PATH: it calls another, and must never be that one. */
+/** Where `pulumi` and `kubectl` for a person's own shell are, which `make env` puts on PATH: each calls another, never that one. */
 export function wrapperDirectory(): string {
   return join(cacheDirectory(), "engine", "bin");
 }

@@ -1,5 +1,5 @@
 /** `make up`, `make down` and what else changes the stack on this machine. */
-import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { keepChoices } from "./choices.ts";
 import { currentCluster, ensureCluster, loadImages, removeCluster, type Cluster } from "./cluster.ts";
@@ -25,10 +25,10 @@ import {
   requireStack,
   type Engine,
   writeProject,
-  wrapperDirectory,
 } from "./stack.ts";
 import { showStatus } from "./status.ts";
 import { cacheDirectory, say, UserError } from "./system.ts";
+import { writeWrappers } from "./wrappers.ts";
 
 export interface World {
   readonly engine: Engine;
@@ -56,7 +56,7 @@ export async function ensureEngine(): Promise<Engine> {
   const engine = await prepareEngine({
     buildPulumi: async () => join(await buildGoTool("pulumi"), "pulumi"),
   });
-  await writeWrapper(engine);
+  await writeWrappers(engine);
   return engine;
 }
 
@@ -65,14 +65,6 @@ export async function knownEngine(): Promise<Engine> {
   const engine = await preparedEngine();
   if (engine === undefined) throw new UserError("There is no Pulumi engine yet. Run `make up` first.");
   return engine;
-}
-
-/** A `pulumi` for the person's own shell that works on this machine's project wherever it is called. */
-async function writeWrapper(engine: Engine): Promise<void> {
-  const path = join(wrapperDirectory(), "pulumi");
-  await mkdir(wrapperDirectory(), { recursive: true });
-  await writeFile(path, `#!/bin/sh\nexec '${engine.pulumi}' --cwd '${projectDirectory()}' "$@"\n`);
-  await chmod(path, 0o755);
 }
 
 /** `make up HA=1`: what production has several of, on this one node. */

@@ -1,10 +1,9 @@
 /** Commands of the documents, typed as they stand there. */
 import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect } from "vitest";
-import { kubectlProgram } from "../../local/cluster.ts";
 import { repository } from "../../local/stack.ts";
 import { ask, kubectl } from "./support.ts";
 
@@ -15,15 +14,14 @@ export function blocksOf(page: string, section?: string): string[] {
   return [...part.matchAll(/^```sh\n([\s\S]*?)^```/gm)].map(([, block = ""]) => block);
 }
 
+/** What the pages have a person's shell evaluate first. */
+const { stdout: settings } = await promisify(execFile)("make", ["-s", "env"], { cwd: repository });
+
 /** What a person's shell prints; it stops at the first command that fails, as it does with none of `statuses`. */
 export async function typed(lines: readonly string[], statuses: readonly number[] = [0]): Promise<string> {
-  const script = ["shopt -s expand_aliases", "set -euo pipefail", ...lines].join("\n");
-  const path = [dirname(await kubectlProgram()), process.env["PATH"]].join(":");
+  const script = [settings, "shopt -s expand_aliases", "set -euo pipefail", ...lines].join("\n");
   // A line at a time, as an alias is known only from the next one on.
-  const running = promisify(execFile)("bash", ["-s"], {
-    cwd: repository,
-    env: { ...process.env, PATH: path },
-  });
+  const running = promisify(execFile)("bash", ["-s"], { cwd: repository });
   running.child.stdin?.end(script);
   const { stdout } = await running.catch((error: unknown) => {
     const { code, stdout } = error as { code?: unknown; stdout: string };
