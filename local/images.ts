@@ -43,6 +43,7 @@ export interface LocalImages {
 const gibibyte = 1024 ** 3;
 /** With every stage and layer of a first build. */
 const neededGiB = 5;
+const answerSeconds = 10;
 const pullSeconds = 120;
 
 /** Builds what is not built yet and says where it is; takes a second or two when everything is there. */
@@ -143,12 +144,13 @@ async function choose(): Promise<World> {
 async function dockerObstacle(): Promise<string | undefined> {
   if ((await findCommand("docker")) === undefined) return "there is no Docker here";
   try {
-    await run("timeout", ["10", "docker", "version", "--format", "{{.Server.Version}}"]);
+    const signal = AbortSignal.timeout(answerSeconds * 1000);
+    await run("docker", ["version", "--format", "{{.Server.Version}}"], { signal });
   } catch {
     return "no Docker daemon answers here";
   }
   try {
-    await run("timeout", [String(pullSeconds), "docker", "pull", "--quiet", baseImage]);
+    await run("docker", ["pull", "--quiet", baseImage], { signal: AbortSignal.timeout(pullSeconds * 1000) });
     return undefined;
   } catch (error) {
     return `this machine's Docker cannot pull ${baseImage} (${lastLines(message(error), 1)})`;

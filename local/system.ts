@@ -56,7 +56,6 @@ export const comesWith: Readonly<Record<string, string>> = {
   python3: "Debian's packages python3 and python3-venv",
   ss: "Debian's package iproute2",
   tar: "Debian's package tar",
-  timeout: "Debian's package coreutils",
   umount: "Debian's package mount",
   xfs_growfs: "Debian's package xfsprogs",
 };
