@@ -55,7 +55,7 @@ export async function ensureCluster(): Promise<Cluster> {
       `The stack is on the cluster of the context ${chosen.context}, which does not answer now. Make it answer, then run the same ` +
         "command again; `make clean` forgets it, and leaves what is on it.",
     );
-  const cluster = found ?? (await kind(chosen?.kind)) ?? (await ownNode(chosen?.kind));
+  const cluster = found ?? (await ownCluster(chosen?.kind));
   await mkdir(cacheDirectory(), { recursive: true });
   await replaceFile(chosenFile(), JSON.stringify(cluster));
   return cluster;
@@ -119,22 +119,29 @@ async function existing(): Promise<Cluster | undefined> {
   return { kind: "existing", kubeconfig, context, loopbackSources: [], apiServerCidrs: ["0.0.0.0/0"] };
 }
 
-/** What the last `make up` chose is not left behind for something else. */
-async function kind(before: Cluster["kind"] | undefined): Promise<Cluster | undefined> {
-  if (before === "node" || (before !== "kind" && (await nodeStatus()).state !== "stopped")) return undefined;
+/** What the last `make up` chose, or what runs already, is not left behind for something else. */
+async function ownCluster(chosen: Cluster["kind"] | undefined): Promise<Cluster> {
+  const isLinux = process.platform === "linux";
+  const runs = chosen === undefined && isLinux && (await nodeStatus()).state !== "stopped";
+  if (chosen === "node" || runs) return ownNode(", as before");
   const cluster = await kindCluster();
-  if (before === "kind" && cluster === undefined)
+  if (cluster !== undefined) return cluster;
+  if (chosen === "kind")
     throw new UserError(
       "The stack is on kind's cluster, which cannot be had here now. Start Docker, or mend what kind says above, then run the " +
         "same command again; `make clean` gives up the cluster and all that is on it.",
     );
-  return cluster;
+  if (!isLinux)
+    throw new UserError(
+      "Other systems than Linux need kind's cluster. Start Docker, or mend what is said above, then run the same command again; or " +
+        "name an existing cluster's context in Pulumi.dev.yaml.",
+    );
+  return ownNode("");
 }
 
-async function ownNode(before: Cluster["kind"] | undefined): Promise<Cluster> {
+async function ownNode(reason: string): Promise<Cluster> {
   await startNode();
-  const reason = before === "node" ? "as before" : "because no configured context and no Docker answers here";
-  say(`cluster: this machine's own node, ${reason}`);
+  say(`cluster: this machine's own node${reason}`);
   return {
     kind: "node",
     kubeconfig: kubeconfigPath(),

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
 import type { Cluster } from "./cluster.ts";
-import { buildGoTool } from "./gotools.ts";
+import { requireFreePort } from "./node/network.ts";
 import { edgePorts, isInitialized } from "./stack.ts";
-import { cacheDirectory, findCommand, message, run, say, tryRun, UserError } from "./system.ts";
+import { cacheDirectory, message, run, say, tryRun, UserError } from "./system.ts";
+import { tool } from "./tool.ts";
 
 const name = "groundwork";
 const container = `${name}-control-plane`;
@@ -13,11 +14,16 @@ const readySeconds = 120;
 
 const kubeconfigPath = (): string => join(cacheDirectory(), "kind.kubeconfig");
 
-/** Makes the cluster, or starts the one that is there; undefined where Docker or kind are missing, or cannot make it. */
+/**
+ * Makes the cluster, or starts the one that is there; undefined, and why is said, where no Docker answers or it has no node image.
+ * @throws {UserError} where there is a Docker, and kind is missing or cannot make it.
+ */
 export async function kindCluster(): Promise<Cluster | undefined> {
-  if ((await tryRun("docker", ["info"])) === undefined) return undefined;
-  const program = await kindProgram();
-  if (program === undefined) return undefined;
+  if ((await tryRun("docker", ["info"])) === undefined) {
+    say("cluster: not kind's, because no Docker answers here");
+    return undefined;
+  }
+  const program = await tool("kind");
   const clusters = (await tryRun(program, ["get", "clusters"])) ?? "";
   const listed = clusters.split("\n").includes(name);
   if (!(listed && (await resume(program))) && !(await create(program))) return undefined;
@@ -51,12 +57,15 @@ async function resume(program: string): Promise<boolean> {
   }
 }
 
+/** False where Docker cannot get the node image; anything else that it fails for is the person's to mend. */
 async function create(program: string): Promise<boolean> {
+  const listenAddress = "127.0.0.1";
+  for (const port of Object.values(edgePorts)) await requireFreePort("kind's cluster", listenAddress, port);
   say("cluster: making a kind cluster (1 to 3 minutes)");
   const portMapping = (port: number): object => ({
     containerPort: port,
     hostPort: port,
-    listenAddress: "127.0.0.1",
+    listenAddress,
   });
   const extraPortMappings = [portMapping(edgePorts.https), portMapping(edgePorts.http)];
   const config = stringify({
@@ -70,8 +79,11 @@ async function create(program: string): Promise<boolean> {
     await exportKubeconfig(program);
     return true;
   } catch (error) {
-    say(`cluster: kind could not make one (${message(error).split("\n")[0] ?? ""})`);
     await removeKind();
+    const reason = message(error);
+    if (!reason.includes("failed to pull image"))
+      throw new UserError(`kind made no cluster: ${reason}\nMend that, then run the same command again.`);
+    say(`cluster: not kind's, because Docker cannot get its node image: ${reason}`);
     return false;
   }
 }
@@ -91,16 +103,9 @@ async function untilReady(): Promise<void> {
   }
 }
 
-async function kindProgram(): Promise<string | undefined> {
-  const onPath = await findCommand("kind");
-  if (onPath !== undefined || (await findCommand("go")) === undefined) return onPath;
-  return join(await buildGoTool("kind"), "kind");
-}
-
 /** Puts archives of images where the cluster's pods find them. */
 export async function loadIntoKind(tars: readonly string[]): Promise<void> {
-  const program = await kindProgram();
-  if (program === undefined) return;
+  const program = await tool("kind");
   for (const tar of tars) await run(program, ["load", "image-archive", tar, "--name", name]);
 }
 

@@ -120,13 +120,17 @@ export const listeners: readonly { part: string; address: string; port: number }
 
 /** Throws if someone else listens where one of these parts is to. */
 export async function requireFreePorts(parts: readonly string[]): Promise<void> {
-  for (const { part, address, port } of listeners) {
-    if (!parts.includes(part) || (await becomesFree(address, port))) continue;
-    throw new UserError(
-      `${part} needs port ${port} on ${address}, which ${await portOwner(port)} has. ` +
-        "Stop that process (a second Kubernetes?), then run the same command again.",
-    );
-  }
+  for (const { part, address, port } of listeners)
+    if (parts.includes(part)) await requireFreePort(part, address, port);
+}
+
+/** @throws {UserError} naming who listens there already. @param what - what is to listen there */
+export async function requireFreePort(what: string, address: string, port: number): Promise<void> {
+  if (await becomesFree(address, port)) return;
+  throw new UserError(
+    `${what} needs port ${port} on ${address}, which ${await portOwner(port)} has. ` +
+      "Stop that process (a second Kubernetes?), then run the same command again.",
+  );
 }
 
 /** A part that is just ending still has its port for a moment. */

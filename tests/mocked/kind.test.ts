@@ -14,6 +14,12 @@ vi.mock("../../local/node/node.ts", () => ({
   removeNode: () => Promise.resolve(),
   startNode: () => Promise.resolve((node.started += 1)),
 }));
+/** Whatever of this machine has the edge's ports. */
+const taken = vi.hoisted(() => new Set<number>());
+vi.mock("../../local/node/network.ts", () => ({
+  requireFreePort: (what: string, _: string, port: number) =>
+    taken.has(port) ? Promise.reject(new Error(`${what} needs ${port}`)) : Promise.resolve(),
+}));
 
 let directory: string;
 const inDirectory = (name: string): string => join(directory, name);
@@ -42,7 +48,7 @@ cd "$(dirname "$0")"
 ${log}
 case $1 in
   get) test ! -e listed || echo groundwork ;;
-  create) cat >config; touch listed running ;;
+  create) cat >config; touch listed; test ! -e reason || { cat reason >&2; exit 1; }; touch running ;;
   export) test -e running && test ! -e half-made ;;
 esac
 `;
@@ -56,6 +62,7 @@ beforeEach(async () => {
   await writeFile(inDirectory("docker"), docker, { mode: 0o755 });
   await writeFile(inDirectory("kind"), kind, { mode: 0o755 });
   Object.assign(node, { state: "stopped", started: 0 });
+  taken.clear();
 });
 afterEach(async () => {
   vi.unstubAllEnvs();
@@ -112,6 +119,35 @@ describe("kind's cluster", () => {
     expect(await calls()).not.toContain("docker rm --force");
   });
 
+  test("is not begun where a port of the edge is taken", async () => {
+    taken.add(30080);
+    await expect(ensureCluster()).rejects.toThrow("kind's cluster needs 30080");
+    expect(await calls()).not.toContain("kind create cluster");
+  });
+
+  test("that cannot be made is an error with the end of what kind says, and no reason to take another", async () => {
+    await writeFile(
+      inDirectory("reason"),
+      "ERROR: failed to create cluster: command failed\nno space left\n",
+    );
+    await expect(ensureCluster()).rejects.toThrow(/kind made no cluster: [^]*\nno space left\nMend/);
+    expect([(await calls()).at(-1), node.started]).toEqual(["docker rm --force", 0]);
+  });
+
+  test("whose image no registry gives is left for the machine's own node", async () => {
+    await writeFile(
+      inDirectory("reason"),
+      'ERROR: failed to create cluster: failed to pull image "kindest/node"',
+    );
+    expect(await ensureCluster()).toMatchObject({ kind: "node" });
+  });
+
+  test("is not left for the machine's own node because kind is missing: what to install is said", async () => {
+    await rm(inDirectory("kind"));
+    await expect(ensureCluster()).rejects.toThrow("Install kind, or Go");
+    expect(node.started).toBe(0);
+  });
+
   test("goes with everything else, also where kind is not there any more", async () => {
     await set("listed");
     await rm(inDirectory("kind"));
@@ -142,6 +178,15 @@ describe("what was chosen before", () => {
 test("the machine's own node is taken where there is no Docker", async () => {
   await set("docker-is-away");
   expect(await ensureCluster()).toMatchObject({ kind: "node" });
+});
+
+test("elsewhere than on Linux there is no other than kind's", async () => {
+  await set("docker-is-away");
+  const { platform } = process;
+  Object.defineProperty(process, "platform", { value: "darwin" });
+  await expect(ensureCluster()).rejects.toThrow(/Other systems than Linux need kind's cluster. Start Docker/);
+  Object.defineProperty(process, "platform", { value: platform });
+  expect(node.started).toBe(0);
 });
 
 test("a cluster of the stack's own choice that does not answer is not left behind for another", async () => {
