@@ -65,6 +65,8 @@ export async function ensureCluster(): Promise<Cluster> {
 export async function currentCluster(): Promise<Cluster> {
   const cluster = await chosenCluster();
   if (cluster === undefined) throw new UserError("No cluster has been made yet. Run `make up` first.");
+  // One that is root's is an error here, before kubectl makes another of it.
+  await readIfPresent(cluster.kubeconfig);
   return cluster;
 }
 

@@ -26,6 +26,7 @@ import {
   lastLines,
   message,
   readIfPresent,
+  requireRoot,
   run,
   say,
   UserError,
@@ -131,8 +132,14 @@ async function build(wanted: Wanted): Promise<Outcome> {
 
 async function choose(): Promise<World> {
   const before = await chosenBefore();
+  const obstacle = before === "packages" ? "an earlier run did so" : await dockerObstacle();
+  // Before the choice is written down: a Docker that is started now is one for the next run.
+  if (obstacle !== undefined)
+    requireRoot(
+      `All images are built here, by a Docker daemon of our own that needs root, because ${obstacle}`,
+      "or start a Docker that can pull, after `make clean` where there were images",
+    );
   if (before === "packages") return before;
-  const obstacle = await dockerObstacle();
   const world = obstacle === undefined ? "docker" : "packages";
   if (obstacle === undefined) say("images: this machine's Docker builds ours; the cluster pulls all others");
   else say(`images: all built from Debian and npm packages, because ${obstacle}`);

@@ -10,7 +10,7 @@ import { migrateDown } from "./migrateDown.ts";
 import { restore } from "./restore.ts";
 import { rotate } from "./rotate.ts";
 import { showStatus } from "./status.ts";
-import { message, say, UserError } from "./system.ts";
+import { explained, say, UserError } from "./system.ts";
 import { forward, showLogs } from "./observe.ts";
 import { start, stop } from "./pause.ts";
 import { scan } from "./scan/main.ts";
@@ -123,12 +123,6 @@ async function main(name = "", ...args: string[]): Promise<number> {
 try {
   process.exitCode = await main(...process.argv.slice(2));
 } catch (error) {
-  say(
-    error instanceof UserError
-      ? error.message
-      : error instanceof Error
-        ? (error.stack ?? error.message)
-        : message(error),
-  );
+  say(explained(error));
   process.exit(1);
 }

@@ -150,13 +150,25 @@ export async function findCommand(name: string, except?: string): Promise<string
   return undefined;
 }
 
-export function requireRoot(what: string): void {
-  if (process.getuid?.() !== 0) {
-    throw new UserError(
-      `${what} needs root (it mounts file systems and sets up a network). ` +
-        "Run the same command with sudo -E, or name an existing cluster's context in the configuration.",
-    );
-  }
+/** sudo replaces PATH, on which Node and Go may be, even where it keeps the rest of the environment. */
+const asRoot = 'as root, `sudo -E env "PATH=$PATH" make …`, and later ones in the same way';
+
+/**
+ * @param what - what needs root, and why: "… needs root, as …"
+ * @param otherwise - what would do without root: "or …"
+ * @throws {UserError} where this is not root.
+ */
+export function requireRoot(what: string, otherwise: string): void {
+  if (process.getuid?.() !== 0) throw new UserError(`${what}. Run the same command ${asRoot}; ${otherwise}.`);
+}
+
+/** What the person is told of an error: no stack trace where it is theirs to act on. */
+export function explained(error: unknown): string {
+  if (error instanceof UserError) return error.message;
+  const path = error instanceof Error && "path" in error ? String(error.path) : "";
+  if (isErrno(error, "EACCES") && path.startsWith(cacheDirectory()))
+    return `${path} may not be used by this user, as after a command that was run as root. Run this one ${asRoot}.`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** A thing that must be on the machine (a command's name, or an absolute path), and the Debian package that has it. */
@@ -189,7 +201,8 @@ async function installMissing(needs: readonly SystemNeed[], why: string): Promis
       `${why} needs what Debian calls ${packages.join(", ")}: install it, then run this again.`,
     );
   }
-  requireRoot(`Installing ${packages.join(", ")} (for ${why})`);
+  const installing = `Installing ${packages.join(", ")} (for ${why})`;
+  requireRoot(`${installing} needs root`, "or install what is named yourself, then run it again");
   say(`packages: apt-get install ${packages.join(" ")} (for ${why})`);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   // Somebody else's apt-get is waited for.

@@ -12,7 +12,6 @@ import {
   findCommand,
   lastLines,
   readIfPresent,
-  requireRoot,
   tryRun,
   UserError,
 } from "../system.ts";
@@ -25,12 +24,11 @@ export interface DockerClient {
 const startSeconds = 60;
 const stopSeconds = 15;
 
-/** Runs `work` with a client of the private daemon below `directory`; the daemon ends with it, however it ends. */
+/** Runs `work`, as root, with a client of the private daemon below `directory`; the daemon ends with it, however it ends. */
 export async function withPrivateDocker<T>(
   directory: string,
   work: (client: DockerClient, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  requireRoot("Building images on this machine");
   await ensureSystemPackages([{ provides: "dockerd", debianPackage: "docker.io" }], "building images");
   // Newer Debian releases have the client in a package of its own.
   await ensureSystemPackages([{ provides: "docker", debianPackage: "docker-cli" }], "building images");

@@ -35,6 +35,7 @@ export { contextName, kubeconfigPath } from "./layout.ts";
 export { nodeStatus } from "./status.ts";
 
 const bootDeadlineSeconds = 120;
+const stays = "until then it stays as it is";
 
 const systemNeeds = [
   { provides: "ip", debianPackage: "iproute2" },
@@ -48,7 +49,10 @@ const systemNeeds = [
 
 /** Builds what is missing and brings the node up, or repairs it; returns when pods can run and names resolve. */
 export function startNode(): Promise<void> {
-  requireRoot("The machine's own Kubernetes node");
+  requireRoot(
+    "The machine's own Kubernetes node needs root, as it mounts file systems and sets up a network",
+    "or start Docker, with kind or Go on PATH; or name an existing cluster's context in Pulumi.dev.yaml",
+  );
   return withLock("node", async () => {
     await ensureSystemPackages(systemNeeds, "the Kubernetes node");
     const built = await buildPrograms();
@@ -82,13 +86,13 @@ export function startNode(): Promise<void> {
 
 /** Ends every part and pod and takes the network down; all data stays. */
 export function stopNode(): Promise<void> {
-  requireRoot("Stopping the node");
+  requireRoot("Stopping the node needs root, which it runs as", stays);
   return withLock("node", stop);
 }
 
 /** Stops the node and removes all its data; the built programs stay in the cache. */
 export function removeNode(): Promise<void> {
-  requireRoot("Removing the node");
+  requireRoot("Removing the node needs root, which it runs as", stays);
   return withLock("node", async () => {
     await stop();
     await removePodTraces();
