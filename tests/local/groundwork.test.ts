@@ -78,3 +78,12 @@ test("an interrupted fetch of Node is done again", slow, async () => {
   }
   expect(calls()).toEqual(["install", "install", "ci", "ci"]);
 });
+
+test.each(["url", "ca", "kubeconfig", "env"])(
+  "%s: says to bring the stack up first, and installs nothing",
+  async (command) => {
+    const { said, status } = await groundwork(command);
+    expect([said, status]).toEqual(["There is no stack of this checkout yet. Run `make up` first.\n", 1]);
+    expect(calls()).toEqual([]);
+  },
+);
