@@ -47,9 +47,12 @@ const neededGiB = 5;
 const answerSeconds = 10;
 const pullSeconds = 120;
 
-/** Builds what is not built yet and says where it is; takes a second or two when everything is there. */
-export async function ensureImages(): Promise<LocalImages> {
-  const { world, planned } = (await finished(sources)) ?? (await build(sources));
+/**
+ * Builds what is not built yet and says where it is; takes a second or two when everything is there.
+ * @param signal - ends it when aborted
+ */
+export async function ensureImages(signal?: AbortSignal): Promise<LocalImages> {
+  const { world, planned } = (await finished(sources)) ?? (await build(sources, signal));
   const run = planned.filter(({ source }) => isRun(source));
   return {
     images: Object.fromEntries(run.map(({ source, reference }) => [source.name, reference])),
@@ -109,7 +112,7 @@ async function finished(wanted: Wanted): Promise<Outcome | undefined> {
   return present.every(Boolean) ? { world, planned } : undefined;
 }
 
-async function build(wanted: Wanted): Promise<Outcome> {
+async function build(wanted: Wanted, signal = new AbortController().signal): Promise<Outcome> {
   return withLock("images", async () => {
     await mkdir(directory(), { recursive: true });
     const leftovers = (await readdir(directory())).filter((file) => file.endsWith(".partial"));
@@ -119,8 +122,8 @@ async function build(wanted: Wanted): Promise<Outcome> {
     await requireSpace();
     const progress = new Progress();
     try {
-      if (world === "docker") await buildWithDocker(planned, progress);
-      else await buildFromPackages(planned, progress);
+      if (world === "docker") await buildWithDocker(planned, progress, signal);
+      else await buildFromPackages(planned, progress, signal);
     } catch (error) {
       throw explain(error);
     } finally {
@@ -164,15 +167,22 @@ async function dockerObstacle(): Promise<string | undefined> {
   }
 }
 
-async function buildWithDocker(planned: readonly PlannedImage[], progress: Progress): Promise<void> {
+async function buildWithDocker(
+  planned: readonly PlannedImage[],
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
   const client = { command: (await findCommand("docker")) ?? "docker", env: process.env };
-  const { signal } = new AbortController();
   const workshop: Workshop = { client, directory: directory(), privateDaemon: false, progress, signal };
   await buildImages(planned, workshop);
 }
 
-async function buildFromPackages(planned: readonly PlannedImage[], progress: Progress): Promise<void> {
-  await withPrivateDocker(privateDirectory(), async (client, signal) => {
+async function buildFromPackages(
+  planned: readonly PlannedImage[],
+  progress: Progress,
+  ending: AbortSignal,
+): Promise<void> {
+  await withPrivateDocker(privateDirectory(), ending, async (client, signal) => {
     const workshop: Workshop = { client, directory: directory(), privateDaemon: true, progress, signal };
     await ensureBase(workshop);
     await buildImages(planned, workshop);

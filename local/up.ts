@@ -28,6 +28,7 @@ import {
 } from "./stack.ts";
 import { showStatus } from "./status.ts";
 import { cacheDirectory, say, UserError } from "./system.ts";
+import { together } from "./together.ts";
 import { writeWrappers } from "./wrappers.ts";
 
 export interface World {
@@ -42,10 +43,10 @@ export const baseUrl = `https://localhost:${edgePorts.https}`;
 /** Engine, cluster and images, made or found; the stack itself is not touched. */
 export async function prepare(): Promise<World> {
   // Images wait for packages while the node's parts keep the processors busy.
-  const [[cluster, engine], images] = await Promise.all([
-    ensureCluster().then(async (made) => [made, await ensureEngine()] as const),
-    ensureImages(),
-  ]);
+  const [[cluster, engine], images] = await together(
+    () => ensureCluster().then(async (made) => [made, await ensureEngine()] as const),
+    ensureImages,
+  );
   await loadImages(cluster, images);
   for (const [name, reason] of Object.entries(images.missing))
     say(`left out of this run: ${name} (${reason})`);
@@ -133,7 +134,8 @@ export function dev(): Promise<void> {
   return withLock("stack", async () => {
     const started = Date.now();
     const cluster = await currentCluster();
-    const [engine, images] = await Promise.all([knownEngine(), ensureImages()]);
+    const engine = await knownEngine();
+    const images = await ensureImages();
     await loadImages(cluster, images);
     const world = withKubeconfig({ engine, cluster, images });
     await configure(world);

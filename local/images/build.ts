@@ -54,6 +54,7 @@ async function buildOne(
 ): Promise<void> {
   const { source, reference } = image;
   const { client, directory } = workshop;
+  workshop.signal.throwIfAborted();
   const logFile = join(directory, `${source.name}.log`);
   const options: StepOptions = { logFile, env: client.env, signal: workshop.signal };
   const inspect = await tryRun(client.command, [...hostOption(client), "image", "inspect", reference]);

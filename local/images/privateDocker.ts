@@ -24,9 +24,13 @@ export interface DockerClient {
 const startSeconds = 60;
 const stopSeconds = 15;
 
-/** Runs `work`, as root, with a client of the private daemon below `directory`; the daemon ends with it, however it ends. */
+/**
+ * Runs `work`, as root, with a client of the private daemon below `directory`; the daemon ends with it, however it ends.
+ * @param ending - ends the work when aborted
+ */
 export async function withPrivateDocker<T>(
   directory: string,
+  ending: AbortSignal,
   work: (client: DockerClient, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   await ensureSystemPackages([{ provides: "dockerd", debianPackage: "docker.io" }], "building images");
@@ -42,7 +46,8 @@ export async function withPrivateDocker<T>(
     // One that an interrupted run left behind; nobody else's, since its directory is ours and the lock is held.
     await stopPrivateDocker(directory);
     await startDaemon(directory);
-    const result = await work(await client(directory), aborter.signal);
+    const signal = AbortSignal.any([aborter.signal, ending]);
+    const result = await work(await client(directory), signal);
     return result;
   } catch (error) {
     aborter.abort();
