@@ -94,10 +94,11 @@ export function stopNode(): Promise<void> {
 export function removeNode(): Promise<void> {
   requireRoot("Removing the node needs root, which it runs as", stays);
   return withLock("node", async () => {
-    await stop();
-    await removePodTraces();
+    if (await ownsMachine()) {
+      await stop();
+      await removePodTraces();
+    }
     await rm(clusterDirectory(), { recursive: true, force: true });
-    await rm(runtimeDirectory, { recursive: true, force: true });
   });
 }
 
