@@ -7,9 +7,9 @@ import { mkdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { LocalImages } from "./images.ts";
-import { kindCluster, loadIntoKind, removeKind, startKind, stopKind } from "./kind.ts";
+import { kindCluster, loadIntoKind, removeKind, requireDocker, startKind, stopKind } from "./kind.ts";
 import { fullName } from "./node/images.ts";
-import { network } from "./node/layout.ts";
+import { clusterDirectory, network } from "./node/layout.ts";
 import {
   contextName,
   importImages,
@@ -24,6 +24,7 @@ import {
 import { committedContext, makesCluster } from "./stack.ts";
 import {
   cacheDirectory,
+  exists,
   findCommand,
   readIfPresent,
   replaceFile,
@@ -195,11 +196,18 @@ function requireOwn({ kind, context }: Cluster, verb: string): void {
   );
 }
 
-/** Removes whatever `ensureCluster` made; a cluster that was there before stays. */
-export async function removeCluster(): Promise<void> {
+/**
+ * Removes whatever `ensureCluster` made; a cluster that was there before stays.
+ * @returns the cluster that the last `make up` chose.
+ * @throws {UserError} where it cannot be removed now; nothing is, then.
+ */
+export async function removeCluster(): Promise<Cluster | undefined> {
+  const chosen = await chosenCluster();
+  if (chosen?.kind === "kind") await requireDocker();
+  if (await exists(clusterDirectory())) await removeNode();
   await removeKind();
-  if (process.platform === "linux" && process.getuid?.() === 0) await removeNode();
   await rm(chosenFile(), { force: true });
+  return chosen;
 }
 
 /** The kubectl of the machine, or one that is built for it. */

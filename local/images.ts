@@ -5,7 +5,7 @@
 import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ensureBase } from "./images/base.ts";
-import { buildImages, type Workshop } from "./images/build.ts";
+import { buildImages, removeTags, type Workshop } from "./images/build.ts";
 import {
   baseImage,
   isRun,
@@ -16,7 +16,7 @@ import {
   type World,
 } from "./images/catalogue.ts";
 import { plan, type PlannedImage } from "./images/contents.ts";
-import { removePrivateDocker, withPrivateDocker } from "./images/privateDocker.ts";
+import { removePrivateDocker, withPrivateDocker, type DockerClient } from "./images/privateDocker.ts";
 import { Progress, StepError } from "./images/steps.ts";
 import { withLock } from "./lock.ts";
 import {
@@ -73,6 +73,7 @@ export async function ensureTool(name: keyof typeof tools): Promise<Pick<LocalIm
 export async function removeImages(): Promise<void> {
   await withLock("images", async () => {
     await removePrivateDocker(privateDirectory());
+    if ((await chosenBefore()) === "docker") await removeTags(await machineDocker(), "groundwork/*");
     await rm(directory(), { recursive: true, force: true });
   });
 }
@@ -167,12 +168,16 @@ async function dockerObstacle(): Promise<string | undefined> {
   }
 }
 
+async function machineDocker(): Promise<DockerClient> {
+  return { command: (await findCommand("docker")) ?? "docker", env: process.env };
+}
+
 async function buildWithDocker(
   planned: readonly PlannedImage[],
   progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
-  const client = { command: (await findCommand("docker")) ?? "docker", env: process.env };
+  const client = await machineDocker();
   const workshop: Workshop = { client, directory: directory(), privateDaemon: false, progress, signal };
   await buildImages(planned, workshop);
 }

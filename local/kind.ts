@@ -19,7 +19,7 @@ const kubeconfigPath = (): string => join(cacheDirectory(), "kind.kubeconfig");
  * @throws {UserError} where there is a Docker, and kind is missing or cannot make it.
  */
 export async function kindCluster(): Promise<Cluster | undefined> {
-  if ((await tryRun("docker", ["info"])) === undefined) {
+  if (!(await isDockerThere())) {
     say("cluster: not kind's, because no Docker answers here");
     return undefined;
   }
@@ -115,6 +115,18 @@ export async function stopKind(): Promise<void> {
 
 export async function startKind(): Promise<void> {
   await run("docker", ["start", container]);
+}
+
+async function isDockerThere(): Promise<boolean> {
+  return (await tryRun("docker", ["info"])) !== undefined;
+}
+
+/** @throws {UserError} where nothing of kind's can be removed, as no Docker answers. */
+export async function requireDocker(): Promise<void> {
+  if (await isDockerThere()) return;
+  throw new UserError(
+    "kind's cluster cannot be removed, as no Docker answers here. Start Docker, then run the same command again.",
+  );
 }
 
 /** As `kind delete cluster` does, also where kind itself is not there any more. */

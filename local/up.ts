@@ -177,10 +177,12 @@ export function down(): Promise<void> {
 /** `make clean`: the machine as it was before. */
 export function clean(): Promise<void> {
   return withLock("stack", async () => {
-    await removeCluster();
+    const cluster = await removeCluster();
     await removeImages();
     await rm(cacheDirectory(), { recursive: true, force: true });
-    say(`Removed the node, the stack's state and ${cacheDirectory()}.`);
+    const left =
+      cluster?.kind === "existing" ? ` What is on the cluster ${cluster.context} stays there.` : "";
+    say(`Removed ${cacheDirectory()}, the stack's state in it, and every cluster made from it.${left}`);
   });
 }
 

@@ -154,18 +154,16 @@ async function removeOlder(image: PlannedImage, workshop: Workshop): Promise<voi
     if (pattern.test(file) && file !== image.tarName) await rm(join(directory, file));
   }
   const [repository = ""] = image.reference.split(":");
+  await removeTags(client, repository, image.reference);
+}
+
+/** Removes Docker's images whose repository matches, but for the reference to keep. */
+export async function removeTags(client: DockerClient, repository: string, keep = ""): Promise<void> {
   const host = hostOption(client);
-  const tags = await tryRun(client.command, [
-    ...host,
-    "image",
-    "ls",
-    "--format",
-    "{{.Repository}}:{{.Tag}}",
-    repository,
-  ]);
-  for (const tag of (tags ?? "").split("\n").filter((line) => line !== "" && line !== image.reference)) {
+  const list = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository];
+  const tags = (await tryRun(client.command, [...host, ...list])) ?? "";
+  for (const tag of tags.split("\n").filter((line) => line !== "" && line !== keep))
     await tryRun(client.command, [...host, "image", "rm", tag]);
-  }
 }
 
 /** For commands that do not get the client's whole environment. */

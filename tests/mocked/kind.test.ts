@@ -6,12 +6,12 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ensureCluster, removeCluster } from "../../local/cluster.ts";
 import { projectName, stateDirectory } from "../../local/stack.ts";
 
-const node = vi.hoisted(() => ({ state: "stopped", started: 0 }));
+const node = vi.hoisted(() => ({ state: "stopped", started: 0, remove: () => Promise.resolve() }));
 vi.mock("../../local/node/node.ts", () => ({
   contextName: "groundwork-node",
   kubeconfigPath: () => "/node.kubeconfig",
   nodeStatus: () => Promise.resolve({ state: node.state }),
-  removeNode: () => Promise.resolve(),
+  removeNode: () => node.remove(),
   startNode: () => Promise.resolve((node.started += 1)),
 }));
 /** Whatever of this machine has the edge's ports. */
@@ -154,6 +154,25 @@ describe("kind's cluster", () => {
     await removeCluster();
     expect(await calls()).toEqual(["docker rm --force"]);
   });
+
+  test("is not forgotten while no Docker answers, by which it could be removed", async () => {
+    await wasChosen("kind");
+    await set("docker-is-away");
+    await expect(removeCluster()).rejects.toThrow(
+      /cannot be removed, as no Docker answers here. Start Docker/,
+    );
+    expect(await readFile(inDirectory("cache/cluster.json"), "utf8")).toContain("kind");
+  });
+});
+
+test("a node that cannot be removed, for want of root, keeps everything else from being removed", async () => {
+  await wasChosen("node");
+  await mkdir(inDirectory("cache/cluster"));
+  node.remove = () => Promise.reject(new Error("needs root"));
+  await expect(removeCluster()).rejects.toThrow("needs root");
+  expect(await calls()).toEqual([]);
+  expect(await readFile(inDirectory("cache/cluster.json"), "utf8")).toContain("node");
+  node.remove = () => Promise.resolve();
 });
 
 describe("what was chosen before", () => {
