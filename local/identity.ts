@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { authorityExtensions, isCurrent, makeCertificate, signedBy } from "./certificates.ts";
-import { cacheDirectory, readIfPresent } from "./system.ts";
+import { cacheDirectory, readIfPresent, UserError } from "./system.ts";
 
 const caDays = 3650;
 const certificateDays = 365;
@@ -17,6 +17,13 @@ export function inIdentity(file: string): string {
 /** Certificate of the CA that clients of the dev stack trust. */
 export function caPath(): string {
   return inIdentity("ca.crt");
+}
+
+/** That certificate as PEM. @throws {UserError} where no `make up` has made it yet. */
+export async function edgeCa(): Promise<string> {
+  const pem = await readIfPresent(caPath());
+  if (pem === undefined) throw new UserError("No dev stack has been made yet. Run `make up` first.");
+  return pem;
 }
 
 /** The edge's certificate chain and key as one PEM. */

@@ -1,9 +1,9 @@
 /** The users that `make load` signs in as, in a file that only this user of the machine may read. */
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { request } from "../bench/running.ts";
-import { caPath } from "../identity.ts";
+import { edgeCa } from "../identity.ts";
 import { cacheDirectory, readIfPresent, say } from "../system.ts";
 import { developmentToken } from "../token.ts";
 import { baseUrl } from "../up.ts";
@@ -19,6 +19,7 @@ interface Account {
 
 /** Makes those of the users that the dev stack does not have. @returns the path of the file. */
 export async function ensureAccounts(count: number): Promise<string> {
+  const stack = { url: new URL(baseUrl), ca: await edgeCa() };
   const file = join(cacheDirectory(), "load", "accounts.json");
   const known = JSON.parse((await readIfPresent(file)) ?? "[]") as Account[];
   const lacking = Array.from({ length: Math.max(0, count - known.length) }, newAccount);
@@ -28,7 +29,6 @@ export async function ensureAccounts(count: number): Promise<string> {
   await writeFile(file, JSON.stringify(accounts), { mode: 0o600 });
 
   say(`load: making sure of ${count} users of the tenant ${tenant}`);
-  const stack = { url: new URL(baseUrl), ca: await readFile(caPath(), "utf8") };
   const token = await developmentToken("admin", tenant);
   for (const [index, { username, password }] of accounts.slice(0, count).entries()) {
     await request(stack, {

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { caPath } from "../identity.ts";
+import { edgeCa } from "../identity.ts";
 import { pythonTool } from "../pythonTool.ts";
 import { cacheDirectory, readIfPresent, say, UserError } from "../system.ts";
 import { developmentToken } from "../token.ts";
@@ -32,7 +32,7 @@ export async function scan(only = ""): Promise<number> {
     throw new UserError(
       `ROLE is "${only}" and may be ${visitors.join(", ")}, or none for all: make scan ROLE=admin`,
     );
-  const ca = await readFile(caPath(), "utf8");
+  const ca = await edgeCa();
   const [wapiti, sqlmap] = [await pythonTool(tools.wapiti), await pythonTool(tools.sqlmap)];
   let found = 0;
   for (const visitor of visitors.filter((name) => only === "" || name === only)) {
