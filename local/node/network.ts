@@ -129,7 +129,7 @@ export async function requireFreePort(what: string, address: string, port: numbe
   if (await becomesFree(address, port)) return;
   throw new UserError(
     `${what} needs port ${port} on ${address}, which ${await portOwner(port)} has. ` +
-      "Stop that process (a second Kubernetes?), then run the same command again.",
+      "Stop that process, then run the same command again.",
   );
 }
 
