@@ -8,7 +8,8 @@ import { deployPrevious } from "./deployPrevious.ts";
 import { emergency } from "./emergency.ts";
 import { load } from "./load.ts";
 import { previewComment } from "./previewComment.ts";
-import { closeCommand, releaseCommand, rollbackCommand } from "./release.ts";
+import { closeCommand, releaseCommand } from "./release.ts";
+import { rollbackCommand } from "./rollback.ts";
 
 export const deliveryCommands = {
   check,

@@ -4,7 +4,7 @@ import { askInApp } from "../askInApp.ts";
 import { redisCli } from "../redisCli.ts";
 import { message, say, UserError } from "../system.ts";
 import { ask, p95Of } from "./judge.ts";
-import { rollbackCommand } from "./release.ts";
+import { rollbackCommand } from "./rollback.ts";
 import { targetOf, type Target } from "./target.ts";
 import { candidatePercent } from "./traffic.ts";
 

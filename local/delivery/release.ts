@@ -1,14 +1,11 @@
-/** `make release`, `make release-close`, `make rollback`: a new version gets users step by step, or loses them at once. */
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { parseDocument } from "yaml";
+/** `make release`, `make release-close`: a new version gets users step by step, and then those of the stack's own pods. */
 import { insist, interruptible } from "../interruptible.ts";
 import { withLock } from "../lock.ts";
-import { repository } from "../stack.ts";
 import { message, say, UserError } from "../system.ts";
 import { checksOf, requireChecks } from "./checklist.ts";
 import { ask, p95Of, type Settings } from "./judge.ts";
 import { migrate, removeMigration } from "./migration.ts";
+import { nameImage } from "./stackImage.ts";
 import { targetOf, type Target } from "./target.ts";
 import {
   candidatePercent,
@@ -20,8 +17,6 @@ import {
   settingsOf,
   shares,
   versionOf,
-  type Memory,
-  type Version,
 } from "./traffic.ts";
 import { watchStep } from "./watch.ts";
 
@@ -98,60 +93,6 @@ async function abandon(target: Target, image: string): Promise<void> {
   await removeCandidate(target);
 }
 
-/** What decides where a rollback leads. */
-interface Standing {
-  /** Share of the users that is on the candidate's pods, %. */
-  readonly percent: number;
-  readonly stable: Version | undefined;
-  readonly candidate: Version | undefined;
-  readonly memory: Memory;
-}
-
-interface WayBack {
-  readonly to: "app" | "app-candidate";
-  readonly image: string;
-  /** Whether it has to be started there first. */
-  readonly starts?: boolean;
-}
-
-/** Where the last good version is: in the stack's own pods, the candidate's, or in none, as it was before both. */
-function wayBack({ percent, stable, candidate, memory: { previous, rejected } }: Standing): WayBack {
-  const good = ({ image, ready }: Version): boolean => ready > 0 && !rejected.includes(image);
-  const same = stable !== undefined && stable.image === candidate?.image;
-  if (percent > 0 && stable && good(stable) && !same) return { to: "app", image: stable.image };
-  const left = percent === 0 || rejected.includes(stable?.image ?? "");
-  if (percent < 100 && left && candidate && good(candidate) && !same)
-    return { to: "app-candidate", image: candidate.image };
-  const known = previous !== undefined && previous !== stable?.image && !rejected.includes(previous);
-  if (known && (same || (percent === 0 && !candidate)))
-    return { to: "app-candidate", image: previous, starts: true };
-  throw new UserError("There is no other good version that runs: nothing was changed.");
-}
-
-/**
- * All users to the last good version; gives its image. What they leave is remembered as rejected first, so that the command given
- * again, or after it was cut off, leads nobody back.
- */
-export async function rollback(target: Target): Promise<string> {
-  const [percent, stable, candidate, memory] = await Promise.all([
-    candidatePercent(target),
-    versionOf(target, "app"),
-    versionOf(target, "app-candidate"),
-    remembered(target),
-  ]);
-  const { to, image, starts } = wayBack({ percent, stable, candidate, memory });
-  if (starts) {
-    // Both run the release: its users wait on the stack's pods until those of the version before are ready.
-    await send(target, "app");
-    await runCandidate(target, image);
-  }
-  const left = to === "app" ? candidate : stable;
-  await remember(target, { ...memory, rejected: [...memory.rejected, ...(left ? [left.image] : [])] });
-  await send(target, to);
-  if (to === "app") await removeCandidate(target);
-  return image;
-}
-
 /** After the `pulumi up` with the new image: users move to the stack's own pods, and the version before becomes the warm one. */
 export async function close(target: Target): Promise<void> {
   const [percent, stable, candidate, { previous, rejected }] = await Promise.all([
@@ -172,39 +113,15 @@ export async function close(target: Target): Promise<void> {
   await remember(target, { previous, rejected });
 }
 
-/** Writes the image into the stack's file, where the file names one; comments stay. */
-export async function writeImage(stack: string, image: string): Promise<boolean> {
-  const path = join(repository, `Pulumi.${stack}.yaml`);
-  const document = parseDocument(await readFile(path, "utf8"));
-  const key = ["config", "groundwork:images", "app"];
-  if (!document.hasIn(key)) return false;
-  document.setIn(key, image);
-  await writeFile(path, document.toString({ lineWidth: 0 }));
-  return true;
-}
-
-const written = (stack: string, done: boolean): string =>
-  done
-    ? `Pulumi.${stack}.yaml has it`
-    : `Pulumi.${stack}.yaml names no image of the app, and was left as it is`;
-
 /** `make release IMAGE=… STACK=…`: only where the checklist holds. */
 export function releaseCommand(stack: string, image: string): Promise<void> {
   return withLock("release", async () => {
     const target = await targetOf(stack);
     await requireChecks(target, image, await checksOf(target, stack), stack);
     await release(target, image, await settingsOf(target));
-    say(`release: ${image} has all users; ${written(stack, await writeImage(stack, image))}.`);
+    say(`release: ${image} has all users; ${await nameImage(stack, image)}.`);
     say("Next: `pulumi up` with it, then `make release-close`. Until then `make rollback` is a moment away.");
   });
-}
-
-/** `make rollback STACK=…`: never waits for a release; a running one sees that its users are gone, and ends. */
-export async function rollbackCommand(stack: string): Promise<void> {
-  const started = Date.now();
-  const image = await rollback(await targetOf(stack));
-  say(`rollback: all users are on ${image}, after ${((Date.now() - started) / 1000).toFixed(1)} s`);
-  say(`${written(stack, await writeImage(stack, image))}.`);
 }
 
 /** `make release-close STACK=…` */

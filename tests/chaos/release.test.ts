@@ -1,7 +1,8 @@
 /** Releases of a good version and of bad ones, and the way back, while people use the service. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { release, rollback } from "../../local/delivery/release.ts";
+import { release } from "../../local/delivery/release.ts";
+import { rollback } from "../../local/delivery/rollback.ts";
 import { clusterTarget, type Target } from "../../local/delivery/target.ts";
 import {
   candidatePercent,

@@ -1,8 +1,8 @@
 /** How a release ends when it is interrupted, or when the cluster does not answer: no user stays on an unjudged version. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { release, ReleaseAborted, rollback } from "../../local/delivery/release.ts";
-import type { Target } from "../../local/delivery/target.ts";
+import { release, ReleaseAborted } from "../../local/delivery/release.ts";
+import { before, candidate, World } from "./releaseWorld.ts";
 
 /** Called in the middle of each pause. */
 const pause = vi.hoisted(() => ({ meanwhile: (): unknown => undefined }));
@@ -24,86 +24,6 @@ const settings = {
   maximumP95Milliseconds: 500,
   slowerThanStable: 1.5,
 };
-const [before, candidate] = ["app:1", "app:2"];
-const labels = { "app.kubernetes.io/name": "app" };
-
-/** A cluster that keeps what a release changes, and says what it was asked for. */
-class World {
-  readonly shares: Record<string, string> = {
-    "app-share-10": "app",
-    "app-share-40": "app",
-    "app-share-50": "app",
-  };
-  readonly deployments = new Map([["app", before]]);
-  memory = "";
-  /** The Job that brings the schema to what the candidate needs. */
-  migration = "";
-  migrating = false;
-  /** Called before each answer with the arguments. */
-  meanwhile: (asked: string) => void = () => undefined;
-  readonly sendingBack: string[] = [];
-
-  readonly target: Target = {
-    kubectl: (args, input) =>
-      // What is thrown in here rejects.
-      new Promise((resolve) => {
-        const asked = args.join(" ");
-        if (/patch.*app"/.test(asked)) this.sendingBack.push(asked);
-        this.meanwhile(asked);
-        resolve(this.#answer(args, asked, input ?? ""));
-      }),
-  };
-
-  percent(): number {
-    return Object.entries(this.shares).reduce(
-      (sum, [name, slot]) => sum + (slot === "app-candidate" ? Number(name.split("-").at(-1)) : 0),
-      0,
-    );
-  }
-
-  #answer(args: readonly string[], asked: string, input: string): string {
-    if (asked.includes("get services")) {
-      const items = Object.entries(this.shares).map(([name, slot]) => ({
-        metadata: { name },
-        spec: { selector: { "app.kubernetes.io/name": slot } },
-      }));
-      return JSON.stringify({ items });
-    }
-    if (asked.includes("get deployment ")) {
-      const image = this.deployments.get(args[4] ?? "");
-      if (image === undefined) return "";
-      const template = { metadata: { labels }, spec: { containers: [{ image }] } };
-      return JSON.stringify({
-        metadata: { labels },
-        spec: { replicas: 1, template },
-        status: { readyReplicas: 1 },
-      });
-    }
-    if (asked.includes("get configmap app-release")) return this.memory;
-    if (asked.includes("get jobs")) {
-      const template = { spec: { containers: [{ image: before }] } };
-      const spec = { activeDeadlineSeconds: 3600, template };
-      return JSON.stringify({ items: [{ metadata: { creationTimestamp: "2026-01-01" }, spec }] });
-    }
-    if (asked.includes("get job ")) return "Complete";
-    if (asked.includes("get pods")) return "0 true\n";
-    if (asked.startsWith("get --raw")) return '{"data":{"result":[{"metric":{},"value":[0,"0.1"]}]}}';
-    if (asked.includes("patch")) {
-      const slot = /app-candidate"/.test(asked) ? "app-candidate" : "app";
-      for (const name of Object.keys(this.shares)) if (asked.includes(name)) this.shares[name] = slot;
-    }
-    if (asked.startsWith("create") && input.includes('"Job"'))
-      [this.migration, this.migrating] = [input, true];
-    if (asked.includes("delete job")) this.migrating = false;
-    if (asked.startsWith("create") && input.includes('"Deployment"'))
-      this.deployments.set("app-candidate", /"image":"([^"]+)"/.exec(input)?.[1] ?? "");
-    if (asked.includes("delete deployment")) this.deployments.delete("app-candidate");
-    if (asked.startsWith("apply"))
-      this.memory = (JSON.parse(input) as { data: { memory: string } }).data.memory;
-    return "";
-  }
-}
-
 let world: World;
 let said = "";
 beforeEach(() => {
@@ -232,68 +152,5 @@ describe("a cluster that does not answer in the middle of a release", () => {
     expect(await ended()).toBeInstanceOf(ReleaseAborted);
     expect(world.deployments.has("app-candidate")).toBe(false);
     expect(world.sendingBack).toHaveLength(1);
-  });
-});
-
-describe("a rollback", () => {
-  const noOther = "There is no other good version that runs";
-  const stand = (app: string, warm: string | undefined, percent: number, memory: object): void => {
-    world.deployments.set("app", app);
-    if (warm !== undefined) world.deployments.set("app-candidate", warm);
-    if (percent === 100) for (const name of Object.keys(world.shares)) world.shares[name] = "app-candidate";
-    world.memory = JSON.stringify(memory);
-  };
-  const rejected = (): unknown => (JSON.parse(world.memory) as { rejected: unknown }).rejected;
-
-  test("of an open release leads to the version before, and given again nowhere else", async () => {
-    stand(before, candidate, 100, { previous: before, rejected: [] });
-    expect(await rollback(world.target)).toBe(before);
-    expect([world.percent(), rejected()]).toEqual([0, [candidate]]);
-    await expect(rollback(world.target)).rejects.toThrow(noOther);
-    expect([world.percent(), rejected()]).toEqual([0, [candidate]]);
-  });
-
-  test("of a closed one leads to the warm version, and given again does not lead back to the bad one", async () => {
-    stand(candidate, before, 0, { previous: before, rejected: [] });
-    expect(await rollback(world.target)).toBe(before);
-    expect([world.percent(), rejected()]).toEqual([100, [candidate]]);
-    await expect(rollback(world.target)).rejects.toThrow(noOther);
-    expect([world.percent(), rejected(), world.deployments.get("app-candidate")]).toEqual([
-      100,
-      [candidate],
-      before,
-    ]);
-  });
-
-  test("when the stack has the release, too, starts the version before again", async () => {
-    stand(candidate, candidate, 100, { previous: before, rejected: [] });
-    expect(await rollback(world.target)).toBe(before);
-    expect(world.deployments.get("app-candidate")).toBe(before);
-    expect([world.percent(), rejected()]).toEqual([100, [candidate]]);
-    await expect(rollback(world.target)).rejects.toThrow(noOther);
-  });
-
-  test.each([
-    { what: "an open release", app: before, warm: candidate, share: 100, ends: 0 },
-    { what: "a closed release", app: candidate, warm: before, share: 0, ends: 100 },
-    { what: "a release that the stack has, too", app: candidate, warm: candidate, share: 100, ends: 100 },
-  ])("of $what that is cut off anywhere is finished by the next", async ({ app, warm, share, ends }) => {
-    for (let calls = 1, finished = false; !finished; calls += 1) {
-      world = new World();
-      stand(app, warm, share, { previous: before, rejected: [] });
-      let left = calls;
-      world.meanwhile = (asked) => {
-        if (/^(?!.*\bget\b)/.test(asked) && (left -= 1) === 0) throw new Error("no route to host");
-      };
-      finished = await rollback(world.target).then(
-        () => true,
-        () => false,
-      );
-      world.meanwhile = () => undefined;
-      if (!finished) await rollback(world.target).catch(() => undefined);
-      expect(world.percent()).toBe(ends);
-      expect(world.deployments.get(ends === 100 ? "app-candidate" : "app")).toBe(before);
-      expect(rejected()).toEqual([candidate]);
-    }
   });
 });

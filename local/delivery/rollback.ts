@@ -1,0 +1,77 @@
+/** `make rollback`: all users go to the last good version at once. */
+import { say, UserError } from "../system.ts";
+import { nameImage } from "./stackImage.ts";
+import { targetOf, type Target } from "./target.ts";
+import {
+  candidatePercent,
+  remember,
+  remembered,
+  removeCandidate,
+  runCandidate,
+  send,
+  versionOf,
+  type Memory,
+  type Version,
+} from "./traffic.ts";
+
+/** What decides where a rollback leads. */
+interface Standing {
+  /** Share of the users that is on the candidate's pods, %. */
+  readonly percent: number;
+  readonly stable: Version | undefined;
+  readonly candidate: Version | undefined;
+  readonly memory: Memory;
+}
+
+interface WayBack {
+  readonly to: "app" | "app-candidate";
+  readonly image: string;
+  /** Whether it has to be started there first. */
+  readonly starts?: boolean;
+}
+
+/** Where the last good version is: in the stack's own pods, the candidate's, or in none, as it was before both. */
+function wayBack({ percent, stable, candidate, memory: { previous, rejected } }: Standing): WayBack {
+  const good = ({ image, ready }: Version): boolean => ready > 0 && !rejected.includes(image);
+  const same = stable !== undefined && stable.image === candidate?.image;
+  if (percent > 0 && stable && good(stable) && !same) return { to: "app", image: stable.image };
+  const left = percent === 0 || rejected.includes(stable?.image ?? "");
+  if (percent < 100 && left && candidate && good(candidate) && !same)
+    return { to: "app-candidate", image: candidate.image };
+  const known = previous !== undefined && previous !== stable?.image && !rejected.includes(previous);
+  if (known && (same || (percent === 0 && !candidate)))
+    return { to: "app-candidate", image: previous, starts: true };
+  throw new UserError("There is no other good version that runs: nothing was changed.");
+}
+
+/**
+ * All users to the last good version; gives its image. What they leave is remembered as rejected first, so that the command given
+ * again, or after it was cut off, leads nobody back.
+ */
+export async function rollback(target: Target): Promise<string> {
+  const [percent, stable, candidate, memory] = await Promise.all([
+    candidatePercent(target),
+    versionOf(target, "app"),
+    versionOf(target, "app-candidate"),
+    remembered(target),
+  ]);
+  const { to, image, starts } = wayBack({ percent, stable, candidate, memory });
+  if (starts) {
+    // Both run the release: its users wait on the stack's pods until those of the version before are ready.
+    await send(target, "app");
+    await runCandidate(target, image);
+  }
+  const left = to === "app" ? candidate : stable;
+  await remember(target, { ...memory, rejected: [...memory.rejected, ...(left ? [left.image] : [])] });
+  await send(target, to);
+  if (to === "app") await removeCandidate(target);
+  return image;
+}
+
+/** `make rollback STACK=…`: never waits for a release; a running one sees that its users are gone, and ends. */
+export async function rollbackCommand(stack: string): Promise<void> {
+  const started = Date.now();
+  const image = await rollback(await targetOf(stack));
+  say(`rollback: all users are on ${image}, after ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  say(`${await nameImage(stack, image)}.`);
+}

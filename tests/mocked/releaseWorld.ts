@@ -1,0 +1,82 @@
+/** A cluster for tests of releases, in which nothing takes time. */
+import type { Target } from "../../local/delivery/target.ts";
+
+export const [before, candidate] = ["app:1", "app:2"];
+const labels = { "app.kubernetes.io/name": "app" };
+
+/** A cluster that keeps what a release changes, and says what it was asked for. */
+export class World {
+  readonly shares: Record<string, string> = {
+    "app-share-10": "app",
+    "app-share-40": "app",
+    "app-share-50": "app",
+  };
+  readonly deployments = new Map([["app", before]]);
+  memory = "";
+  /** The Job that brings the schema to what the candidate needs. */
+  migration = "";
+  migrating = false;
+  /** Called before each answer with the arguments. */
+  meanwhile: (asked: string) => void = () => undefined;
+  readonly sendingBack: string[] = [];
+
+  readonly target: Target = {
+    kubectl: (args, input) =>
+      // What is thrown in here rejects.
+      new Promise((resolve) => {
+        const asked = args.join(" ");
+        if (/patch.*app"/.test(asked)) this.sendingBack.push(asked);
+        this.meanwhile(asked);
+        resolve(this.#answer(args, asked, input ?? ""));
+      }),
+  };
+
+  percent(): number {
+    return Object.entries(this.shares).reduce(
+      (sum, [name, slot]) => sum + (slot === "app-candidate" ? Number(name.split("-").at(-1)) : 0),
+      0,
+    );
+  }
+
+  #answer(args: readonly string[], asked: string, input: string): string {
+    if (asked.includes("get services")) {
+      const items = Object.entries(this.shares).map(([name, slot]) => ({
+        metadata: { name },
+        spec: { selector: { "app.kubernetes.io/name": slot } },
+      }));
+      return JSON.stringify({ items });
+    }
+    if (asked.includes("get deployment ")) {
+      const image = this.deployments.get(args[4] ?? "");
+      if (image === undefined) return "";
+      const template = { metadata: { labels }, spec: { containers: [{ image }] } };
+      return JSON.stringify({
+        metadata: { labels },
+        spec: { replicas: 1, template },
+        status: { readyReplicas: 1 },
+      });
+    }
+    if (asked.includes("get configmap app-release")) return this.memory;
+    if (asked.includes("get jobs")) {
+      const template = { spec: { containers: [{ image: before }] } };
+      const spec = { activeDeadlineSeconds: 3600, template };
+      return JSON.stringify({ items: [{ metadata: { creationTimestamp: "2026-01-01" }, spec }] });
+    }
+    if (asked.includes("get job ")) return "Complete";
+    if (asked.includes("get pods")) return "0 true\n";
+    if (asked.startsWith("get --raw")) return '{"data":{"result":[{"metric":{},"value":[0,"0.1"]}]}}';
+    if (asked.includes("patch")) {
+      const slot = /app-candidate"/.test(asked) ? "app-candidate" : "app";
+      for (const name of Object.keys(this.shares)) if (asked.includes(name)) this.shares[name] = slot;
+    }
+    if (asked.startsWith("create") && input.includes('"Job"'))
+      [this.migration, this.migrating] = [input, true];
+    if (asked.includes("delete job")) this.migrating = false;
+    if (asked.startsWith("create") && input.includes('"Deployment"'))
+      this.deployments.set("app-candidate", /"image":"([^"]+)"/.exec(input)?.[1] ?? "");
+    if (asked.includes("delete deployment")) this.deployments.delete("app-candidate");
+    if (asked.startsWith("apply"))
+      this.memory = (JSON.parse(input) as { data: { memory: string } }).data.memory;
+    return "";
+  }
+}
