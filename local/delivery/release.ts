@@ -17,6 +17,7 @@ import {
   settingsOf,
   shares,
   versionOf,
+  type Memory,
 } from "./traffic.ts";
 import { watchStep } from "./watch.ts";
 
@@ -34,8 +35,10 @@ export async function release(target: Target, image: string, settings: Settings)
       "A release is still open: `make release-close` after its `pulumi up`, or `make rollback`.",
     );
   if (stable.image === image) throw new UserError(`${image} is what runs already.`);
-  const memory = await remembered(target);
-  await remember(target, { ...memory, rejected: memory.rejected.filter((rejected) => rejected !== image) });
+  const { previous, ...memory } = await remembered(target);
+  // What was rejected once is not any more when users run it, or are to.
+  const rejected = memory.rejected.filter((one) => one !== image && one !== stable.image);
+  await remember(target, { previous, rejected });
   const baseline = await ask(target, p95Of("app", settings.stepSeconds));
   await interruptible(async (signal) => {
     const watched: Target = {
@@ -49,6 +52,8 @@ export async function release(target: Target, image: string, settings: Settings)
       await migrate(watched, image);
       say(`release: ${image} starts beside ${stable.image}`);
       await runCandidate(watched, image);
+      // Before its first users: whatever becomes of this run, a rollback knows where they came from.
+      await remember(watched, { previous: stable.image, rejected });
       for (const share of shares) {
         // Also where the answer is lost, they may have been sent.
         reached += share;
@@ -57,14 +62,20 @@ export async function release(target: Target, image: string, settings: Settings)
         await watchStep(watched, settings, baseline, signal);
       }
     } catch (error) {
-      return await takeBack(target, image, reached, message(signal.aborted ? signal.reason : error));
+      const reason = message(signal.aborted ? signal.reason : error);
+      return await takeBack(target, image, reached, reason, { previous, rejected });
     }
-    await remember(target, { rejected: (await remembered(target)).rejected, previous: stable.image });
   });
 }
 
 /** Users first, then the pods, whose end also ends the connections that the edge keeps to them. Always throws. */
-async function takeBack(target: Target, image: string, reached: number, reason: string): Promise<never> {
+async function takeBack(
+  target: Target,
+  image: string,
+  reached: number,
+  reason: string,
+  memory: Memory,
+): Promise<never> {
   try {
     if (reached > 0) await insist(() => send(target, "app"));
   } catch (error) {
@@ -75,7 +86,7 @@ async function takeBack(target: Target, image: string, reached: number, reason: 
   }
   const taken = `The release of ${image} was taken back at ${reached} % of the users: ${reason}`;
   try {
-    await insist(() => abandon(target, image));
+    await insist(() => abandon(target, image, memory));
   } catch (error) {
     throw new ReleaseAborted(
       `${taken}\nIts pods could not be removed: ${message(error)}\n` +
@@ -85,8 +96,8 @@ async function takeBack(target: Target, image: string, reached: number, reason: 
   throw new ReleaseAborted(taken);
 }
 
-async function abandon(target: Target, image: string): Promise<void> {
-  const memory = await remembered(target);
+/** `memory` is that from before the release. */
+async function abandon(target: Target, image: string, memory: Memory): Promise<void> {
   await remember(target, { ...memory, rejected: [...memory.rejected, image] });
   // An interrupted release could not end its own.
   await removeMigration(target);

@@ -66,6 +66,19 @@ test("a release that nothing speaks against has all users, and signals are as th
   expect(process.listenerCount("SIGINT")).toBe(listeners);
 });
 
+test("the way back is known before the first user is on it, and is what it was when it is taken back", async () => {
+  const older = "app:0";
+  world.memory = JSON.stringify({ previous: older, rejected: [before] });
+  let atFirst = "";
+  whenAt(10, () => {
+    atFirst ||= world.memory;
+    process.emit("SIGINT", "SIGINT");
+  });
+  expect(await ended()).toBeInstanceOf(ReleaseAborted);
+  expect(JSON.parse(atFirst)).toEqual({ previous: before, rejected: [] });
+  expect(JSON.parse(world.memory)).toEqual({ previous: older, rejected: [candidate] });
+});
+
 describe("a release that is interrupted", () => {
   test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("by %s: is taken back, once", async (signal) => {
     whenAt(50, () => process.emit(signal, signal));
