@@ -30,17 +30,17 @@ interface WayBack {
   readonly starts?: boolean;
 }
 
-/** Where the last good version is: in the stack's own pods, the candidate's, or in none, as it was before both. */
+/** Where the last good version is: in the stack's own pods, warm in the candidate's, or in none, as it was before both. */
 function wayBack({ percent, stable, candidate, memory: { previous, rejected } }: Standing): WayBack {
-  const good = ({ image, ready }: Version): boolean => ready > 0 && !rejected.includes(image);
   const same = stable !== undefined && stable.image === candidate?.image;
-  if (percent > 0 && stable && good(stable) && !same) return { to: "app", image: stable.image };
-  const left = percent === 0 || rejected.includes(stable?.image ?? "");
-  if (percent < 100 && left && candidate && good(candidate) && !same)
-    return { to: "app-candidate", image: candidate.image };
-  const known = previous !== undefined && previous !== stable?.image && !rejected.includes(previous);
-  if (known && (same || (percent === 0 && !candidate)))
-    return { to: "app-candidate", image: previous, starts: true };
+  if (percent > 0 && stable && stable.ready > 0 && !rejected.includes(stable.image) && !same)
+    return { to: "app", image: stable.image };
+  if (previous !== undefined && previous !== stable?.image && !rejected.includes(previous)) {
+    // Any other in the candidate's place is the new version of a release, which nobody has judged.
+    if (percent < 100 && candidate?.image === previous && candidate.ready > 0)
+      return { to: "app-candidate", image: previous };
+    if (percent === 0 || same || !candidate) return { to: "app-candidate", image: previous, starts: true };
+  }
   throw new UserError("There is no other good version that runs: nothing was changed.");
 }
 

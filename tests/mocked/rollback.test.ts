@@ -46,6 +46,32 @@ describe("a rollback", () => {
     await expect(rollback(world.target)).rejects.toThrow(noOther);
   });
 
+  describe("never leads to a version that nobody has judged", () => {
+    const older = "app:0";
+
+    test("while its first pod is ready and it has no users, nor where a release was killed there", async () => {
+      stand(before, candidate, 0, { previous: before, rejected: [] });
+      await expect(rollback(world.target)).rejects.toThrow(noOther);
+      expect([world.percent(), rejected()]).toEqual([0, []]);
+      world.memory = JSON.stringify({ previous: older, rejected: [] });
+      expect(await rollback(world.target)).toBe(older);
+      expect([world.percent(), world.deployments.get("app-candidate")]).toEqual([100, older]);
+    });
+
+    test("when it has some of the users and the stack's own was rejected", async () => {
+      stand(before, candidate, 0, { previous: older, rejected: [before, older] });
+      world.shares["app-share-10"] = "app-candidate";
+      await expect(rollback(world.target)).rejects.toThrow(noOther);
+      expect(world.percent()).toBe(10);
+    });
+  });
+
+  test("finds no pods at all for its users and starts the version before", async () => {
+    stand(candidate, undefined, 100, { previous: before, rejected: [candidate] });
+    expect(await rollback(world.target)).toBe(before);
+    expect([world.percent(), world.deployments.get("app-candidate")]).toEqual([100, before]);
+  });
+
   test.each([
     { what: "an open release", app: before, warm: candidate, share: 100, ends: 0 },
     { what: "a closed release", app: candidate, warm: before, share: 0, ends: 100 },
