@@ -41,7 +41,10 @@ function wayBack({ percent, stable, candidate, memory: { previous, rejected } }:
       return { to: "app-candidate", image: previous };
     if (percent === 0 || same || !candidate) return { to: "app-candidate", image: previous, starts: true };
   }
-  throw new UserError("There is no other good version that runs: nothing was changed.");
+  const pods = stable ? `${stable.ready} ready pods of ${stable.image}` : "no pods";
+  throw new UserError(
+    `There is no other good version that runs: nothing was changed. The stack's own Deployment has ${pods}.`,
+  );
 }
 
 /**

@@ -45,34 +45,55 @@ export async function send(
 }
 
 const deploymentShape = z.looseObject({
-  metadata: z.looseObject({ labels: z.record(z.string(), z.string()) }),
+  metadata: z.looseObject({ deletionTimestamp: z.string().optional() }),
   spec: z.looseObject({
     replicas: z.number(),
     template: z.looseObject({
       spec: z.looseObject({ containers: z.array(z.looseObject({ image: z.string() })).min(1) }),
     }),
   }),
-  status: z.object({ readyReplicas: z.number().default(0), updatedReplicas: z.number().default(0) }),
+});
+type Deployment = z.infer<typeof deploymentShape>;
+
+const replicaSetsShape = z.object({
+  items: z.array(
+    z.object({
+      spec: deploymentShape.shape.spec.pick({ template: true }),
+      status: z.object({ readyReplicas: z.number().default(0) }),
+    }),
+  ),
 });
 
 export interface Version {
   readonly image: string;
+  /** Ready pods of this image; in the middle of a rollout there are others, which count for nothing. */
   readonly ready: number;
 }
 
-async function deployment(
-  { kubectl }: Target,
-  slot: Slot,
-): Promise<z.infer<typeof deploymentShape> | undefined> {
+/** One that is being deleted has no pods to count on, and is none. */
+async function deployment({ kubectl }: Target, slot: Slot): Promise<Deployment | undefined> {
   const text = await kubectl([...inApp, "get", "deployment", slot, "--ignore-not-found", "--output=json"]);
-  return text.trim() === "" ? undefined : deploymentShape.parse(JSON.parse(text));
+  const found = text.trim() === "" ? undefined : deploymentShape.parse(JSON.parse(text));
+  return found?.metadata.deletionTimestamp === undefined ? found : undefined;
 }
 
-/** What a slot runs; undefined when it is empty. */
+const imageOf = ({ template }: Pick<Deployment["spec"], "template">): string | undefined =>
+  template.spec.containers[0]?.image;
+
+/** What a slot runs, or is on its way to; undefined when it is empty. */
 export async function versionOf(target: Target, slot: Slot): Promise<Version | undefined> {
-  const found = await deployment(target, slot);
-  const image = found?.spec.template.spec.containers[0]?.image;
-  return found && image !== undefined ? { image, ready: found.status.readyReplicas } : undefined;
+  const selector = `--selector=${nameLabel}=${slot}`;
+  const [found, sets] = await Promise.all([
+    deployment(target, slot),
+    target.kubectl([...inApp, "get", "replicasets", selector, "--output=json"]),
+  ]);
+  const image = found && imageOf(found.spec);
+  if (image === undefined) return undefined;
+  const { items } = replicaSetsShape.parse(JSON.parse(sets));
+  const ready = items
+    .filter(({ spec }) => imageOf(spec) === image)
+    .reduce((sum, { status }) => sum + status.readyReplicas, 0);
+  return { image, ready };
 }
 
 /** The stack's own Deployment under the candidate's name, with another image: all else is as the stack made it. */

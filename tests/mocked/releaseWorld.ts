@@ -12,6 +12,8 @@ export class World {
     "app-share-50": "app",
   };
   readonly deployments = new Map([["app", before]]);
+  /** What the ready pods are, where that is not what their Deployment wants: in the middle of a rollout. */
+  readonly serving = new Map<string, string>();
   memory = "";
   /** The Job that brings the schema to what the candidate needs. */
   migration = "";
@@ -50,11 +52,13 @@ export class World {
       const image = this.deployments.get(args[4] ?? "");
       if (image === undefined) return "";
       const template = { metadata: { labels }, spec: { containers: [{ image }] } };
-      return JSON.stringify({
-        metadata: { labels },
-        spec: { replicas: 1, template },
-        status: { readyReplicas: 1 },
-      });
+      return JSON.stringify({ metadata: { labels }, spec: { replicas: 1, template } });
+    }
+    if (asked.includes("get replicasets")) {
+      const slot = /=(app|app-candidate) /.exec(asked)?.[1] ?? "";
+      const image = this.serving.get(slot) ?? this.deployments.get(slot);
+      const template = { spec: { containers: [{ image }] } };
+      return JSON.stringify({ items: image ? [{ spec: { template }, status: { readyReplicas: 1 } }] : [] });
     }
     if (asked.includes("get configmap app-release")) return this.memory;
     if (asked.includes("get jobs")) {

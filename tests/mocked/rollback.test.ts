@@ -66,6 +66,13 @@ describe("a rollback", () => {
     });
   });
 
+  test("neither leads to nor names what no ready pod is of: a rollout that does not get ahead", async () => {
+    stand("app:3", candidate, 100, { previous: before, rejected: [] });
+    world.serving.set("app", before);
+    await expect(rollback(world.target)).rejects.toThrow(`${noOther}: nothing was changed. The stack's own`);
+    expect([world.percent(), rejected()]).toEqual([100, []]);
+  });
+
   test("finds no pods at all for its users and starts the version before", async () => {
     stand(candidate, undefined, 100, { previous: before, rejected: [candidate] });
     expect(await rollback(world.target)).toBe(before);
