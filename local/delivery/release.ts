@@ -1,5 +1,5 @@
 /** `make release`, `make release-close`: a new version gets users step by step, and then those of the stack's own pods. */
-import { insist, interruptible } from "../interruptible.ts";
+import { insist } from "../interruptible.ts";
 import { withLock } from "../lock.ts";
 import { message, say, UserError } from "../system.ts";
 import { checksOf, requireChecks } from "./checklist.ts";
@@ -19,6 +19,7 @@ import {
   versionOf,
   type Memory,
 } from "./traffic.ts";
+import { inTurn, TakenOver } from "./turn.ts";
 import { watchStep } from "./watch.ts";
 
 /** Why a release ended early; by then all users are back on the version before. */
@@ -35,18 +36,12 @@ export async function release(target: Target, image: string, settings: Settings)
       "A release is still open: `make release-close` after its `pulumi up`, or `make rollback`.",
     );
   if (stable.image === image) throw new UserError(`${image} is what runs already.`);
-  const { previous, ...memory } = await remembered(target);
-  // What was rejected once is not any more when users run it, or are to.
-  const rejected = memory.rejected.filter((one) => one !== image && one !== stable.image);
-  await remember(target, { previous, rejected });
-  const baseline = await ask(target, p95Of("app", settings.stepSeconds));
-  await interruptible(async (signal) => {
-    const watched: Target = {
-      kubectl: (args, input) => {
-        signal.throwIfAborted();
-        return target.kubectl(args, input, signal);
-      },
-    };
+  await inTurn(target, `make release IMAGE=${image}`, async (watched, own, signal) => {
+    const { previous, ...memory } = await remembered(watched);
+    // What was rejected once is not any more when users run it, or are to.
+    const rejected = memory.rejected.filter((one) => one !== image && one !== stable.image);
+    await remember(watched, { previous, rejected });
+    const baseline = await ask(watched, p95Of("app", settings.stepSeconds));
     let reached = 0;
     try {
       await migrate(watched, image);
@@ -63,7 +58,7 @@ export async function release(target: Target, image: string, settings: Settings)
       }
     } catch (error) {
       const reason = message(signal.aborted ? signal.reason : error);
-      return await takeBack(target, image, reached, reason, { previous, rejected });
+      return await takeBack(own, image, reached, reason, { previous, rejected });
     }
   });
 }
@@ -77,8 +72,9 @@ async function takeBack(
   memory: Memory,
 ): Promise<never> {
   try {
-    if (reached > 0) await insist(() => send(target, "app"));
+    if (reached > 0) await insistInTurn(() => send(target, "app"));
   } catch (error) {
+    if (error instanceof TakenOver) throw error;
     throw new UserError(
       `The release of ${image} ended: ${reason}\nIt could not be taken back: ${message(error)}\n` +
         `${reached} % of the users are still on ${image}: make rollback`,
@@ -86,8 +82,9 @@ async function takeBack(
   }
   const taken = `The release of ${image} was taken back at ${reached} % of the users: ${reason}`;
   try {
-    await insist(() => abandon(target, image, memory));
+    await insistInTurn(() => abandon(target, image, memory));
   } catch (error) {
+    if (error instanceof TakenOver) throw error;
     throw new ReleaseAborted(
       `${taken}\nIts pods could not be removed: ${message(error)}\n` +
         "Nobody is on them: kubectl --namespace app delete deployment app-candidate",
@@ -96,12 +93,23 @@ async function takeBack(
   throw new ReleaseAborted(taken);
 }
 
-/** `memory` is that from before the release. */
+/** Tries until it is done, or a rollback took over, which no further try changes. */
+async function insistInTurn(action: () => Promise<void>): Promise<void> {
+  const taken = await insist(() =>
+    action().catch((error: unknown) => {
+      if (error instanceof TakenOver) return error;
+      throw error;
+    }),
+  );
+  if (taken) throw taken;
+}
+
+/** `memory` is that from before the release. Its migration may still run, where it was interrupted. */
 async function abandon(target: Target, image: string, memory: Memory): Promise<void> {
   await remember(target, { ...memory, rejected: [...memory.rejected, image] });
-  // An interrupted release could not end its own.
   await removeMigration(target);
-  await removeCandidate(target);
+  // A release that ended before its own pods were made leaves the warm version.
+  if ((await versionOf(target, "app-candidate"))?.image === image) await removeCandidate(target);
 }
 
 /** After the `pulumi up` with the new image: users move to the stack's own pods, and the version before becomes the warm one. */
@@ -117,11 +125,13 @@ export async function close(target: Target): Promise<void> {
     throw new UserError(
       `The stack runs ${stable?.image ?? "nothing"} and the release is ${candidate.image}: run \`pulumi up\` with it first.`,
     );
-  await target.kubectl(["--namespace", "app", "rollout", "status", "deployment/app", "--timeout=150s"]);
-  await send(target, "app");
-  if (previous === undefined) await removeCandidate(target);
-  else await runCandidate(target, previous);
-  await remember(target, { previous, rejected });
+  await inTurn(target, "make release-close", async (watched) => {
+    await watched.kubectl(["--namespace", "app", "rollout", "status", "deployment/app", "--timeout=150s"]);
+    await send(watched, "app");
+    if (previous === undefined) await removeCandidate(watched);
+    else await runCandidate(watched, previous);
+    await remember(watched, { previous, rejected });
+  });
 }
 
 /** `make release IMAGE=… STACK=…`: only where the checklist holds. */

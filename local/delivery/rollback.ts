@@ -13,6 +13,7 @@ import {
   type Memory,
   type Version,
 } from "./traffic.ts";
+import { inTurn } from "./turn.ts";
 
 /** What decides where a rollback leads. */
 interface Standing {
@@ -47,23 +48,34 @@ function wayBack({ percent, stable, candidate, memory: { previous, rejected } }:
   );
 }
 
-/**
- * All users to the last good version; gives its image. What they leave is remembered as rejected first, so that the command given
- * again, or after it was cut off, leads nobody back.
- */
-export async function rollback(target: Target): Promise<string> {
+async function standing(target: Target): Promise<Standing> {
   const [percent, stable, candidate, memory] = await Promise.all([
     candidatePercent(target),
     versionOf(target, "app"),
     versionOf(target, "app-candidate"),
     remembered(target),
   ]);
-  const { to, image, starts } = wayBack({ percent, stable, candidate, memory });
+  return { percent, stable, candidate, memory };
+}
+
+/**
+ * All users to the last good version; gives its image. What they leave is remembered as rejected first, so that the command given
+ * again, or after it was cut off, leads nobody back. A release that runs is taken over from, where there is a way back.
+ */
+export async function rollback(target: Target): Promise<string> {
+  wayBack(await standing(target));
+  return inTurn(target, "make rollback", goBack, true);
+}
+
+async function goBack(target: Target): Promise<string> {
+  const found = await standing(target);
+  const { to, image, starts } = wayBack(found);
   if (starts) {
     // Both run the release: its users wait on the stack's pods until those of the version before are ready.
     await send(target, "app");
     await runCandidate(target, image);
   }
+  const { stable, candidate, memory } = found;
   const left = to === "app" ? candidate : stable;
   await remember(target, { ...memory, rejected: [...memory.rejected, ...(left ? [left.image] : [])] });
   await send(target, to);
@@ -71,7 +83,7 @@ export async function rollback(target: Target): Promise<string> {
   return image;
 }
 
-/** `make rollback STACK=…`: never waits for a release; a running one sees that its users are gone, and ends. */
+/** `make rollback STACK=…`: never waits for a release; a running one is taken over from, and ends. */
 export async function rollbackCommand(stack: string): Promise<void> {
   const started = Date.now();
   const image = await rollback(await targetOf(stack));

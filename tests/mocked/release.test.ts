@@ -2,7 +2,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { release, ReleaseAborted } from "../../local/delivery/release.ts";
-import { before, candidate, World } from "./releaseWorld.ts";
+import { rollback } from "../../local/delivery/rollback.ts";
+import { TakenOver } from "../../local/delivery/turn.ts";
+import { UserError } from "../../local/system.ts";
+import { before, candidate, turns, World } from "./releaseWorld.ts";
 
 /** Called in the middle of each pause. */
 const pause = vi.hoisted(() => ({ meanwhile: (): unknown => undefined }));
@@ -13,7 +16,8 @@ vi.mock("node:timers/promises", () => ({
     pause.meanwhile();
     if (options?.signal?.aborted) return Promise.reject(new Error("aborted"));
     vi.setSystemTime(Date.now() + milliseconds / 2);
-    return Promise.resolve();
+    // Whatever was on its way has arrived.
+    return turns(4);
   }),
 }));
 
@@ -43,8 +47,8 @@ afterEach(() => {
 });
 
 /** What a release ends with. */
-const ended = (): Promise<unknown> =>
-  release(world.target, candidate, settings).then(
+const ended = (stepSeconds = settings.stepSeconds): Promise<unknown> =>
+  release(world.target, candidate, { ...settings, stepSeconds }).then(
     () => undefined,
     (error: unknown) => error,
   );
@@ -141,7 +145,7 @@ describe("a cluster that does not answer in the middle of a release", () => {
     expect(error).toBeInstanceOf(ReleaseAborted);
     expect(String(error)).toContain("taken back at 10 % of the users: no route to host");
     expect(world.percent()).toBe(0);
-    expect(world.sendingBack.length).toBeGreaterThan(10);
+    expect(said.match(/is tried again/g)?.length).toBeGreaterThan(10);
   });
 
   test("for minutes: what is said is why it ended, who is where, and the way back", async () => {
@@ -166,4 +170,66 @@ describe("a cluster that does not answer in the middle of a release", () => {
     expect(world.deployments.has("app-candidate")).toBe(false);
     expect(world.sendingBack).toHaveLength(1);
   });
+});
+
+describe("a release and another run", () => {
+  const warm = "app:0";
+  beforeEach(() => {
+    world.deployments.set("app-candidate", warm);
+    world.memory = JSON.stringify({ previous: warm, rejected: [] });
+  });
+
+  test("whose turn it is: is refused before anything is changed, and told whose and what if it was killed", async () => {
+    world.turn = "make release IMAGE=app:3 on laptop, process 7";
+    const error = await ended();
+    expect(error).toBeInstanceOf(UserError);
+    expect(String(error)).toMatch(/app:3 on laptop, process 7\..*delete configmap app-release-run/);
+    expect([world.migration, world.deployments.get("app-candidate")]).toEqual(["", warm]);
+    expect(world.turn).toContain("app:3");
+  });
+
+  test("which comes later: has its turn as soon as the first is over", async () => {
+    expect(await ended()).toBeUndefined();
+    expect(world.turn).toBe("");
+  });
+
+  test("which is a rollback: touches nothing any more, wherever it was, and users have what that names", async () => {
+    let takenOver = 0;
+    for (let call = 1, over = false; !over; call += 1) {
+      world = new World();
+      world.far = true;
+      world.deployments.set("app-candidate", warm);
+      world.memory = JSON.stringify({ previous: warm, rejected: [] });
+      let rolledBack: Promise<unknown> | undefined;
+      let calls = 0;
+      world.meanwhile = () => {
+        if (rolledBack === undefined && (calls += 1) === call)
+          rolledBack = rollback(world.target).catch((error: unknown) => error);
+      };
+      const error = await ended(5);
+      over = rolledBack === undefined;
+      const image = await rolledBack;
+      const where = `at call ${call}: ${String(error)}`;
+      if (error instanceof TakenOver) takenOver += 1;
+      expect([0, 100], where).toContain(world.percent());
+      const served = world.deployments.get(world.percent() === 0 ? "app" : "app-candidate");
+      // Where there is no way back, the release goes on, or leaves its users where they were.
+      const other = error === undefined ? candidate : before;
+      expect(served, where).toBe(typeof image === "string" ? image : other);
+    }
+    expect(takenOver).toBeGreaterThan(20);
+  });
+
+  test.each(["a failed migration", "an interruption in its migration"])(
+    "%s leaves the version before warm",
+    async (what) => {
+      world.meanwhile = (asked) => {
+        if (!asked.includes("get job ")) return;
+        if (what === "a failed migration") throw new Error("its migration failed");
+        process.emit("SIGTERM", "SIGTERM");
+      };
+      expect(await ended()).toBeInstanceOf(ReleaseAborted);
+      expect([world.percent(), world.deployments.get("app-candidate")]).toEqual([0, warm]);
+    },
+  );
 });

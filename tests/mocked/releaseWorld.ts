@@ -4,6 +4,11 @@ import type { Target } from "../../local/delivery/target.ts";
 export const [before, candidate] = ["app:1", "app:2"];
 const labels = { "app.kubernetes.io/name": "app" };
 
+/** Lets everything else that is ready go on, so many times. */
+export async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
 /** A cluster that keeps what a release changes, and says what it was asked for. */
 export class World {
   readonly shares: Record<string, string> = {
@@ -15,6 +20,8 @@ export class World {
   /** What the ready pods are, where that is not what their Deployment wants: in the middle of a rollout. */
   readonly serving = new Map<string, string>();
   memory = "";
+  /** Whose turn it is to move users. */
+  turn = "";
   /** The Job that brings the schema to what the candidate needs. */
   migration = "";
   migrating = false;
@@ -22,15 +29,17 @@ export class World {
   meanwhile: (asked: string) => void = () => undefined;
   readonly sendingBack: string[] = [];
 
+  /** Whether changes are under way for a while before they arrive. */
+  far = false;
+
   readonly target: Target = {
-    kubectl: (args, input) =>
-      // What is thrown in here rejects.
-      new Promise((resolve) => {
-        const asked = args.join(" ");
-        if (/patch.*app"/.test(asked)) this.sendingBack.push(asked);
-        this.meanwhile(asked);
-        resolve(this.#answer(args, asked, input ?? ""));
-      }),
+    kubectl: async (args, input) => {
+      const asked = args.join(" ");
+      if (/patch.*app"/.test(asked)) this.sendingBack.push(asked);
+      this.meanwhile(asked);
+      if (this.far && !args.includes("get")) await turns(2);
+      return this.#answer(args, asked, input ?? "");
+    },
   };
 
   percent(): number {
@@ -60,7 +69,9 @@ export class World {
       const template = { spec: { containers: [{ image }] } };
       return JSON.stringify({ items: image ? [{ spec: { template }, status: { readyReplicas: 1 } }] : [] });
     }
-    if (asked.includes("get configmap app-release")) return this.memory;
+    if (asked.includes("get configmap app-release-run")) return this.turn;
+    if (asked.includes("delete configmap app-release-run")) this.turn = "";
+    if (asked.includes("get configmap app-release ")) return this.memory;
     if (asked.includes("get jobs")) {
       const template = { spec: { containers: [{ image: before }] } };
       const spec = { activeDeadlineSeconds: 3600, template };
@@ -79,8 +90,13 @@ export class World {
     if (asked.startsWith("create") && input.includes('"Deployment"'))
       this.deployments.set("app-candidate", /"image":"([^"]+)"/.exec(input)?.[1] ?? "");
     if (asked.includes("delete deployment")) this.deployments.delete("app-candidate");
-    if (asked.startsWith("apply"))
-      this.memory = (JSON.parse(input) as { data: { memory: string } }).data.memory;
+    if (input.includes('"ConfigMap"')) {
+      const { by, memory } = (JSON.parse(input) as { data: { by?: string; memory?: string } }).data;
+      if (by !== undefined && asked.startsWith("create") && this.turn !== "")
+        throw new Error("AlreadyExists");
+      this.turn = by ?? this.turn;
+      this.memory = memory ?? this.memory;
+    }
     return "";
   }
 }
