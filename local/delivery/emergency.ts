@@ -2,19 +2,22 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { askInApp } from "../askInApp.ts";
 import { redisCli } from "../redisCli.ts";
-import { message, say, UserError } from "../system.ts";
+import { lastLines, message, say, UserError } from "../system.ts";
 import { ask, p95Of } from "./judge.ts";
 import { rollbackCommand } from "./rollback.ts";
 import { targetOf, type Target } from "./target.ts";
 import { candidatePercent } from "./traffic.ts";
 
 const asApp = redisCli("app");
+/** A pod that users are on, for kubectl: one that is ready before one that is not. In a release, one of the version that gets them last. */
+const usersPod = "service/app-share-50";
+const inUsersPod = ["exec", usersPod, "--pod-running-timeout=5s", "--"];
 
 /** Level 1, the service is degraded: what can be seen, then everything that is safe to try. */
 export async function degraded(target: Target): Promise<void> {
   await showFigures(target);
   const inApp = ["--namespace", "app"];
-  const logs = target.kubectl([...inApp, "logs", "deployment/app", "--tail=100"]);
+  const logs = target.kubectl([...inApp, "logs", usersPod, "--tail=100"]);
   process.stdout.write(await logs.catch((error: unknown) => `${message(error)}\n`));
   const inRedis = (pod: string, script: string): Promise<string> =>
     target.kubectl(["--namespace", "data", "exec", pod, "--container=redis", "--", "/bin/sh", "-c", script]);
@@ -113,7 +116,7 @@ const switchLimitSeconds = 30;
 
 async function waitForSwitch({ kubectl }: Target, mode: string): Promise<void> {
   const deadline = Date.now() + switchLimitSeconds * 1000;
-  const read = ["exec", "deployment/app", "--", "cat", "/etc/groundwork/switches/ai-mode"];
+  const read = [...inUsersPod, "cat", "/etc/groundwork/switches/ai-mode"];
   while ((await kubectl(["--namespace", "app", ...read])).trim() !== mode) {
     if (Date.now() > deadline)
       throw new UserError(
@@ -123,23 +126,32 @@ async function waitForSwitch({ kubectl }: Target, mode: string): Promise<void> {
   }
 }
 
-/** Level 3, all is down: all users to the version before, confirmed through the edge's own upstream. */
+/** Level 3, all is down: all users to the version before, confirmed by one of its pods. */
 export async function allDown(target: Target, stack: string): Promise<void> {
   await rollbackCommand(stack);
   await confirmHealth(target);
 }
 
-/** `/api/health` as the edge gets it, from inside the edge's pod: also where the public name does not lead to it. */
-async function confirmHealth({ kubectl }: Target): Promise<void> {
+/** A pod that is just being replaced may be the one that is asked first. */
+const healthAttempts = 3;
+
+/**
+ * What a pod that users are on says of itself: no network policy lets anybody but the edge and the prober ask it from outside.
+ * @throws {UserError} when it is not healthy, or says nothing for five seconds, three times.
+ */
+export async function confirmHealth({ kubectl }: Target): Promise<void> {
   const script = `${askInApp}
-ask("/health", { host: "app-share-50" }).then(({ status }) => {
-  console.log(status);
-  process.exitCode = status === 200 ? 0 : 1;
-});`;
-  const node = ["node", "--eval", script];
-  say(
-    `/api/health: ${(await kubectl(["--namespace", "app", "exec", "deployment/app", "--", ...node])).trim()}`,
-  );
+const said = (text) => { console.log(text); process.exit(); };
+setTimeout(said, 5000, "no answer after 5 s");
+ask("/health").then(({ status }) => said(status), (error) => said(error.message));`;
+  const asked = ["--namespace", "app", ...inUsersPod, "node", "--eval", script];
+  for (let attempt = 1; attempt <= healthAttempts; attempt += 1) {
+    const answer = (await kubectl(asked).catch((error: unknown) => lastLines(message(error), 1))).trim();
+    say(`/api/health: ${answer}`);
+    if (answer === "200") return;
+    await sleep(1000);
+  }
+  throw new UserError(`The app is not healthy: kubectl --namespace app logs ${usersPod} --tail=100`);
 }
 
 const levels: Readonly<Record<string, (target: Target, stack: string) => Promise<void>>> = {

@@ -1,6 +1,7 @@
 /** Releases of a good version and of bad ones, and the way back, while people use the service. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { confirmHealth } from "../../local/delivery/emergency.ts";
 import { release } from "../../local/delivery/release.ts";
 import { rollback } from "../../local/delivery/rollback.ts";
 import { clusterTarget, type Target } from "../../local/delivery/target.ts";
@@ -121,6 +122,8 @@ describe("a release under load", () => {
     await waitFor("all users on the version before", rollbackLimitSeconds, () => {
       expect(served.filter(({ at, version }) => at > Date.now() - 4000 && version === "good")).toEqual([]);
     });
+    // As the third emergency level does next.
+    await confirmHealth(of);
     const last = served.filter(({ at, version }) => at >= started && version === "good").at(-1);
     return ((last?.at ?? started) - started) / 1000;
   }
