@@ -152,7 +152,7 @@ export function flowsOf({
       ? served
       : [
           ...served.filter(({ from, to }) => from !== "edge" && to !== "edge"),
-          { ...controlled, port: app.container.port },
+          ...controlled.map((to): StackFlow => ({ from: "ingressController", to, port: app.container.port })),
           { from: "blackbox", to: "internet", port: 443 } as const,
         ]),
     ...(edge.mode === "controller" || secrets.store === "keyVault" ? [proberOut] : []),
@@ -163,8 +163,8 @@ export function flowsOf({
   ];
 }
 
-/** What takes the place of our own nginx; our own clients reach it by the public name. */
-const controlled: Omit<StackFlow, "port"> = { from: "ingressController", to: "app" };
+/** What a controller in the place of our own nginx reaches, whichever version users are on; our own clients use the public name. */
+const controlled = ["app", "app-candidate"] as const;
 /** To the public name, and to the vault. */
 const proberOut: StackFlow = { from: "prober", to: "internet", port: 443 };
 

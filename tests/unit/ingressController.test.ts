@@ -223,7 +223,7 @@ describe("a stack in the controller's mode", () => {
     return flowsOf({ app, monitoring, edge, secrets: { store: "kubernetes" } });
   };
 
-  test("lets the controller's namespace reach the app, and nothing of an edge that is not there", () => {
+  test("lets the controller's namespace reach every version of the app, and nothing of an edge that is not there", () => {
     const args = {
       workloads,
       flows: flows("controller"),
@@ -231,10 +231,11 @@ describe("a stack in the controller's mode", () => {
       cilium: false,
       others: { ingressController: "shared-ingress" },
     };
-    expect(rulesOf("app", args).ingress).toContainEqual({
-      from: [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "shared-ingress" } } }],
-      ports: [{ protocol: "TCP", port: 8888 }],
-    });
+    for (const version of ["app", "app-candidate"] as const)
+      expect(rulesOf(version, args).ingress).toContainEqual({
+        from: [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "shared-ingress" } } }],
+        ports: [{ protocol: "TCP", port: 8888 }],
+      });
     expect(rulesOf("edge", args)).toEqual({ ingress: [], egress: [] });
     expect(rulesOf("blackbox", args).egress).toEqual([
       { to: [{ ipBlock: { cidr: "0.0.0.0/0" } }], ports: [{ protocol: "TCP", port: 443 }] },
