@@ -5,6 +5,7 @@ import { message, say, UserError } from "../system.ts";
 import { checksOf, requireChecks } from "./checklist.ts";
 import { ask, p95Of, type Settings } from "./judge.ts";
 import { migrate, removeMigration } from "./migration.ts";
+import { requireReleasable } from "./releasable.ts";
 import { nameImage } from "./stackImage.ts";
 import { targetOf, type Target } from "./target.ts";
 import {
@@ -137,6 +138,7 @@ export async function close(target: Target): Promise<void> {
 /** `make release IMAGE=… STACK=…`: only where the checklist holds. */
 export function releaseCommand(stack: string, image: string): Promise<void> {
   return withLock("release", async () => {
+    await requireReleasable(stack, image);
     const target = await targetOf(stack);
     await requireChecks(target, image, await checksOf(target, stack), stack);
     await release(target, image, await settingsOf(target));
