@@ -1,6 +1,7 @@
 /** The schema is brought to what a new version needs before it starts; the version before must be able to live with it. */
 import { z } from "zod";
 import { setTimeout as sleep } from "node:timers/promises";
+import { UserError } from "../system.ts";
 import type { Target } from "./target.ts";
 
 const jobsShape = z.object({
@@ -19,17 +20,35 @@ const jobsShape = z.object({
 const name = "app-release-migrate";
 const inApp = ["--namespace", "app"];
 
-/** Runs the stack's own migration with another image, for as long as that may take. @throws what the migration said when it failed. */
-export async function migrate({ kubectl }: Target, image: string): Promise<void> {
-  const selector = "--selector=app.kubernetes.io/name=app-migrate";
-  const { items } = jobsShape.parse(
-    JSON.parse(await kubectl([...inApp, "get", "jobs", selector, "--output=json"])),
-  );
-  const latest = items.sort((a, b) =>
+/** The Job that a release runs with another image. */
+export type Migration = z.infer<typeof jobsShape>["items"][number]["spec"];
+
+/**
+ * The stack's own migration; undefined when its app has none.
+ * @throws {UserError} when the app has one, and its Job is gone.
+ */
+export async function migrationOf({ kubectl }: Target): Promise<Migration | undefined> {
+  const own = "app-migrate";
+  const selector = `--selector=app.kubernetes.io/name=${own}`;
+  const [jobs, account] = await Promise.all([
+    kubectl([...inApp, "get", "jobs", selector, "--output=json"]),
+    kubectl([...inApp, "get", "serviceaccount", own, "--ignore-not-found", "--output=name"]),
+  ]);
+  const { items } = jobsShape.parse(JSON.parse(jobs));
+  const [latest] = items.sort((a, b) =>
     b.metadata.creationTimestamp.localeCompare(a.metadata.creationTimestamp),
-  )[0];
-  if (!latest) throw new Error("the stack has no migration to take as a pattern");
-  const { activeDeadlineSeconds, template } = latest.spec;
+  );
+  if (!latest && account.trim() !== "")
+    throw new UserError(
+      "The Job of the stack's last migration, of which a release runs a copy, was deleted: `pulumi up --refresh` makes it again. " +
+        "An app without migrations has groundwork:app.container.migration: [].",
+    );
+  return latest?.spec;
+}
+
+/** Runs a migration with another image, for as long as that may take. @throws what the migration said when it failed. */
+export async function migrate({ kubectl }: Target, image: string, migration: Migration): Promise<void> {
+  const { activeDeadlineSeconds, template } = migration;
   const { spec } = template;
   const containers = spec.containers.map((container) => ({ ...container, image }));
   const manifest = {

@@ -4,7 +4,7 @@ import { withLock } from "../lock.ts";
 import { message, say, UserError } from "../system.ts";
 import { checksOf, requireChecks } from "./checklist.ts";
 import { ask, p95Of, type Settings } from "./judge.ts";
-import { migrate, removeMigration } from "./migration.ts";
+import { migrate, migrationOf, removeMigration } from "./migration.ts";
 import { requireReleasable } from "./releasable.ts";
 import { nameImage } from "./stackImage.ts";
 import { targetOf, type Target } from "./target.ts";
@@ -37,6 +37,7 @@ export async function release(target: Target, image: string, settings: Settings)
       "A release is still open: `make release-close` after its `pulumi up`, or `make rollback`.",
     );
   if (stable.image === image) throw new UserError(`${image} is what runs already.`);
+  const migration = await migrationOf(target);
   await inTurn(target, `make release IMAGE=${image}`, async (watched, own, signal) => {
     const { previous, ...memory } = await remembered(watched);
     // What was rejected once is not any more when users run it, or are to.
@@ -45,7 +46,7 @@ export async function release(target: Target, image: string, settings: Settings)
     const baseline = await ask(watched, p95Of("app", settings.stepSeconds));
     let reached = 0;
     try {
-      await migrate(watched, image);
+      if (migration) await migrate(watched, image, migration);
       say(`release: ${image} starts beside ${stable.image}`);
       await runCandidate(watched, image);
       // Before its first users: whatever becomes of this run, a rollback knows where they came from.

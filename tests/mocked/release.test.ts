@@ -83,6 +83,17 @@ test("the way back is known before the first user is on it, and is what it was w
   expect(JSON.parse(world.memory)).toEqual({ previous: older, rejected: [candidate] });
 });
 
+test("an app without migrations is released without one, and one whose Job is gone is refused at first", async () => {
+  [world.migrates, world.migrated] = [true, false];
+  const changes: string[] = [];
+  world.meanwhile = (asked) => void (/^(?!.*\bget\b)/.test(asked) && changes.push(asked));
+  expect(String(await ended())).toMatch(/last migration.*was deleted: `pulumi up --refresh`/);
+  expect(changes).toEqual([]);
+  world.migrates = false;
+  expect(await ended()).toBeUndefined();
+  expect([world.percent(), world.migration]).toEqual([100, ""]);
+});
+
 describe("a release that is interrupted", () => {
   test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("by %s: is taken back, once", async (signal) => {
     whenAt(50, () => process.emit(signal, signal));
@@ -218,7 +229,7 @@ describe("a release and another run", () => {
       expect(served, where).toBe(typeof image === "string" ? image : other);
     }
     expect(takenOver).toBeGreaterThan(20);
-  });
+  }, 60_000);
 
   test.each(["a failed migration", "an interruption in its migration"])(
     "%s leaves the version before warm",

@@ -25,6 +25,9 @@ export class World {
   /** The Job that brings the schema to what the candidate needs. */
   migration = "";
   migrating = false;
+  /** Whether the stack's app has migrations, and the Job of the last is there. */
+  migrates = true;
+  migrated = true;
   /** Called before each answer with the arguments. */
   meanwhile: (asked: string) => void = () => undefined;
   readonly sendingBack: string[] = [];
@@ -72,6 +75,9 @@ export class World {
     if (asked.includes("get configmap app-release-run")) return this.turn;
     if (asked.includes("delete configmap app-release-run")) this.turn = "";
     if (asked.includes("get configmap app-release ")) return this.memory;
+    if (asked.includes("get serviceaccount app-migrate"))
+      return this.migrates ? "serviceaccount/app-migrate" : "";
+    if (asked.includes("get jobs") && !this.migrated) return '{"items":[]}';
     if (asked.includes("get jobs")) {
       const template = { spec: { containers: [{ image: before }] } };
       const spec = { activeDeadlineSeconds: 3600, template };
