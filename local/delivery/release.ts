@@ -15,8 +15,10 @@ import {
   removeCandidate,
   runCandidate,
   send,
+  sendBack,
   settingsOf,
   shares,
+  strengthen,
   versionOf,
   type Memory,
 } from "./traffic.ts";
@@ -52,6 +54,7 @@ export async function release(target: Target, image: string, settings: Settings)
       // Before its first users: whatever becomes of this run, a rollback knows where they came from.
       await remember(watched, { previous: stable.image, rejected });
       for (const share of shares) {
+        await strengthen(watched, "app-candidate", 150);
         // Also where the answer is lost, they may have been sent.
         reached += share;
         await send(watched, "app-candidate", [share]);
@@ -74,7 +77,7 @@ async function takeBack(
   memory: Memory,
 ): Promise<never> {
   try {
-    if (reached > 0) await insistInTurn(() => send(target, "app"));
+    if (reached > 0) await insistInTurn(() => sendBack(target, "app"));
   } catch (error) {
     if (error instanceof TakenOver) throw error;
     throw new UserError(
@@ -129,6 +132,7 @@ export async function close(target: Target): Promise<void> {
     );
   await inTurn(target, "make release-close", async (watched) => {
     await watched.kubectl(["--namespace", "app", "rollout", "status", "deployment/app", "--timeout=150s"]);
+    await strengthen(watched, "app", 150);
     await send(watched, "app");
     if (previous === undefined) await removeCandidate(watched);
     else await runCandidate(watched, previous);

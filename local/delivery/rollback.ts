@@ -8,7 +8,7 @@ import {
   remembered,
   removeCandidate,
   runCandidate,
-  send,
+  sendBack,
   versionOf,
   type Memory,
   type Version,
@@ -72,13 +72,13 @@ async function goBack(target: Target): Promise<string> {
   const { to, image, starts } = wayBack(found);
   if (starts) {
     // Both run the release: its users wait on the stack's pods until those of the version before are ready.
-    await send(target, "app");
+    await sendBack(target, "app");
     await runCandidate(target, image);
   }
   const { stable, candidate, memory } = found;
   const left = to === "app" ? candidate : stable;
   await remember(target, { ...memory, rejected: [...memory.rejected, ...(left ? [left.image] : [])] });
-  await send(target, to);
+  await sendBack(target, to);
   if (to === "app") await removeCandidate(target);
   return image;
 }

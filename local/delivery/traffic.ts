@@ -1,6 +1,6 @@
 /** Which version serves which users: the selectors of the share Services, and the Deployment of the new version. */
 import { z } from "zod";
-import { UserError } from "../system.ts";
+import { message, say, UserError } from "../system.ts";
 import { settingsShape, type Settings } from "./judge.ts";
 import type { Target } from "./target.ts";
 
@@ -130,6 +130,31 @@ export function candidateManifest(stable: unknown, image: string): object {
       },
     },
   };
+}
+
+/**
+ * Gives a slot as many pods as the other has, and waits so long for them: its scaler takes them away while nobody is on them,
+ * and no scaler adds to a candidate's. Where nothing scales the app, it has as many as its configuration says.
+ */
+export async function strengthen(target: Target, slot: Slot, seconds: number): Promise<void> {
+  const [own, other] = await Promise.all([
+    deployment(target, slot),
+    deployment(target, slot === "app" ? "app-candidate" : "app"),
+  ]);
+  const pods = other?.spec.replicas ?? 0;
+  if (!own || own.spec.replicas >= pods) return;
+  const scaler = [...inApp, "get", "horizontalpodautoscaler", "app", "--ignore-not-found", "--output=name"];
+  if (slot === "app" && (await target.kubectl(scaler)).trim() === "") return;
+  await target.kubectl([...inApp, "scale", `deployment/${slot}`, `--replicas=${pods}`]);
+  await target.kubectl([...inApp, "rollout", "status", `deployment/${slot}`, `--timeout=${seconds}s`]);
+}
+
+/** All users to a slot at once, which has as many pods as the other by then, or nearly: no more than 15 s are waited for them. */
+export async function sendBack(target: Target, slot: Slot): Promise<void> {
+  await strengthen(target, slot, 15).catch((error: unknown) => {
+    say(`not all pods are there yet: ${message(error).split("\n")[0] ?? ""}`);
+  });
+  await send(target, slot);
 }
 
 /** Runs the image beside the stack's version, with as many pods; rejects when they are not ready in time. */

@@ -62,8 +62,10 @@ const whenAt = (percent: number, then: () => void): void => {
 
 test("a release that nothing speaks against has all users, and signals are as they were", async () => {
   const listeners = process.listenerCount("SIGINT");
+  // The app's scaler sees more load in the first step.
+  whenAt(10, () => world.replicas.set("app", 8));
   expect(await ended()).toBeUndefined();
-  expect(world.percent()).toBe(100);
+  expect([world.percent(), world.replicas.get("app-candidate")]).toEqual([100, 8]);
   expect(JSON.parse(world.memory)).toEqual({ rejected: [], previous: before });
   // As long as the stack's own may take.
   expect(JSON.parse(world.migration)).toMatchObject({ spec: { activeDeadlineSeconds: 3600 } });

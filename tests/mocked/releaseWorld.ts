@@ -19,6 +19,10 @@ export class World {
   readonly deployments = new Map([["app", before]]);
   /** What the ready pods are, where that is not what their Deployment wants: in the middle of a rollout. */
   readonly serving = new Map<string, string>();
+  /** How many pods a Deployment is meant to have; one where nothing is said. */
+  readonly replicas = new Map<string, number>();
+  /** Whether the app has a scaler. */
+  scaled = true;
   memory = "";
   /** Whose turn it is to move users. */
   turn = "";
@@ -64,7 +68,10 @@ export class World {
       const image = this.deployments.get(args[4] ?? "");
       if (image === undefined) return "";
       const template = { metadata: { labels }, spec: { containers: [{ image }] } };
-      return JSON.stringify({ metadata: { labels }, spec: { replicas: 1, template } });
+      return JSON.stringify({
+        metadata: { labels },
+        spec: { replicas: this.replicas.get(args[4] ?? "") ?? 1, template },
+      });
     }
     if (asked.includes("get replicasets")) {
       const slot = /=(app|app-candidate) /.exec(asked)?.[1] ?? "";
@@ -93,8 +100,14 @@ export class World {
     if (asked.startsWith("create") && input.includes('"Job"'))
       [this.migration, this.migrating] = [input, true];
     if (asked.includes("delete job")) this.migrating = false;
-    if (asked.startsWith("create") && input.includes('"Deployment"'))
+    if (asked.startsWith("create") && input.includes('"Deployment"')) {
       this.deployments.set("app-candidate", /"image":"([^"]+)"/.exec(input)?.[1] ?? "");
+      this.replicas.set("app-candidate", Number(/"replicas":(\d+)/.exec(input)?.[1]));
+    }
+    const [, scaled, replicas] = /scale deployment\/(\S+) --replicas=(\d+)/.exec(asked) ?? [];
+    if (scaled !== undefined) this.replicas.set(scaled, Number(replicas));
+    if (asked.includes("get horizontalpodautoscaler"))
+      return this.scaled ? "horizontalpodautoscaler/app" : "";
     if (asked.includes("delete deployment")) this.deployments.delete("app-candidate");
     if (input.includes('"ConfigMap"')) {
       const { by, memory } = (JSON.parse(input) as { data: { by?: string; memory?: string } }).data;
