@@ -4,6 +4,7 @@ import { MaintenanceConfiguration } from "@pulumi/azure-native/containerservice/
 import { ManagedCluster } from "@pulumi/azure-native/containerservice/managedCluster.js";
 import { UserAssignedIdentity } from "@pulumi/azure-native/managedidentity/userAssignedIdentity.js";
 import * as pulumi from "@pulumi/pulumi";
+import { createHash } from "node:crypto";
 
 import { addressInside } from "./cidr.ts";
 import { grant } from "./roles.ts";
@@ -131,8 +132,9 @@ export class AksCluster extends pulumi.ComponentResource {
     const ofCluster = { resourceGroupName, resourceName: cluster.name };
     this.userPool = new AgentPool(
       "user",
-      { ...ofCluster, agentPoolName: "user", mode: "User", ...pool(args, args.userPool) },
-      { ...child, ignoreChanges: ownedByAzure },
+      { ...ofCluster, agentPoolName: poolName(args.userPool), mode: "User", ...pool(args, args.userPool) },
+      // Pods move from the nodes of the old size to those of the new one: with nodes of neither they would all be down.
+      { ...child, deleteBeforeReplace: false, ignoreChanges: ownedByAzure },
     );
     for (const configName of ["aksManagedAutoUpgradeSchedule", "aksManagedNodeOSUpgradeSchedule"]) {
       new MaintenanceConfiguration(
@@ -164,6 +166,11 @@ export class AksCluster extends pulumi.ComponentResource {
     );
     this.registerOutputs({ id: this.id });
   }
+}
+
+/** Another one for another size, so that both pools can be there at once; AKS takes 12 characters. */
+export function poolName({ vmSize }: Pick<NodePool, "vmSize">): string {
+  return `user${createHash("sha256").update(vmSize).digest("hex").slice(0, 8)}`;
 }
 
 function pool(args: AksClusterArgs, { vmSize, minNodes, maxNodes }: NodePool) {

@@ -85,6 +85,13 @@ describe("production from an empty subscription", () => {
     expect(losses(run.steps)).toEqual([]);
   });
 
+  test("has nodes of another size before those of the old one go", async () => {
+    await project.setConfig({ "groundwork:azure": { aks: { userPool: { vmSize: "Standard_D8s_v5" } } } });
+    const run = succeeded(await project.up());
+    expect(operations(run, "user")).toEqual(["create-replacement", "replace", "delete-replaced"]);
+    expect(losses(run.steps)).toEqual([]);
+  });
+
   test.each([
     ["to another region", { location: "westeurope" }, { location: "japaneast" }],
     [

@@ -1,6 +1,7 @@
 /** What the stand-in for Azure's provider would replace, on which the engine's tests of what an upgrade loses stand. */
 import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../local/plugins/common/wire.ts";
+import { autoNamed, withAzureName } from "../../local/plugins/echo/azure.ts";
 import { resourceDiff } from "../../local/plugins/echo/diff.ts";
 
 const network: JsonObject = {
@@ -67,6 +68,22 @@ describe("the stand-in for Azure", () => {
     const change = (made: JsonObject): boolean =>
       diffOf("network:PublicIPAddress", { ...made, sku: 1 }, { ...made, sku: 2 }).deleteBeforeReplace;
     expect([change({}), change({ __createBeforeDelete: true })]).toEqual([true, false]);
+  });
+
+  test("makes names up for what stands by itself, and gives a part of something the name that the program has", () => {
+    const named = (type: string, olds: JsonObject = {}) =>
+      withAzureName({}, { urn: "", type: `azure-native:${type}`, name: "mine", olds, news: {}, randomSeed });
+    const randomSeed = Buffer.from("seed");
+    expect(named(cluster)).toEqual({
+      resourceName: expect.stringMatching(/^mine[0-9a-f]{8}$/) as string,
+      [autoNamed]: true,
+    });
+    expect(named("containerservice:AgentPool")).toEqual({ agentPoolName: "mine" });
+    expect(named(cluster, { resourceName: "before", [autoNamed]: true })).toEqual({
+      resourceName: "before",
+      [autoNamed]: true,
+    });
+    expect(named(cluster, { resourceName: "given" })).toEqual({ resourceName: "given" });
   });
 
   test("replaces nothing of another provider's, and nothing for what is ignored", () => {

@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 
 import { relativeName } from "../../components/azure/address.ts";
+import { poolName } from "../../components/azure/cluster.ts";
 import { builtInRoles, fixedGuid } from "../../components/azure/roles.ts";
 import { clusterName } from "../../components/azure/schema.ts";
 import { asProgramSees, missingSecrets } from "../../local/stackValues.ts";
@@ -212,6 +213,7 @@ describe("production on a cluster of its own", () => {
       ],
     });
     expect(only(":AgentPool")?.inputs).toMatchObject({
+      agentPoolName: poolName({ vmSize: "Standard_D4s_v5" }),
       mode: "User",
       enableAutoScaling: true,
       minCount: 3,
@@ -297,6 +299,12 @@ describe("production on a cluster of its own", () => {
     ).toEqual(["backups-logs", "cluster-logs", "registry-logs", "vault-logs"]);
     expect(Object.keys(at(only(":Budget"), "notifications") as object)).toHaveLength(4);
   });
+});
+
+test("a pool of nodes of another size has another name, which AKS takes", () => {
+  const [small, large] = ["Standard_D4s_v5", "Standard_D8s_v5"].map((vmSize) => poolName({ vmSize }));
+  expect(small).not.toBe(large);
+  for (const name of [small, large]) expect(name).toMatch(/^[a-z][a-z0-9]{0,11}$/);
 });
 
 describe("a cluster of its own", () => {

@@ -29,13 +29,21 @@ const nameKey = (type: string): string => shapeOf(type)?.name ?? "name";
 /** Marks, as the real provider does, inputs whose name was made up here. */
 export const autoNamed = "__createBeforeDelete";
 
-/** Names a resource that has no name: its logical name with a random end. */
+/**
+ * Names a resource that has no name: its logical name, with a random end unless it is a part of another resource
+ * (`AutoName` in https://github.com/pulumi/pulumi-azure-native/blob/master/provider/pkg/resources/resources.go).
+ */
 export function withAzureName(inputs: JsonObject, input: CheckInput): JsonObject {
   const key = nameKey(input.type);
   if (inputs[key] !== undefined) return inputs;
-  const before = textAt(input.olds, key);
+  const before = input.olds[key];
+  if (before !== undefined) {
+    const mark = input.olds[autoNamed];
+    return { ...inputs, [key]: before, ...(mark !== undefined && { [autoNamed]: mark }) };
+  }
+  if (shapeOf(input.type)?.isPart === true) return { ...inputs, [key]: input.name };
   const end = createHash("sha256").update(input.randomSeed).digest("hex").slice(0, 8);
-  return { ...inputs, [key]: before || `${input.name}${end}`, [autoNamed]: true };
+  return { ...inputs, [key]: `${input.name}${end}`, [autoNamed]: true };
 }
 
 export function azureId(type: string, resourceName: string, inputs: JsonObject): string {

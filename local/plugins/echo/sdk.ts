@@ -13,6 +13,8 @@ const packages = path.join(import.meta.dirname, "..", "..", "..", "node_modules"
 export interface ResourceShape {
   /** The input that names the resource, which the provider makes up when it is not given. */
   readonly name: string;
+  /** Whether it is a part of another resource, such as a pool of a cluster. */
+  readonly isPart: boolean;
   /** Every property of the finished resource, with the name of its type where that is an object of the SDK. */
   readonly outputs: ReadonlyMap<string, string | undefined>;
   /** A change of one of these makes another resource of it. */
@@ -20,6 +22,8 @@ export interface ResourceShape {
 }
 
 const groupName = "resourceGroupName";
+/** What a resource is about that can be about any other. */
+const anywhere = ["scope", "resourceUri"];
 const shapes = new Map<string, ResourceShape | undefined>();
 
 /** The shape of a type such as `azure-native:keyvault:Vault`; undefined for one that the SDK does not have. */
@@ -49,14 +53,15 @@ function readShape(type: string): ResourceShape | undefined {
   );
   // A name that is asked for and never given back is a part of the resource's address.
   const address = inputs.filter((name) =>
-    outputs.has(name) ? ["scope", "resourceUri"].includes(name) : required.has(name) || name.endsWith("Name"),
+    outputs.has(name) ? anywhere.includes(name) : required.has(name) || name.endsWith("Name"),
   );
   const ownName = address.find((name) => name.endsWith("Name") && !required.has(name) && name !== groupName);
   const fixed = [...asked.matchAll(/\/\*\*((?:(?!\*\/)[^])*)\*\/\s+(\w+)\??:/g)].flatMap(
     ([, text = "", name]) => (name !== undefined && unchangeable.test(text) ? [name] : []),
   );
   const name = kind === "ResourceGroup" ? groupName : (ownName ?? "name");
-  return { name, outputs, replaces: new Set(["location", ...address, ...fixed]) };
+  const isPart = address.some((part) => ![name, groupName, ...anywhere].includes(part));
+  return { name, isPart, outputs, replaces: new Set(["location", ...address, ...fixed]) };
 }
 
 /** How the SDK's documentation says that a property stays as it was made. */
