@@ -45,7 +45,10 @@ export interface AksClusterArgs extends AzureScope, AksSettings {
   readonly serviceCidr: string;
 }
 
-/** Fields of a pool that the autoscaler or the upgrade channel owns once it exists. */
+/**
+ * Fields of a pool that the autoscaler and the upgrade channel own. None is asked for, since what is asked for once is sent with
+ * every change; and what a refresh reads of them is no drift.
+ */
 const ownedByAzure = ["count", "orchestratorVersion"];
 
 /** AKS: Entra identities only, Cilium enforcing network policies, nodes in three zones, upgrades in a weekly window. */
@@ -176,7 +179,6 @@ export function poolName({ vmSize }: Pick<NodePool, "vmSize">): string {
 function pool(args: AksClusterArgs, { vmSize, minNodes, maxNodes }: NodePool) {
   return {
     vmSize,
-    count: minNodes,
     enableAutoScaling: true,
     minCount: minNodes,
     maxCount: maxNodes,

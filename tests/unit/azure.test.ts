@@ -223,6 +223,12 @@ describe("production on a cluster of its own", () => {
     expect(ofType(resources, ":MaintenanceConfiguration")).toHaveLength(2);
   });
 
+  test("asks for no number of nodes, which is the autoscaler's: it would be sent again with every change", () => {
+    const pools = [at(only(":ManagedCluster"), "agentPoolProfiles.0"), only(":AgentPool")?.inputs];
+    for (const one of pools) expect(one).toMatchObject({ enableAutoScaling: true, minCount: 3 });
+    for (const one of pools) expect(one).not.toHaveProperty("count");
+  });
+
   test("keeps backups unchangeable for 30 days, deletes them later, and encrypts them with the vault's key", () => {
     expect(only("storage:StorageAccount")?.inputs).toMatchObject({
       sku: { name: "Standard_ZRS" },
