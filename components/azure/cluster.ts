@@ -20,7 +20,7 @@ export interface NodePool {
 
 /** What can be chosen of a cluster; each is a key of `groundwork:azure.aks`. */
 export interface AksSettings {
-  /** Minor version, such as `1.36`; patches come by the upgrade channel. */
+  /** Minor version that runs, such as `1.36`: AKS takes no older one, and patches come by the upgrade channel. */
   readonly kubernetesVersion: string;
   readonly systemPool: NodePool;
   readonly userPool: NodePool;
@@ -129,7 +129,7 @@ export class AksCluster extends pulumi.ComponentResource {
         ...child,
         dependsOn: [mayUseNetwork],
         protect: true,
-        ignoreChanges: ["kubernetesVersion", ...ownedByAzure.map((field) => `agentPoolProfiles[0].${field}`)],
+        ignoreChanges: ownedByAzure.map((field) => `agentPoolProfiles[0].${field}`),
       },
     );
     const ofCluster = { resourceGroupName, resourceName: cluster.name };

@@ -76,7 +76,7 @@ export const azureSchema = z.strictObject({
         .string()
         .regex(/^1\.\d{2}$/, "must be a minor version such as 1.36; patches come by themselves")
         .default("1.36")
-        .describe("minor version that the cluster starts with"),
+        .describe("minor version: a new cluster's first, then the one that `az aks upgrade` has led to"),
       systemPool: pool("Standard_D2s_v5", 3, 5),
       userPool: pool("Standard_D4s_v5", 3, 9),
       zones: z

@@ -92,6 +92,13 @@ describe("production from an empty subscription", () => {
     expect(losses(run.steps)).toEqual([]);
   });
 
+  test("tells its cluster the version that it was upgraded to", async () => {
+    await project.setConfig({ "groundwork:azure": { aks: { kubernetesVersion: "1.37" } } });
+    const run = succeeded(await project.up());
+    expect(operations(run, "groundwork-prod")).toEqual(["update"]);
+    expect(losses(run.steps)).toEqual([]);
+  });
+
   test.each([
     ["to another region", { location: "westeurope" }, { location: "japaneast" }],
     [

@@ -6,9 +6,9 @@ import { beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 
 import { relativeName } from "../../components/azure/address.ts";
-import { poolName } from "../../components/azure/cluster.ts";
+import { AksCluster, poolName } from "../../components/azure/cluster.ts";
 import { builtInRoles, fixedGuid } from "../../components/azure/roles.ts";
-import { clusterName } from "../../components/azure/schema.ts";
+import { azureSchema, clusterName } from "../../components/azure/schema.ts";
 import { asProgramSees, missingSecrets } from "../../local/stackValues.ts";
 import { at, ofType, register, type Registered } from "./mocks.ts";
 
@@ -311,6 +311,35 @@ test("a pool of nodes of another size has another name, which AKS takes", () => 
   const [small, large] = ["Standard_D4s_v5", "Standard_D8s_v5"].map((vmSize) => poolName({ vmSize }));
   expect(small).not.toBe(large);
   for (const name of [small, large]) expect(name).toMatch(/^[a-z][a-z0-9]{0,11}$/);
+});
+
+test("a cluster is told its version with every change, and what scales by itself is no change", async () => {
+  const options = new Map<string, pulumi.CustomResourceOptions>();
+  const guid = "00000000-0000-0000-0000-000000000000";
+  const { aks } = azureSchema.parse({ subscriptionId: guid, tenantId: guid, location: "japaneast" });
+  const where = { resourceGroupName: "group", location: "japaneast", subscriptionId: guid, tenantId: guid };
+  const networks = {
+    nodesSubnetId: "nodes",
+    vnetId: "vnet",
+    podCidr: "10.128.0.0/14",
+    serviceCidr: "10.96.0.0/16",
+  };
+  const note: pulumi.ResourceTransformation = ({ name, opts }) => void options.set(name, opts);
+  await register(() => {
+    new AksCluster(
+      "prod",
+      { ...where, ...aks, ...networks, authorizedNetworks: [] },
+      { transformations: [note] },
+    );
+  });
+  expect(options.get("prod")?.ignoreChanges).toEqual([
+    "agentPoolProfiles[0].count",
+    "agentPoolProfiles[0].orchestratorVersion",
+  ]);
+  expect(options.get("user")).toMatchObject({
+    deleteBeforeReplace: false,
+    ignoreChanges: ["count", "orchestratorVersion"],
+  });
 });
 
 describe("a cluster of its own", () => {
