@@ -93,7 +93,7 @@ export class BackupStorage extends pulumi.ComponentResource {
         },
       },
       // A role holds minutes after it was given; what is waited for beside it lets most of them pass.
-      { ...kept, dependsOn: [mayUseKey, ...(vault.privateNames ? [vault.privateNames] : [])] },
+      { ...kept, dependsOn: [mayUseKey, vault.privateNames] },
     );
     const ofAccount = { accountName: account.name, resourceGroupName };
     const service = new BlobServiceProperties(

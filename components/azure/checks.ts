@@ -35,15 +35,11 @@ function clusterProblems({ cluster, existing, access }: AzureValues, context?: s
           ]),
     ];
   }
-  if (!existing)
-    return ["groundwork:azure.existing: missing; azure.cluster: existing needs its oidcIssuerUrl"];
-  if (access === "private" && existing.endpointSubnetId === undefined) {
-    return [
-      "groundwork:azure.existing.endpointSubnetId: missing; with azure.access: private the cluster reaches vault and " +
-        "storage by private endpoints; name the subnet for them, or set azure.access: allowlist",
-    ];
-  }
-  return [];
+  return existing
+    ? []
+    : [
+        "groundwork:azure.existing: missing; azure.cluster: existing needs its oidcIssuerUrl and endpointSubnetId",
+      ];
 }
 
 /** Networks that are not routed on the internet, which no firewall of Azure accepts. */

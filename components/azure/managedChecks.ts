@@ -19,13 +19,7 @@ export function managedProblems({ azure, postgres, redis }: DataSettings): strin
     value?.kind === "managed" ? [`groundwork:${key}.kind`] : [],
   );
   return [
-    ...managed.flatMap((key) => {
-      if (!azure) return [`${key}: managed needs groundwork:azure`];
-      if (azure.cluster === "create" || azure.existing?.endpointSubnetId !== undefined) return [];
-      return [
-        `${key}: managed is reached by a private endpoint only; name its subnet in groundwork:azure.existing.endpointSubnetId`,
-      ];
-    }),
+    ...(azure ? [] : managed.map((key) => `${key}: managed needs groundwork:azure`)),
     ...(postgres?.kind === "managed" ? serverProblems(postgres) : []),
   ];
 }

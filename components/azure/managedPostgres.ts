@@ -103,7 +103,7 @@ export class ManagedPostgres extends pulumi.ComponentResource {
         source: "user-override",
       },
       // Azure refuses a change of a server that is busy with another one.
-      { ...child, dependsOn: names ? [names] : [] },
+      { ...child, dependsOn: [names] },
     );
     return { server, ready: [extensions] };
   }

@@ -99,7 +99,7 @@ export class ManagedRedis extends pulumi.ComponentResource {
     this.password = rotatedPassword(key, `${name}-password`, args.passwords);
     const names = host.network.privateEndpoint("redis", cluster.id, name);
     // Whoever asks for the address waits until it leads to the private endpoint.
-    const address = pulumi.all([cluster.hostName, database.id, names?.id]).apply(([known]) => known);
+    const address = pulumi.all([cluster.hostName, database.id, names.id]).apply(([known]) => known);
     this.endpoint = { host: address, port };
 
     const exporterName = `${name}-exporter`;

@@ -26,10 +26,10 @@ interface LinkedZone {
 }
 
 export interface AzureNetworkArgs extends AzureScope {
-  /** Networks to create; absent where the cluster already has one. */
-  readonly ranges?: { readonly vnet: string; readonly nodes: string; readonly endpoints: string };
-  /** Subnet of the cluster's own network for private endpoints; absent where there is none. */
-  readonly endpointSubnetId?: string;
+  /** Networks to create, or the subnet for private endpoints of the network that the cluster already has. */
+  readonly place:
+    | { readonly vnet: string; readonly nodes: string; readonly endpoints: string }
+    | { readonly endpointSubnetId: string };
 }
 
 /** The virtual network: created with a subnet for the nodes and one for private endpoints, or the cluster's own. */
@@ -40,16 +40,18 @@ export class AzureNetwork extends pulumi.ComponentResource {
   readonly vnetId?: pulumi.Output<string>;
   readonly #args: AzureNetworkArgs;
   readonly #zones = new Map<PrivateService, LinkedZone>();
-  readonly #endpoints?: { readonly subnetId: pulumi.Input<string>; readonly vnetId: pulumi.Input<string> };
+  readonly #endpoints: { readonly subnetId: pulumi.Input<string>; readonly vnetId: pulumi.Input<string> };
 
   constructor(name: string, args: AzureNetworkArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:AzureNetwork", name, {}, opts);
     this.#args = args;
-    const { resourceGroupName, location, ranges, endpointSubnetId } = args;
-    if (ranges) {
+    const { resourceGroupName, location, place } = args;
+    if ("endpointSubnetId" in place) {
+      this.#endpoints = { subnetId: place.endpointSubnetId, vnetId: vnetOf(place.endpointSubnetId) };
+    } else {
       const vnet = new VirtualNetwork(
         "vnet",
-        { resourceGroupName, location, addressSpace: { addressPrefixes: [ranges.vnet] } },
+        { resourceGroupName, location, addressSpace: { addressPrefixes: [place.vnet] } },
         // The subnets are resources of their own; as part of the network, too, each would undo the other.
         { parent: this, ignoreChanges: ["subnets"] },
       );
@@ -67,28 +69,24 @@ export class AzureNetwork extends pulumi.ComponentResource {
           { parent: this, dependsOn: after },
         );
       // Azure refuses two writes to one network at once.
-      const nodes = subnet("nodes", ranges.nodes, []);
-      const endpoints = subnet("endpoints", ranges.endpoints, [nodes]);
+      const nodes = subnet("nodes", place.nodes, []);
+      const endpoints = subnet("endpoints", place.endpoints, [nodes]);
       this.vnetId = vnet.id;
       this.nodesSubnetId = nodes.id;
       this.#endpoints = { subnetId: endpoints.id, vnetId: vnet.id };
-    } else if (endpointSubnetId !== undefined) {
-      this.#endpoints = { subnetId: endpointSubnetId, vnetId: vnetOf(endpointSubnetId) };
     }
     this.registerOutputs({ vnetId: this.vnetId });
   }
 
   /**
-   * Lets the network's pods and nodes reach a resource by a private address; nothing where no subnet is known. `name` tells
-   * several resources of one service apart. Gives the entry of its names in the network's DNS: once it is there, they lead
+   * Lets the network's pods and nodes reach a resource by a private address. `name` tells several resources of one service apart. Gives the entry of its names in the network's DNS: once it is there, they lead
    * to the private address.
    */
   privateEndpoint(
     service: PrivateService,
     resourceId: pulumi.Input<string>,
     name: string = service,
-  ): PrivateDnsZoneGroup | undefined {
-    if (!this.#endpoints) return undefined;
+  ): PrivateDnsZoneGroup {
     const { resourceGroupName, location } = this.#args;
     const { groupId } = privateServices[service];
     const { subnetId, vnetId } = this.#endpoints;

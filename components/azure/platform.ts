@@ -32,7 +32,7 @@ export interface ExistingCluster {
   /** OIDC issuer, which vouches for its service accounts. */
   readonly oidcIssuerUrl: string;
   /** Subnet of its network for private endpoints. */
-  readonly endpointSubnetId?: string | undefined;
+  readonly endpointSubnetId: string;
 }
 
 export interface AzurePlatformArgs extends AzureAccess, Pick<PublicAddressArgs, "hosts"> {
@@ -95,13 +95,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
     const created = args.cluster === "create";
     const network = new AzureNetwork(
       "azure-network",
-      {
-        ...scope,
-        ...(created && { ranges: args.ranges }),
-        ...(args.existing?.endpointSubnetId !== undefined && {
-          endpointSubnetId: args.existing.endpointSubnetId,
-        }),
-      },
+      { ...scope, place: args.existing ?? args.ranges },
       child,
     );
     const vault = new Vault(

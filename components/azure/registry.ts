@@ -18,7 +18,7 @@ export class Registry extends pulumi.ComponentResource {
   readonly id: pulumi.Output<string>;
   readonly loginServer: pulumi.Output<string>;
   /** With it the network's nodes reach the registry; absent where no subnet is known. */
-  readonly privateNames: PrivateDnsZoneGroup | undefined;
+  readonly privateNames: PrivateDnsZoneGroup;
 
   constructor(name: string, args: RegistryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:Registry", name, {}, opts);

@@ -43,13 +43,17 @@ export const azureSchema = z.strictObject({
         .url({ protocol: /^https$/ })
         .describe("OIDC issuer of the cluster, for workload identity"),
       endpointSubnetId: z
-        .string()
+        // Storage lets nobody of its own region in by address.
+        .string(
+          "missing; the cluster reaches vault and storage by private endpoints, whatever azure.access is; name the subnet for them",
+        )
         .regex(
           /^\/subscriptions\/[^/]+\/resourceGroups\/[^/]+\/providers\/Microsoft\.Network\/virtualNetworks\/[^/]+\/subnets\/[^/]+$/i,
           "must be the resource id of a subnet (/subscriptions/…/subnets/name)",
         )
-        .optional()
-        .describe("subnet of the cluster's network for private endpoints"),
+        .describe(
+          "subnet of the cluster's network for private endpoints, by which it reaches vault and storage",
+        ),
     })
     .optional()
     .describe("the existing cluster"),

@@ -21,8 +21,8 @@ export class Vault extends pulumi.ComponentResource {
   readonly uri: pulumi.Output<string>;
   /** Key that encrypts the backup storage; versions follow its rotation policy. */
   readonly backupKey: Key;
-  /** With it the network's pods and nodes reach the vault; absent where no subnet is known. */
-  readonly privateNames: PrivateDnsZoneGroup | undefined;
+  /** With it the network's pods and nodes reach the vault. */
+  readonly privateNames: PrivateDnsZoneGroup;
 
   constructor(name: string, args: VaultArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:Vault", name, {}, opts);

@@ -56,7 +56,11 @@ const production = {
     location: "japaneast",
     access: "allowlist",
     allowlist: ["203.0.113.0/24"],
-    existing: { oidcIssuerUrl: "https://issuer.example.com/" },
+    existing: {
+      oidcIssuerUrl: "https://issuer.example.com/",
+      endpointSubnetId:
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/endpoints",
+    },
   }),
 };
 const problems = (all: Record<string, string>, secrets: ReadonlySet<string> = secretKeys) =>

@@ -247,7 +247,7 @@ describe("what is generated", () => {
     expect(key("app.replicas")).toMatchObject({ form: "whole number, 1 to 100", fallback: "`1`" });
     expect(key("environment")).toMatchObject({ fallback: "**required**" });
     expect(key("backups.ageRecipient")).toMatchObject({ form: "an age recipient (age1…)" });
-    expect(key("azure.existing.endpointSubnetId")).toMatchObject({ fallback: "none" });
+    expect(key("registry")).toMatchObject({ fallback: "none" });
     expect(formOf({ type: "array", items: { type: "boolean" } })).toBe("list of: `true`, `false`");
   });
 });

@@ -242,18 +242,6 @@ describe("the checks of managed data", () => {
   test.each<[string, Parameters<typeof managedProblems>[0], RegExp]>([
     ["no Azure", { redis }, /^groundwork:redis\.kind: managed needs groundwork:azure$/],
     [
-      "no subnet for private endpoints",
-      {
-        redis,
-        azure: azureSchema.parse({
-          ...azure,
-          cluster: "existing",
-          existing: { oidcIssuerUrl: "https://issuer.example.com/" },
-        }),
-      },
-      /^groundwork:redis\.kind: .*azure\.existing\.endpointSubnetId$/,
-    ],
-    [
       "a size that Azure has not",
       { azure, postgres: postgres({ storageGiB: 100 }) },
       /^groundwork:postgres\.storageGiB: .*32, 64.*\(found 100\)$/,
