@@ -36,6 +36,21 @@ export async function bootstrapOf(stack: string, github: string): Promise<Bootst
   return { stack, subscriptionId, tenantId, location, prefix, github };
 }
 
+/** What an `up` makes resources of. A new subscription knows few of these, and not every one is registered at its first use. */
+export const resourceProviders = [
+  "Microsoft.Cache",
+  "Microsoft.Compute",
+  "Microsoft.ContainerRegistry",
+  "Microsoft.ContainerService",
+  "Microsoft.DBforPostgreSQL",
+  "Microsoft.Insights",
+  "Microsoft.KeyVault",
+  "Microsoft.ManagedIdentity",
+  "Microsoft.Network",
+  "Microsoft.OperationalInsights",
+  "Microsoft.Storage",
+] as const;
+
 /** Azure's limits: a vault has 3 to 24 characters, a storage account 3 to 24 letters and digits. */
 const longestName = 24;
 
@@ -61,6 +76,11 @@ repository=$(gh api repos/${github} --jq '"repo:\\(.owner.login)@\\(.owner.id)/\
 suffix=$(printf '%s' ${subscriptionId} | sha256sum | cut -c1-4)
 account=${account}$suffix
 vault=${vault}-$suffix
+
+# 0. The kinds of resources that this and the first \`up\` make: a new subscription does not know them all.
+for provider in ${resourceProviders.join(" ")}; do
+  az provider register --namespace "$provider" --wait --output none
+done
 
 # 1. The state: a storage account that knows no shared keys and keeps what is overwritten or deleted for 30 days.
 #    Development has a container of its own, as whoever writes a state decides what the next \`up\` does.

@@ -1,4 +1,5 @@
 /** What can be asked of Azure before an `up`: who one is, what one may do, whether region and vault are there. */
+import { resourceProviders } from "../bootstrapAzure.ts";
 import { failed, ok, skipped, type Finding } from "./findings.ts";
 
 /** Azure as the person at the keyboard reaches it. */
@@ -68,7 +69,28 @@ interface List<T> {
   readonly value?: readonly T[];
 }
 
-/** Subscription, permissions and region. */
+/** Which of the kinds of resources that an `up` makes the subscription does not know yet. */
+async function providersOf(answer: Response): Promise<Finding> {
+  const check = "Azure resource providers";
+  if (!answer.ok) return skipped(check, `Azure does not say which are registered (${answer.status})`);
+  const { value = [] } = (await answer.json()) as List<{
+    readonly namespace: string;
+    readonly registrationState: string;
+  }>;
+  const registered = value
+    .filter(({ registrationState }) => registrationState === "Registered")
+    .map(({ namespace }) => namespace.toLowerCase());
+  const missing = resourceProviders.filter((name) => !registered.includes(name.toLowerCase()));
+  return missing.length === 0
+    ? ok(check, "all that an up needs are registered")
+    : failed(
+        check,
+        `not registered: ${missing.join(", ")}`,
+        "for each: az provider register --wait --namespace …",
+      );
+}
+
+/** Subscription, permissions, kinds of resources and region. */
 export async function checkSubscription(azure: Azure, target: AzureTarget): Promise<Finding[]> {
   const { subscriptionId, location } = target;
   const check = "Azure subscription";
@@ -101,6 +123,7 @@ export async function checkSubscription(azure: Azure, target: AzureTarget): Prom
     const answer = await get("/providers/Microsoft.Authorization/permissions?api-version=2022-04-01");
     const permissions = answer.ok ? (((await answer.json()) as List<Permission>).value ?? []) : [];
     const missing = missingActions(permissions);
+    const providers = await providersOf(await get("/providers?api-version=2021-04-01"));
     return [
       ok(check, subscriptionId),
       missing.length === 0
@@ -117,6 +140,7 @@ export async function checkSubscription(azure: Azure, target: AzureTarget): Prom
             "Key Vault Secrets Officer is not yours on the subscription: an up that takes a secret away needs it there or on " +
               "the stack's vault, which is not looked at",
           ),
+      providers,
       regions.some(({ name }) => name === location)
         ? ok("Azure region", location)
         : failed(

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { bootstrapScript } from "../../local/bootstrapAzure.ts";
+import { bootstrapScript, resourceProviders } from "../../local/bootstrapAzure.ts";
 
 const subscription = "11111111-1111-1111-1111-111111111111";
 const settings = {
@@ -54,6 +54,14 @@ describe("the bootstrap for Azure", () => {
     expect(script).not.toMatch(/client-secret|--password|account-key|credential reset/);
     expect(script).toContain("--allow-shared-key-access false");
     expect(script).toContain("--enable-purge-protection true");
+  });
+
+  test("has the subscription know every kind of resource before it makes one", () => {
+    const registers = calls.filter(([command, what]) => command === "provider" && what === "register");
+    expect(registers.map((call) => option(call, "--namespace"))).toEqual(resourceProviders);
+    const made = calls.findIndex((call) => call.includes("create"));
+    expect(calls.findLastIndex(([command]) => command === "provider")).toBeLessThan(made);
+    for (const call of registers) expect(call).toContain("--wait");
   });
 
   test("trusts the environments and nothing else, each by an identity of its own", () => {

@@ -10,6 +10,7 @@ import { KubeConfig } from "@kubernetes/client-node";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { azureSchema } from "../../components/azure/schema.ts";
 import { checkNewCluster } from "../../local/check/aks.ts";
+import { resourceProviders } from "../../local/bootstrapAzure.ts";
 import { checkSubscription, checkVault, missingActions, type Azure } from "../../local/check/azure.ts";
 import { checkCluster, dependencies, findContext } from "../../local/check/cluster.ts";
 import { leftExamples } from "../../local/check/examples.ts";
@@ -144,9 +145,14 @@ describe("Azure", () => {
     management: `http://${host}`,
     vault: () => `http://${host}`,
   });
-  const management = (permissions: unknown) =>
+  const registered = resourceProviders.map((namespace) => ({
+    namespace: namespace.toLowerCase(),
+    registrationState: "Registered",
+  }));
+  const management = (permissions: unknown, providers: unknown = registered) =>
     serve(({ url = "" }, response) => {
       if (url.includes("/locations")) json(response, 200, { value: [{ name: "japaneast" }] });
+      else if (url.includes("/providers?")) json(response, 200, { value: providers });
       else json(response, 200, { value: permissions });
     });
 
@@ -159,6 +165,7 @@ describe("Azure", () => {
       "Azure subscription: ok",
       "Azure permissions: ok",
       "Azure permissions on secrets: ok",
+      "Azure resource providers: ok",
       "Azure region: ok",
     ]);
   });
@@ -179,8 +186,23 @@ describe("Azure", () => {
       { state: "ok" },
       { state: "failed", found: "missing: Microsoft.Authorization/roleAssignments/write" },
       { state: "skipped" },
+      { state: "ok" },
       { state: "failed", found: '"japan" is none of this subscription' },
     ]);
+  });
+
+  test("names the kinds of resources that a new subscription does not know, which the up would fail at", async () => {
+    const providers = registered.map((one) =>
+      /insights$/.test(one.namespace) ? { ...one, registrationState: "NotRegistered" } : one,
+    );
+    const found = await checkSubscription(azure(await management([], providers)), target);
+    expect(found).toContainEqual(
+      failed(
+        "Azure resource providers",
+        "not registered: Microsoft.Insights, Microsoft.OperationalInsights",
+        "for each: az provider register --wait --namespace …",
+      ),
+    );
   });
 
   test("says what to do when nobody is signed in, or nothing answers", async () => {
