@@ -137,21 +137,19 @@ grant "Key Vault Secrets Officer" "$subscription"
 grant "Key Vault Crypto User" "$keys/keys/pulumi"
 grant "Storage Blob Data Contributor" "$containers/state"
 
-# production-read: compares what runs with the program, which asks for the cluster's address and the managed Redis's keys, and
-# starts the Job of a restore drill. It reads secrets, so it is not for pull requests.
+# production-read: compares what runs with the program, which asks for the cluster's address and the managed Redis's keys. It
+# reads secrets, so it is not for pull requests; it starts nothing, as whoever starts a pod beside the cluster's own can be its
+# admin. Nor does it read nodes: whoever may reads through them to where commands are run in pods.
 az role definition list --custom-role-only true --name "${prefix} production-read" --query "[].id" --output tsv | grep -q . ||
   az role definition create --output none --role-definition '{
     "Name": "${prefix} production-read",
-    "Description": "A drift check and a restore drill, besides Reader.",
+    "Description": "A drift check, besides Reader.",
     "Actions": [
       "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action",
       "Microsoft.Cache/redisEnterprise/databases/listKeys/action"
     ],
-    "DataActions": [
-      "Microsoft.ContainerService/managedClusters/*/read",
-      "Microsoft.ContainerService/managedClusters/batch/jobs/write",
-      "Microsoft.ContainerService/managedClusters/batch/jobs/delete"
-    ],
+    "DataActions": ["Microsoft.ContainerService/managedClusters/*/read"],
+    "NotDataActions": ["Microsoft.ContainerService/managedClusters/nodes/read"],
     "AssignableScopes": ["/subscriptions/${subscriptionId}"]
   }'
 identity production-read
