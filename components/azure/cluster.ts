@@ -59,6 +59,8 @@ export class AksCluster extends pulumi.ComponentResource {
   readonly kubeconfig: pulumi.Output<string>;
   /** Object id of the identity that nodes pull images with. */
   readonly kubeletPrincipalId: pulumi.Output<string>;
+  /** Name of AKS' own resource group: nodes, disks, volumes and load balancer. */
+  readonly nodeResourceGroup: pulumi.Output<string>;
   /** Where pods run. */
   readonly userPool: pulumi.Resource;
   /** Object id of the identity that makes load balancers. */
@@ -157,6 +159,9 @@ export class AksCluster extends pulumi.ComponentResource {
     }
     this.id = cluster.id;
     this.principalId = identity.principalId;
+    this.nodeResourceGroup = cluster.nodeResourceGroup.apply((name) =>
+      given(name, "its nodes' resource group"),
+    );
     this.oidcIssuerUrl = cluster.oidcIssuerProfile.apply((profile) =>
       given(profile?.issuerURL, "the OIDC issuer"),
     );

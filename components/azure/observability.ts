@@ -6,17 +6,16 @@ import * as pulumi from "@pulumi/pulumi";
 import type { AzureScope } from "./scope.ts";
 
 export interface AzureObservabilityArgs extends AzureScope {
-  /** Resource group that the budget watches. */
-  readonly resourceGroupId: pulumi.Input<string>;
   /** Days that logs are kept, 30 to 730. */
   readonly logRetentionDays: number;
-  readonly budget?: {
-    /** In the currency of the subscription. */
-    readonly monthlyAmount: number;
-    /** First day of the month that it starts in, YYYY-MM-01. */
-    readonly from: string;
-    readonly emails: readonly string[];
-  };
+}
+
+export interface BudgetSettings {
+  /** In the currency of the subscription. */
+  readonly monthlyAmount: number;
+  /** First day of the month that it starts in, YYYY-MM-01. */
+  readonly from: string;
+  readonly emails: readonly string[];
 }
 
 /** Shares of the budget at which a mail is sent, percent; the last by forecast. */
@@ -25,10 +24,11 @@ const thresholds = [50, 80, 100];
 /** The Azure side of seeing: a workspace that resources log to, and a mail before the money is gone. */
 export class AzureObservability extends pulumi.ComponentResource {
   readonly #workspaceId: pulumi.Output<string>;
+  readonly #subscriptionId: string;
 
   constructor(name: string, args: AzureObservabilityArgs, opts?: pulumi.ComponentResourceOptions) {
     super("groundwork:azure:AzureObservability", name, {}, opts);
-    const { resourceGroupName, location, budget } = args;
+    const { resourceGroupName, location } = args;
     const workspace = new Workspace(
       "logs",
       {
@@ -41,31 +41,36 @@ export class AzureObservability extends pulumi.ComponentResource {
       { parent: this },
     );
     this.#workspaceId = workspace.id;
-    if (budget) {
-      const notification = (threshold: number, thresholdType: "Actual" | "Forecasted") => ({
-        enabled: true,
-        operator: "GreaterThan",
-        threshold,
-        thresholdType,
-        contactEmails: [...budget.emails],
-      });
-      new Budget(
-        "budget",
-        {
-          scope: args.resourceGroupId,
-          amount: budget.monthlyAmount,
-          category: "Cost",
-          timeGrain: "Monthly",
-          timePeriod: { startDate: `${budget.from.slice(0, 10)}T00:00:00Z` },
-          notifications: {
-            ...Object.fromEntries(thresholds.map((t) => [`actual-${t}`, notification(t, "Actual")])),
-            "forecast-100": notification(100, "Forecasted"),
-          },
-        },
-        { parent: this },
-      );
-    }
+    this.#subscriptionId = args.subscriptionId;
     this.registerOutputs();
+  }
+
+  /** Mails before what these resource groups cost in a month is more than the budget. */
+  watchCost({ monthlyAmount, from, emails }: BudgetSettings, resourceGroups: pulumi.Input<string>[]): void {
+    const notification = (threshold: number, thresholdType: "Actual" | "Forecasted") => ({
+      enabled: true,
+      operator: "GreaterThan",
+      threshold,
+      thresholdType,
+      contactEmails: [...emails],
+    });
+    new Budget(
+      "budget",
+      {
+        // That of one group would not see the other.
+        scope: `/subscriptions/${this.#subscriptionId}`,
+        filter: { dimensions: { name: "ResourceGroupName", operator: "In", values: resourceGroups } },
+        amount: monthlyAmount,
+        category: "Cost",
+        timeGrain: "Monthly",
+        timePeriod: { startDate: `${from.slice(0, 10)}T00:00:00Z` },
+        notifications: {
+          ...Object.fromEntries(thresholds.map((t) => [`actual-${t}`, notification(t, "Actual")])),
+          "forecast-100": notification(100, "Forecasted"),
+        },
+      },
+      { parent: this },
+    );
   }
 
   /** Sends a resource's logs to the workspace: whole groups (`audit`, `allLogs`), or single categories. */

@@ -11,7 +11,7 @@ import { AksCluster, type AksSettings } from "./cluster.ts";
 import { WorkloadIdentities } from "./identities.ts";
 import type { ManagedHost } from "./managed.ts";
 import { AzureNetwork } from "./network.ts";
-import { AzureObservability, type AzureObservabilityArgs } from "./observability.ts";
+import { AzureObservability, type BudgetSettings } from "./observability.ts";
 import { Registry } from "./registry.ts";
 import { blobRoles, grant } from "./roles.ts";
 import { clusterName } from "./schema.ts";
@@ -53,7 +53,7 @@ export interface AzurePlatformArgs extends AzureAccess, Pick<PublicAddressArgs, 
     "redundancy" | "immutableDays" | "immutabilityLocked" | "retentionDays"
   >;
   readonly logRetentionDays: number;
-  readonly budget?: AzureObservabilityArgs["budget"] | undefined;
+  readonly budget?: BudgetSettings | undefined;
   readonly dnsZone?: PublicAddressArgs["dnsZone"] | undefined;
 }
 
@@ -111,12 +111,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
     );
     const logs = new AzureObservability(
       "azure-observability",
-      {
-        ...scope,
-        resourceGroupId: group.id,
-        logRetentionDays: args.logRetentionDays,
-        ...(args.budget && { budget: args.budget }),
-      },
+      { ...scope, logRetentionDays: args.logRetentionDays },
       child,
     );
     logs.log("vault", vault.id, { groups: ["audit", "allLogs"] });
@@ -200,6 +195,8 @@ export class AzurePlatform extends pulumi.ComponentResource {
         ].filter((one) => one !== undefined),
       };
     }
+    if (args.budget)
+      logs.watchCost(args.budget, [resourceGroupName, ...(cluster ? [cluster.nodeResourceGroup] : [])]);
     this.identities = new WorkloadIdentities(
       "identities",
       { ...scope, oidcIssuerUrl: cluster?.oidcIssuerUrl ?? args.existing?.oidcIssuerUrl ?? "" },

@@ -305,6 +305,17 @@ describe("production on a cluster of its own", () => {
     ).toEqual(["backups-logs", "cluster-logs", "registry-logs", "vault-logs"]);
     expect(Object.keys(at(only(":Budget"), "notifications") as object)).toHaveLength(4);
   });
+
+  test("counts what the nodes cost, which are in a group of AKS' own", () => {
+    expect(at(only(":Budget"), "scope")).toMatch(/^\/subscriptions\/[^/]+$/);
+    expect(at(only(":Budget"), "filter")).toEqual({
+      dimensions: {
+        name: "ResourceGroupName",
+        operator: "In",
+        values: ["groundwork", "nodes-of-groundwork-test"],
+      },
+    });
+  });
 });
 
 test("a pool of nodes of another size has another name, which AKS takes", () => {

@@ -76,6 +76,7 @@ function generated(type: string, name: string): Record<string, unknown> {
       clientId: `client-of-${name}`,
       principalId: `principal-of-${name}`,
       oidcIssuerProfile: { issuerURL: "https://issuer.example.com/" },
+      nodeResourceGroup: `nodes-of-${name}`,
       identityProfile: { kubeletidentity: { objectId: "principal-of-kubelet" } },
     };
   }

@@ -69,6 +69,7 @@ export function azureAdds(type: string, id: string): JsonObject {
         oidcIssuerProfile: { enabled: true, issuerURL: `https://issuer.example.com/${name}/` },
         identityProfile: { kubeletidentity: { objectId: SUBSCRIPTION, clientId: SUBSCRIPTION } },
         identity: { type: "SystemAssigned", principalId: SUBSCRIPTION },
+        nodeResourceGroup: `MC_${name}`,
       };
     case "UserAssignedIdentity":
       return { clientId: SUBSCRIPTION, principalId: SUBSCRIPTION };
