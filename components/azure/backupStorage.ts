@@ -132,7 +132,7 @@ export class BackupStorage extends pulumi.ComponentResource {
     );
     // Only what the backups' own retention has deleted: it alone knows the newest verified one, which must stay.
     const after = args.retentionDays;
-    new ManagementPolicy(
+    const lifecycle = new ManagementPolicy(
       "backup-lifecycle",
       {
         ...ofAccount,
@@ -156,7 +156,8 @@ export class BackupStorage extends pulumi.ComponentResource {
       },
       { ...child, dependsOn: [service] },
     );
-    args.network.privateEndpoint("blob", account.id);
+    // Azure refuses an endpoint for an account that something else is being done to.
+    args.network.privateEndpoint("blob", account.id, "blob", [service, scope, this.container, lifecycle]);
     this.accountId = account.id;
     this.endpoint = pulumi.interpolate`https://${account.name}.blob.core.windows.net`;
     this.registerOutputs({ endpoint: this.endpoint });

@@ -79,13 +79,15 @@ export class AzureNetwork extends pulumi.ComponentResource {
   }
 
   /**
-   * Lets the network's pods and nodes reach a resource by a private address. `name` tells several resources of one service apart. Gives the entry of its names in the network's DNS: once it is there, they lead
-   * to the private address.
+   * Lets the network's pods and nodes reach a resource by a private address. `name` tells several resources of one service
+   * apart; `dependsOn` is what must be done with the resource before. Gives the entry of its names in the network's DNS: once it
+   * is there, they lead to the private address.
    */
   privateEndpoint(
     service: PrivateService,
     resourceId: pulumi.Input<string>,
     name: string = service,
+    dependsOn: pulumi.Resource[] = [],
   ): PrivateDnsZoneGroup {
     const { resourceGroupName, location } = this.#args;
     const { groupId } = privateServices[service];
@@ -100,7 +102,7 @@ export class AzureNetwork extends pulumi.ComponentResource {
         subnet: { id: subnetId },
         privateLinkServiceConnections: [{ name, privateLinkServiceId: resourceId, groupIds: [groupId] }],
       },
-      child,
+      { ...child, dependsOn },
     );
     return new PrivateDnsZoneGroup(
       `${name}-endpoint-names`,

@@ -377,6 +377,14 @@ describe("a cluster of its own", () => {
     60_000,
   );
 
+  test.each(["backup-blobs", "backup-scope", "dumps", "backup-lifecycle"])(
+    "gets the endpoint of its storage when %s is no longer written to it",
+    async (late) => {
+      expect((await placesAfter(late))("blob-endpoint")).toBe(true);
+    },
+    60_000,
+  );
+
   test("gets the storage of backups after the way to its key, and names after their zone is asked", async () => {
     expect((await placesAfter("vault-endpoint-names"))("storage:StorageAccount")).toBe(true);
     expect((await placesAfter("vault-zone-link"))("vault-endpoint-names")).toBe(true);
