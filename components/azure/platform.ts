@@ -65,6 +65,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
   readonly vaultId: pulumi.Output<string>;
   readonly vaultName: pulumi.Output<string>;
   readonly vaultUri: pulumi.Output<string>;
+  readonly vaultNames: pulumi.Resource;
   readonly tenantId: string;
   readonly identities: WorkloadIdentities;
   /** Where backups are kept. */
@@ -185,14 +186,10 @@ export class AzurePlatform extends pulumi.ComponentResource {
       this.cluster = {
         kubeconfig: cluster.kubeconfig,
         clusterIdentifier: cluster.id,
-        // The first pods find where to run, what they pull from, mount from and are reached by.
-        dependsOn: [
-          cluster.userPool,
-          mayPull,
-          mayUseAddress,
-          vault.privateNames,
-          registry?.privateNames,
-        ].filter((one) => one !== undefined),
+        // The first pods find where to run, what they pull from and are reached by.
+        dependsOn: [cluster.userPool, mayPull, mayUseAddress, registry?.privateNames].filter(
+          (one) => one !== undefined,
+        ),
       };
     }
     if (args.budget)
@@ -214,6 +211,7 @@ export class AzurePlatform extends pulumi.ComponentResource {
     this.vaultId = vault.id;
     this.vaultName = vault.name;
     this.vaultUri = vault.uri;
+    this.vaultNames = vault.privateNames;
     this.tenantId = tenantId;
     this.edgeAnnotations = address?.serviceAnnotations ?? {};
     this.backups = {

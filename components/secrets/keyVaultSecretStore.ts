@@ -16,6 +16,8 @@ export interface KeyVaultSecretStoreArgs {
   readonly vaultName: pulumi.Input<string>;
   /** Where the vault answers, `https://<host>`. */
   readonly vaultUri: pulumi.Output<string>;
+  /** Once it is there, the vault's name leads the cluster's nodes to it. */
+  readonly vaultNames: pulumi.Resource;
   /** Entra tenant of the vault. */
   readonly tenantId: pulumi.Input<string>;
   /** Who the workloads are to Azure. */
@@ -58,7 +60,7 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
   }
 
   mount(name: string, { namespace, files }: SecretMountArgs): k8s.types.input.core.v1.Volume {
-    const { vaultId, vaultName, tenantId, identities } = this.#args;
+    const { vaultId, vaultName, vaultNames, tenantId, identities } = this.#args;
     const clientId = identities.clientId(name, namespace);
     const secretNames = new Set(Object.values(files).map((secret) => secret.name));
     const granted = [...secretNames].map((secretName) => {
@@ -87,7 +89,7 @@ export class KeyVaultSecretStore extends pulumi.ComponentResource implements Sec
         },
       },
       // Pods wait for it; a mount that is refused is tried again after longer and longer pauses.
-      { parent: this, dependsOn: [identities.credential(name), ...granted] },
+      { parent: this, dependsOn: [identities.credential(name), vaultNames, ...granted] },
     );
     return {
       name: secretsVolume,

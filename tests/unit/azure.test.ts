@@ -353,23 +353,17 @@ test("a cluster is told its version with every change, and what scales by itself
   });
 });
 
-describe("a cluster of its own", () => {
-  /** Where resources come in a run in which this one is there last: whatever comes after it has waited for it. */
-  const placesAfter = async (late: string) => {
-    const resources = await prod(created, ["groundwork:cluster"], late);
-    const place = (what: string) =>
-      resources.findIndex(({ type, name }) => name === what || type.endsWith(what));
-    expect(place(late), late).toBeGreaterThan(-1);
-    return (what: string) => place(what) > place(late);
-  };
+/** Where resources come in a run in which this one is there last: whatever comes after it has waited for it. */
+async function placesAfter(late: string, change = created, without = ["groundwork:cluster"]) {
+  const resources = await prod(change, without, late);
+  const place = (what: string) =>
+    resources.findIndex(({ type, name }) => name === what || type.endsWith(what));
+  expect(place(late), late).toBeGreaterThan(-1);
+  return (what: string) => place(what) > place(late);
+}
 
-  test.each([
-    "user",
-    "cluster-registry",
-    "cluster-address",
-    "registry-endpoint-names",
-    "vault-endpoint-names",
-  ])(
+describe("a cluster of its own", () => {
+  test.each(["user", "cluster-registry", "cluster-address", "registry-endpoint-names"])(
     "is worked on once there is %s",
     async (late) => {
       expect((await placesAfter(late))("pulumi:providers:kubernetes")).toBe(true);
@@ -390,6 +384,18 @@ describe("a cluster of its own", () => {
     expect((await placesAfter("vault-zone-link"))("vault-endpoint-names")).toBe(true);
   }, 60_000);
 });
+
+test.each<[string, Values, string[]]>([
+  ["a cluster of its own", created, ["groundwork:cluster"]],
+  ["an existing cluster", {}, []],
+])(
+  "pods of %s mount secrets when the vault's name leads to it",
+  async (_, change, without) => {
+    const after = await placesAfter("vault-endpoint-names", change, without);
+    for (const mounted of ["app-secrets", "postgres-secrets"]) expect(after(mounted), mounted).toBe(true);
+  },
+  60_000,
+);
 
 test("private access, the default, opens vault, storage and registry by private endpoints alone", async () => {
   const resources = await prod({ registry: { create: true } });

@@ -13,6 +13,7 @@ function keyVaultStore(): KeyVaultSecretStore {
     vaultId: "/vaults/vault",
     vaultName: "vault",
     vaultUri: pulumi.output("https://vault.example.com"),
+    vaultNames: new pulumi.ComponentResource("test:names", "names"),
     tenantId: "tenant",
     identities: new WorkloadIdentities("identities", {
       resourceGroupName: "group",
