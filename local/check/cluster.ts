@@ -34,7 +34,7 @@ export function findContext(path: string, context: string): KubeConfig | Finding
     return failed(
       "kubeconfig",
       `no context "${context}" in ${path}`,
-      `set groundwork:cluster.context to one of: ${names.join(", ") || "(there is none)"}, or az aks get-credentials`,
+      `set groundwork:cluster.context (CONTEXT for azure.cluster: create) to one of: ${names.join(", ") || "(there is none)"}, or az aks get-credentials`,
     );
   }
   config.setCurrentContext(context);
@@ -179,8 +179,10 @@ function execute(config: KubeConfig, pod: string, command: string[]): Promise<st
   });
 }
 
-/** The vault that the running app's secrets come from; undefined before the first `up`. */
-export async function mountedVault(config: KubeConfig): Promise<string | undefined> {
+/** The vault that the running app's secrets come from, and one that it mounts, so that it is there; undefined before the first `up`. */
+export async function mountedVault(
+  config: KubeConfig,
+): Promise<{ readonly name: string; readonly secret: string } | undefined> {
   const found = (await config
     .makeApiClient(CustomObjectsApi)
     .getNamespacedCustomObject({
@@ -190,6 +192,10 @@ export async function mountedVault(config: KubeConfig): Promise<string | undefin
       plural: "secretproviderclasses",
       name: "app-secrets",
     })
-    .catch(() => undefined)) as { spec?: { parameters?: { keyvaultName?: string } } } | undefined;
-  return found?.spec?.parameters?.keyvaultName;
+    .catch(() => undefined)) as
+    | { spec?: { parameters?: { keyvaultName?: string; objects?: string } } }
+    | undefined;
+  const { keyvaultName: name, objects = "" } = found?.spec?.parameters ?? {};
+  const secret = /objectName: (\S+)/.exec(objects)?.[1];
+  return name === undefined || secret === undefined ? undefined : { name, secret };
 }

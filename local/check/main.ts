@@ -68,12 +68,20 @@ async function check(stack: string): Promise<Finding[]> {
   ];
 }
 
-async function onCluster({ cluster, azure, secrets }: StackValues): Promise<Finding[]> {
-  if (cluster.context === undefined)
-    return [skipped("cluster", "made by the first up (azure.cluster: create)")];
+/** The cluster and what runs on it; the operator names a created one by CONTEXT, as no file can. */
+export async function onCluster({
+  cluster,
+  azure,
+  secrets,
+}: Pick<StackValues, "cluster" | "azure" | "secrets">): Promise<Finding[]> {
+  const context = cluster.context ?? process.env["CONTEXT"] ?? "";
+  if (context === "")
+    return [
+      skipped("cluster", "made by the first up (azure.cluster: create); afterwards CONTEXT=name says it"),
+    ];
   const own = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");
-  const path = (await kubeconfigOf(cluster.context)) ?? own;
-  const found = findContext(path, cluster.context);
+  const path = (await kubeconfigOf(context)) ?? own;
+  const found = findContext(path, context);
   if (!(found instanceof KubeConfig)) return [found];
   const answers = await checkCluster(found, azure?.existing?.oidcIssuerUrl);
   if (answers[0]?.state !== "ok") return answers;
@@ -82,11 +90,11 @@ async function onCluster({ cluster, azure, secrets }: StackValues): Promise<Find
 }
 
 async function checkStore(config: KubeConfig): Promise<Finding[]> {
-  const name = await mountedVault(config);
+  const vault = await mountedVault(config);
   return [
-    name === undefined
+    vault === undefined
       ? skipped("vault", "made by the first up, under a name that nobody had before")
-      : await checkVault(azureCli, name, "edge-tls"),
+      : await checkVault(azureCli, vault.name, vault.secret),
   ];
 }
 

@@ -12,10 +12,11 @@ import { azureSchema } from "../../components/azure/schema.ts";
 import { checkNewCluster } from "../../local/check/aks.ts";
 import { resourceProviders } from "../../local/bootstrapAzure.ts";
 import { checkSubscription, checkVault, missingActions, type Azure } from "../../local/check/azure.ts";
-import { checkCluster, dependencies, findContext } from "../../local/check/cluster.ts";
+import { checkCluster, dependencies, findContext, mountedVault } from "../../local/check/cluster.ts";
 import { leftExamples } from "../../local/check/examples.ts";
 import { checkHost } from "../../local/check/host.ts";
 import { failed, ok, skipped, table, type Finding } from "../../local/check/findings.ts";
+import { onCluster } from "../../local/check/main.ts";
 import { checkImages, parseReference } from "../../local/check/registry.ts";
 import { stackSettings } from "../../local/stackValues.ts";
 
@@ -354,11 +355,15 @@ describe("the cluster", () => {
     expect(context?.name).toBe("loaded-context");
     return file;
   };
+  const objects =
+    "array:\n  - |\n    objectName: app-user-password\n    objectType: secret\n  - |\n    objectName: jwt-keys";
   /** The client speaks to API servers over TLS only. */
   const cluster = (allowed: boolean) =>
     serve(
       secure(({ url = "" }, response) => {
         if (url.startsWith("/version")) json(response, 200, { gitVersion: "v1.33.1" });
+        else if (url.endsWith("/secretproviderclasses/app-secrets"))
+          json(response, 200, { spec: { parameters: { keyvaultName: "vault-1", objects } } });
         else if (url.includes("selfsubjectaccessreviews"))
           json(response, 201, { spec: {}, status: { allowed } });
         else json(response, 200, { issuer: "https://issuer.example.com/" });
@@ -377,6 +382,21 @@ describe("the cluster", () => {
       mend: expect.stringContaining("loaded-context") as string,
     });
     expect(findContext("/nowhere", "prod")).toMatchObject({ state: "failed", check: "kubeconfig" });
+  });
+
+  test("that the stack makes is the one that the operator names, and skipped while there is none to name", async () => {
+    const { cluster: none, secrets } = { cluster: {}, secrets: { store: "kubernetes" } } as Parameters<
+      typeof onCluster
+    >[0];
+    vi.stubEnv("CONTEXT", "");
+    expect(states(await onCluster({ cluster: none, secrets }))).toEqual(["cluster: skipped"]);
+    vi.stubEnv("CONTEXT", "loaded-context");
+    vi.stubEnv("KUBECONFIG", kubeconfig("https://127.0.0.1:1"));
+    expect(states(await onCluster({ cluster: none, secrets }))).toEqual(["cluster loaded-context: failed"]);
+  });
+
+  test("tells the vault, and a secret of it that is there because the app mounts it", async () => {
+    expect(await mountedVault(await connect(true))).toEqual({ name: "vault-1", secret: "app-user-password" });
   });
 
   test("answers, lets one work, and is the one that Azure knows", async () => {
