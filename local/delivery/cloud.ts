@@ -1,6 +1,6 @@
 /** `make cloud-login`: signs a workflow in to Azure by its own identity token; no secret is stored anywhere. */
 import { appendFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { run, say, UserError } from "../system.ts";
 import { tool } from "../tool.ts";
 import { withWorkloadIdentity } from "./workloadIdentity.ts";
@@ -13,6 +13,7 @@ function required(env: NodeJS.ProcessEnv, name: string, meaning: string): string
 
 /** CLUSTER (resource group/name) also writes its kubeconfig, AAD_LOGIN_METHOD also brings kubelogin, REGISTRY also signs Docker in. */
 export async function cloudLogin(): Promise<void> {
+  await forThisJobOnly();
   await withWorkloadIdentity(async (env) => {
     const client = required(env, "AZURE_CLIENT_ID", "the identity that trusts the job's environment");
     const tenant = required(env, "AZURE_TENANT_ID", "the directory of that identity");
@@ -28,6 +29,16 @@ export async function cloudLogin(): Promise<void> {
   if (cluster !== "") await useCluster(cluster);
   const [registry = ""] = (process.env["REGISTRY"] ?? "").split(".");
   if (registry !== "") await run("az", ["acr", "login", "--name", registry]);
+}
+
+/** A runner empties this directory before and after each job; the home directory of one's own runner is there for the next, too. */
+async function forThisJobOnly(): Promise<void> {
+  const directory = process.env["RUNNER_TEMP"];
+  if (!directory) return;
+  for (const [variable, name] of Object.entries({ AZURE_CONFIG_DIR: "azure", KUBECONFIG: "kubeconfig" })) {
+    process.env[variable] = join(directory, name);
+    await tellLaterSteps("GITHUB_ENV", `${variable}=${join(directory, name)}`);
+  }
 }
 
 /** For the steps that follow: kubectl and Pulumi call it by its name. GitHub's runners come without it. */

@@ -55,6 +55,9 @@ beforeEach(async () => {
     GITHUB_ENV: undefined,
     AAD_LOGIN_METHOD: undefined,
     CLUSTER: undefined,
+    RUNNER_TEMP: undefined,
+    AZURE_CONFIG_DIR: undefined,
+    KUBECONFIG: undefined,
     REGISTRY: undefined,
   };
   for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
@@ -104,6 +107,18 @@ describe("the sign-in of a workflow", () => {
     expect(readFileSync(environment, "utf8")).toBe("CONTEXT=name\n");
     expect(calls().at(-1)).toBe(
       "az aks get-credentials --resource-group group --name name --overwrite-existing",
+    );
+  });
+
+  test("leaves neither its own sign-in nor a cluster's to the next job on the same runner", async () => {
+    const environment = join(directory, "environment");
+    vi.stubEnv("GITHUB_ENV", environment);
+    vi.stubEnv("RUNNER_TEMP", "/temp");
+    await cloudLogin();
+    const lines = readFileSync(environment, "utf8").trim().split("\n");
+    expect(lines).toEqual(["AZURE_CONFIG_DIR=/temp/azure", "KUBECONFIG=/temp/kubeconfig"]);
+    expect(lines).toEqual(
+      ["AZURE_CONFIG_DIR", "KUBECONFIG"].map((name) => `${name}=${process.env[name] ?? ""}`),
     );
   });
 
