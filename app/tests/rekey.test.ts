@@ -10,6 +10,7 @@ import { Database } from "../src/db/database.ts";
 import { createPool } from "../src/db/pool.ts";
 import { capturedLogger, silentLogger } from "./support/logs.ts";
 import { asRole, asSuperuser, databaseConfig, newDatabase } from "./support/postgres.ts";
+import { eventually } from "./support/processes.ts";
 import { newTenant, writeKeyFile } from "./support/service.ts";
 
 const postgres = inject("postgres");
@@ -172,6 +173,33 @@ describe("re-keying", () => {
     const { logger, entries } = capturedLogger();
     expect(await run(logger)).toEqual({ rekeyed: 4, failed: 1 });
     expect(entries().find(({ level }) => level === "error")).toMatchObject({ id: lost, column });
+  });
+
+  it("reads each row a few times, however many there are", async () => {
+    const rows = 1000;
+    const value = await cipher.encrypt(column, "秘密");
+    await database.asTenant(tenants[0] ?? "", (client) =>
+      client.query("insert into rekey_notes (secret) select $1 from generate_series(1, $2)", [value, rows]),
+    );
+    await addKey("k2");
+    const reads = () =>
+      asSuperuser(postgres, name, async (client) => {
+        const { rows } = await client.query<{ updated: number; read: number }>(
+          `select n_tup_upd::integer as updated, (seq_tup_read + idx_tup_fetch)::integer as read
+           from pg_stat_user_tables where relname = 'rekey_notes'`,
+        );
+        return rows[0] ?? { updated: 0, read: 0 };
+      });
+    const before = await reads();
+    // A pool of its own: Postgres counts what a connection did when it ends.
+    const own = new Database(createPool(await databaseConfig(postgres, name), silentLogger), silentLogger);
+    const result = await rekey(own, cipher, silentLogger, { active: "k2", columns: [column] });
+    expect(result).toEqual({ rekeyed: rows, failed: 0 });
+    await own.close();
+    await eventually(async () => {
+      expect((await reads()).updated - before.updated).toBeGreaterThanOrEqual(rows);
+    });
+    expect((await reads()).read - before.read).toBeLessThan(50 * rows);
   });
 
   it("reaches no other tenant's rows but through that tenant", async () => {

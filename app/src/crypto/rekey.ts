@@ -86,7 +86,9 @@ async function rekeyTenant(
   const [tableName = "", columnName = ""] = column.split(".");
   const [table, field] = [escapeIdentifier(tableName), escapeIdentifier(columnName)];
   const result: RekeyResult = { rekeyed: 0, failed: 0 };
-  const key = await database.asTenant(tenantId, (client) => primaryKeyOf(client, tableName));
+  const keyName = await database.asTenant(tenantId, (client) => primaryKeyOf(client, tableName));
+  // With its table, and as it is: an expression, or the alias of one, would be served by no index.
+  const key = `${table}.${keyName}`;
   let last: string | null = null;
   for (;;) {
     const after: string | null = last;
@@ -95,9 +97,9 @@ async function rekeyTenant(
       async (client) => {
         const { rows } = await client.query<Row>(
           `select ${key}::text as id, ${field} as value from ${table}
-           where not starts_with(${field}, $1) and ($2::text is null or ${key}::text > $2)
-           order by ${key}::text limit $3`,
-          [`${header}.`, after, batchSize],
+           where not starts_with(${field}, $1) ${after === null ? "" : `and ${key} > $3`}
+           order by ${key} limit $2`,
+          [`${header}.`, batchSize, ...(after === null ? [] : [after])],
         );
         const counts = { rekeyed: 0, failed: 0 };
         for (const { id, value } of rows) {
@@ -111,7 +113,7 @@ async function rekeyTenant(
           }
           // The old value as a condition: what the app has written since is newer, and under the active key.
           const { rowCount } = await client.query(
-            `update ${table} set ${field} = $1 where ${key}::text = $2 and ${field} = $3`,
+            `update ${table} set ${field} = $1 where ${key} = $2 and ${field} = $3`,
             [renewed, id, value],
           );
           counts.rekeyed += rowCount ?? 0;
