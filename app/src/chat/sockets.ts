@@ -7,6 +7,7 @@ import type { Logger } from "pino";
 import { WebSocketServer } from "ws";
 import { bearerToken, verified } from "../auth/guard.ts";
 import { toProblem } from "../http/errors.ts";
+import { hangUp } from "../http/hangUp.ts";
 import type { Upgrades } from "../http/listen.ts";
 import { forbidden, notFound, type Problem, unauthorized, Unavailable } from "../http/problem.ts";
 import { currentContext, requestContext, runInContext } from "../observability/context.ts";
@@ -121,5 +122,5 @@ function refuse(socket: Duplex, problem: Problem): void {
     Connection: "close",
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-  socket.end([`HTTP/1.1 ${problem.status} ${String(title)}`, ...lines, "", body].join("\r\n"));
+  hangUp(socket, [`HTTP/1.1 ${problem.status} ${String(title)}`, ...lines, "", body].join("\r\n"));
 }

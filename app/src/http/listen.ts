@@ -9,6 +9,7 @@ import {
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { hangUp } from "./hangUp.ts";
 import { invalid, Problem } from "./problem.ts";
 import type { ServedCertificate } from "./servedCertificate.ts";
 
@@ -100,7 +101,8 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
       ? invalid([{ field: "request", message: "expected well-formed HTTP" }])
       : new Problem(status);
   const body = JSON.stringify(problem.body(null));
-  socket.end(
+  hangUp(
+    socket,
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\nContent-Type: application/problem+json; charset=utf-8\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );

@@ -1,0 +1,48 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { ChatSockets } from "../src/chat/sockets.ts";
+import type { SocketsArgs } from "../src/chat/sockets.ts";
+import { listen } from "../src/http/listen.ts";
+import { Metrics } from "../src/observability/metrics.ts";
+import { silentLogger } from "./support/logs.ts";
+
+function sockets(): ChatSockets {
+  return new ChatSockets({
+    allowedOrigins: [],
+    refusals: { record: () => Promise.resolve() },
+    metrics: new Metrics(),
+    logger: silentLogger,
+  } as unknown as SocketsArgs);
+}
+
+const upgrade = [
+  "GET /api/v2/chat/ws HTTP/1.1",
+  "Host: a",
+  "Connection: Upgrade",
+  "Upgrade: websocket",
+  "Sec-WebSocket-Version: 13",
+  "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+];
+
+describe("a client that does not hang up", () => {
+  it.each([
+    ["sent no HTTP", "Nonsense\r\n\r\n", 400],
+    ["sent its headers too slowly", "GET / HTTP/1.1\r\nHost: a\r\n", 408],
+    ["may not open a WebSocket", [...upgrade, "Origin: https://evil.example", "", ""].join("\r\n"), 403],
+  ])("and %s is hung up on, so that the service can stop", async (_case, sent, status) => {
+    const listener = await listen(() => undefined, 0, {
+      upgrades: sockets(),
+      headersTimeout: 200,
+      connectionsCheckingInterval: 100,
+    });
+    const client = connect({ port: listener.port, host: "127.0.0.1", allowHalfOpen: true });
+    client.write(sent);
+    const [answer] = (await once(client, "data")) as [Buffer];
+    expect(answer.toString()).toContain(`HTTP/1.1 ${status} `);
+    const closed = listener.close(60).then(() => "closed");
+    expect(await Promise.race([closed, sleep(4000)])).toBe("closed");
+    client.destroy();
+  });
+});
