@@ -1,21 +1,28 @@
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { ChatSockets } from "../src/chat/sockets.ts";
-import type { SocketsArgs } from "../src/chat/sockets.ts";
+import type { Principal, Tokens } from "../src/auth/tokens.ts";
+import { ChatSockets, type SocketsArgs } from "../src/chat/sockets.ts";
 import { listen } from "../src/http/listen.ts";
 import { Metrics } from "../src/observability/metrics.ts";
 import { silentLogger } from "./support/logs.ts";
+import { SocketClient } from "./support/stream.ts";
 
-function sockets(): ChatSockets {
+/** The WebSocket's door, with nothing behind it. */
+function sockets(verify: Tokens["verify"] = () => Promise.resolve(principal)): ChatSockets {
   return new ChatSockets({
+    tokens: { verify },
     allowedOrigins: [],
+    heartbeatSeconds: 0.1,
     refusals: { record: () => Promise.resolve() },
     metrics: new Metrics(),
     logger: silentLogger,
   } as unknown as SocketsArgs);
 }
+const principal: Principal = { subject: "s", role: "viewer", tenantId: randomUUID() };
+const authorized = { headers: { authorization: "Bearer t" } };
 
 const upgrade = [
   "GET /api/v2/chat/ws HTTP/1.1",
@@ -44,5 +51,23 @@ describe("a client that does not hang up", () => {
     const closed = listener.close(60).then(() => "closed");
     expect(await Promise.race([closed, sleep(4000)])).toBe("closed");
     client.destroy();
+  });
+});
+
+describe("a WebSocket", () => {
+  it("whose token was being looked at when the service began to stop is refused", async () => {
+    const verified = Promise.withResolvers<Principal>();
+    const asked = Promise.withResolvers<true>();
+    const door = sockets(() => {
+      asked.resolve(true);
+      return verified.promise;
+    });
+    const listener = await listen(() => undefined, 0, { upgrades: door });
+    const client = new SocketClient(`http://127.0.0.1:${listener.port}/api/v2/chat/ws`, authorized);
+    await asked.promise;
+    await door.close();
+    verified.resolve(principal);
+    expect(await client.refusal()).toBe(503);
+    await listener.close(60);
   });
 });

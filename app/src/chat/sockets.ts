@@ -48,22 +48,23 @@ export class ChatSockets implements Upgrades {
     const context = requestContext(single(requestId), single(traceparent));
     const parent = propagation.extract(ROOT_CONTEXT, request.headers);
     const start = performance.now();
-    const admit = () =>
-      this.#admit(request).then(
-        (identity) => {
-          this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-            this.#logger.info("WebSocket opened");
-            new ChatConnection(webSocket, this.#args, identity).start();
-          });
-        },
-        (error: unknown) => {
-          const problem = toProblem(error);
-          const { status } = problem;
-          this.#args.metrics.requestAnswered("WS", socketRoute, status, (performance.now() - start) / 1000);
-          this.#logger[status >= 500 ? "error" : "info"]({ status, error }, "WebSocket refused");
-          refuse(socket, problem);
-        },
-      );
+    const admit = async () => {
+      try {
+        const identity = await this.#admit(request);
+        // Again: whoever is let in now is not among those that are told.
+        this.#refuseWhenClosing();
+        this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+          this.#logger.info("WebSocket opened");
+          new ChatConnection(webSocket, this.#args, identity).start();
+        });
+      } catch (error) {
+        const problem = toProblem(error);
+        const { status } = problem;
+        this.#args.metrics.requestAnswered("WS", socketRoute, status, (performance.now() - start) / 1000);
+        this.#logger[status >= 500 ? "error" : "info"]({ status, error }, "WebSocket refused");
+        refuse(socket, problem);
+      }
+    };
     void runInContext(context, () => active.with(parent, admit));
   }
 
@@ -81,9 +82,7 @@ export class ChatSockets implements Upgrades {
   /** Whom the header Authorization names, if there is one. @throws the problem to refuse with. */
   async #admit(request: IncomingMessage): Promise<Identity | undefined> {
     const { origin, authorization } = request.headers;
-    if (this.#closing) {
-      throw new Unavailable("shutting down");
-    }
+    this.#refuseWhenClosing();
     if (!this.concerns(request)) {
       throw notFound();
     }
@@ -103,6 +102,12 @@ export class ChatSockets implements Upgrades {
     const principal = await verified(token, this.#args);
     currentContext().tenantId = principal.tenantId;
     return { token, principal };
+  }
+
+  #refuseWhenClosing(): void {
+    if (this.#closing) {
+      throw new Unavailable("shutting down");
+    }
   }
 }
 
