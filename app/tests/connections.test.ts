@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import type { Principal, Tokens } from "../src/auth/tokens.ts";
 import { ChatSockets, type SocketsArgs } from "../src/chat/sockets.ts";
 import { listen } from "../src/http/listen.ts";
+import { Unavailable, unauthorized } from "../src/http/problem.ts";
 import { Metrics } from "../src/observability/metrics.ts";
 import { silentLogger } from "./support/logs.ts";
 import { SocketClient } from "./support/stream.ts";
@@ -68,6 +69,21 @@ describe("a WebSocket", () => {
     await door.close();
     verified.resolve(principal);
     expect(await client.refusal()).toBe(503);
+    await listener.close(60);
+  });
+
+  it("stays open while its token cannot be looked at, and is closed when it is no longer valid", async () => {
+    const answers = [
+      () => Promise.resolve(principal),
+      () => Promise.reject(new Unavailable("the OIDC issuer does not answer")),
+      () => Promise.resolve(principal),
+      () => Promise.reject(unauthorized("the token has expired")),
+    ];
+    const door = sockets(() => answers.shift()?.() ?? Promise.resolve(principal));
+    const listener = await listen(() => undefined, 0, { upgrades: door });
+    const client = new SocketClient(`http://127.0.0.1:${listener.port}/api/v2/chat/ws`, authorized);
+    expect((await client.closed)[0]).toBe(1008);
+    expect(answers).toHaveLength(0);
     await listener.close(60);
   });
 });

@@ -126,8 +126,11 @@ export class ChatConnection {
     this.#heard = false;
     this.#socket.ping();
     if (this.#token !== undefined) {
-      this.#args.tokens.verify(this.#token).catch(() => {
-        this.#socket.close(policyViolation, "the token is no longer valid");
+      this.#args.tokens.verify(this.#token).catch((error: unknown) => {
+        // Whatever else keeps it from being verified is asked again at the next beat.
+        if (toProblem(error).status === 401) {
+          this.#socket.close(policyViolation, "the token is no longer valid");
+        }
       });
     }
   }
