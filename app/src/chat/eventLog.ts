@@ -5,8 +5,6 @@ import type { Answer } from "./answer.ts";
 import { type ChatEvent, chatEvent, interrupted, isLast } from "./chat.ts";
 
 const pollMs = 250;
-/** Longer than any answer may be silent: then the replica that made it is gone. */
-const silentSeconds = 90;
 
 /**
  * The events of running and just finished answers in Redis, so that a reader who was cut off can go on at another
@@ -16,11 +14,14 @@ export class EventLog {
   readonly #redis: Redis | undefined;
   readonly #resumeSeconds: number;
   readonly #logger: Logger;
+  readonly #leaseMs: number;
 
-  constructor(redis: Redis | undefined, resumeSeconds: number, logger: Logger) {
+  /** @param leaseMs how long the log of a running answer stays unless it is renewed: then its replica is gone. */
+  constructor(redis: Redis | undefined, resumeSeconds: number, logger: Logger, leaseMs = 30_000) {
     this.#redis = redis;
     this.#resumeSeconds = resumeSeconds;
     this.#logger = logger.child({ module: "chat" });
+    this.#leaseMs = leaseMs;
   }
 
   /** Writes the answer's events as they come, many at once when Redis is the slower one. Never rejects. */
@@ -30,6 +31,10 @@ export class EventLog {
       return;
     }
     const never = new AbortController().signal;
+    // The answer may be silent for long, while it waits for the model or for another replica that asks the same.
+    const renewal = setInterval(() => {
+      redis.pexpire(key, this.#leaseMs).catch(() => undefined);
+    }, this.#leaseMs / 3);
     try {
       for (let written = 0, ended = false; !ended;) {
         const events = answer.eventsAfter(written);
@@ -39,18 +44,24 @@ export class EventLog {
           continue;
         }
         ended = events.some(isLast);
-        const ttl = ended ? this.#resumeSeconds : this.#resumeSeconds + silentSeconds;
-        await redis
+        // A log that was lost is not begun anew: an event's place in it is its id.
+        const push = written === 0 ? "rpush" : "rpushx";
+        const done = await redis
           .multi()
-          .rpush(key, first, ...rest)
-          .expire(key, ttl)
+          [push](key, first, ...rest)
+          .pexpire(key, ended ? this.#resumeSeconds * 1000 : this.#leaseMs)
           .exec();
         written += events.length;
+        if (done?.[0]?.[1] !== written) {
+          throw new Error("Redis has lost the events before");
+        }
       }
     } catch (error) {
       this.#logger.warn({ error }, "an answer's events cannot be kept: it can only be resumed here");
       // Half a log would end in a wait for what never comes.
       await redis.del(key).catch(() => undefined);
+    } finally {
+      clearInterval(renewal);
     }
   }
 
@@ -69,9 +80,8 @@ export class EventLog {
 
   async *#follow(redis: Redis, key: string, after: number, signal: AbortSignal): AsyncGenerator<ChatEvent> {
     let next = after;
-    let heardAt = performance.now();
     try {
-      while (performance.now() < heardAt + silentSeconds * 1000) {
+      for (;;) {
         const [texts] = await Promise.all([
           redis.lrange(key, next, -1),
           redis.set(wantedKey(key), "1", "EX", this.#resumeSeconds),
@@ -83,11 +93,15 @@ export class EventLog {
           if (isLast(event)) {
             return;
           }
-          heardAt = performance.now();
         }
-        const [last] = texts.length === 0 ? await redis.lrange(key, -1, -1) : [];
-        if (last !== undefined && isLast(chatEvent.parse(JSON.parse(last)))) {
-          return;
+        if (texts.length === 0) {
+          const [last] = await redis.lrange(key, -1, -1);
+          if (last === undefined) {
+            break;
+          }
+          if (isLast(chatEvent.parse(JSON.parse(last)))) {
+            return;
+          }
         }
         await sleep(pollMs, undefined, { signal });
       }
