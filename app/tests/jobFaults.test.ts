@@ -87,6 +87,54 @@ describe("a lost Redis", () => {
   });
 });
 
+describe("a Postgres that refuses", () => {
+  const failed = 'app_jobs_total{queue="generate",outcome="failed"}';
+
+  it("to say what a job is shows in the log and the metrics, and the job is done once it does", async () => {
+    const id = await bench.prompt("not to be read");
+    await bench.sql("revoke select on jobs from app_user");
+    const worker = await bench.worker();
+    await eventually(async () => {
+      expect(worker.logs()).toContainEqual(
+        expect.objectContaining({
+          level: "warn",
+          message: "job failed outside of an attempt, it comes round again",
+          job_id: id,
+          tenant_id: bench.tenant,
+        }),
+      );
+      expect(await worker.metric(failed)).toBeGreaterThanOrEqual(1);
+    });
+    await bench.sql("grant select on jobs to app_user");
+    await bench.until(id, "done");
+  });
+
+  it("to record a failed attempt leaves what the attempt failed with in the log, and its count", async () => {
+    await bench.sql("alter table jobs add constraint refusal check (attempts = 0)");
+    const generate = () => Promise.reject(new Error("of the handler"));
+    const worker = await bench.worker({ handlers: { generate } });
+    const id = await bench.prompt("fails");
+    await eventually(async () => {
+      for (const line of [
+        { message: "failed attempt not recorded" },
+        {
+          message: "job ended",
+          outcome: "failed",
+          error: expect.objectContaining({ message: "of the handler" }) as unknown,
+        },
+      ]) {
+        expect(worker.logs()).toContainEqual(expect.objectContaining({ level: "warn", job_id: id, ...line }));
+      }
+      expect(await worker.metric(failed)).toBeGreaterThanOrEqual(1);
+    });
+    expect(worker.logs().map(({ message }) => message)).not.toContain(
+      "job failed outside of an attempt, it comes round again",
+    );
+    await bench.sql("alter table jobs drop constraint refusal");
+    await bench.until(id, "dead");
+  });
+});
+
 describe("connections to Redis that break while a worker starts", () => {
   it("do not keep it from working ever after", async () => {
     const breaking = bench.redis.cutOff(1500);

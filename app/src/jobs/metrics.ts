@@ -73,6 +73,11 @@ export class JobMetrics {
     this.#outcomes.inc({ queue, outcome: "postponed" });
   }
 
+  /** A failure before the handler was reached: it says nothing about how long jobs take either. */
+  notBegun(queue: JobKind): void {
+    this.#outcomes.inc({ queue, outcome: "failed" });
+  }
+
   overdue(queue: JobKind, change: 1 | -1): void {
     this.#overdue.inc({ queue }, change);
   }

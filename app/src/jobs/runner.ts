@@ -26,6 +26,9 @@ export const handBackSeconds = 3;
 const timedOut = new JobError("stopped at the queue's time limit");
 const shuttingDown = new Error("the worker is shutting down");
 
+/** An attempt that failed and was told of, for the queue to try again. */
+class AttemptFailed extends Error {}
+
 export interface RunnerArgs {
   connection: Redis;
   config: JobsConfig;
@@ -69,10 +72,18 @@ export class Runner {
       this.#log.debug({ error, queue: kind }, "queue error");
     });
     worker.on("failed", (job, error) => {
-      // BullMQ gave it up by itself; every other failure was recorded when it happened.
-      if (job?.id !== undefined && job.deferredFailure) {
-        this.#bury(kind, job.data.tenantId, job.id, error);
+      if (job?.id === undefined) {
+        return;
       }
+      const context = { ...requestContext(undefined, undefined), tenantId: job.data.tenantId, jobId: job.id };
+      runInContext(context, () => {
+        if (job.deferredFailure) {
+          this.#bury(kind, context, error);
+        } else if (!(error instanceof AttemptFailed || error instanceof UnrecoverableError)) {
+          this.#args.metrics.notBegun(kind);
+          this.#log.warn({ error, queue: kind }, "job failed outside of an attempt, it comes round again");
+        }
+      });
     });
     return worker;
   }
@@ -156,7 +167,7 @@ export class Runner {
       }
       const state = await this.#recordFailure(order, limit.signal.aborted ? timedOut : error);
       ended(state === "dead" ? "dead" : limit.signal.aborted ? "overdue" : "failed", error);
-      throw state === "dead" ? new UnrecoverableError("dead letter") : error;
+      throw state === "dead" ? new UnrecoverableError("dead letter") : new AttemptFailed(reasonOf(error));
     } finally {
       clearTimeout(timer);
       if (limit.signal.aborted) {
@@ -179,21 +190,24 @@ export class Runner {
     }
   }
 
-  #recordFailure({ tenantId, id }: WorkOrder, error: unknown) {
+  /** @returns the job's state afterwards; undefined when it cannot be recorded: then the attempt does not count. */
+  async #recordFailure({ tenantId, id }: WorkOrder, error: unknown): Promise<WorkOrder["state"] | undefined> {
     const final = error instanceof Unanswerable || (error instanceof JobError && error.final);
     const most = final ? 1 : this.#args.config.retries + 1;
-    return this.#args.repository.fail(tenantId, id, reasonOf(error), most);
+    try {
+      return await this.#args.repository.fail(tenantId, id, reasonOf(error), most);
+    } catch (failure) {
+      this.#log.warn({ error: failure }, "failed attempt not recorded");
+      return undefined;
+    }
   }
 
-  #bury(kind: JobKind, tenantId: string, id: string, error: Error): void {
-    const context = { ...requestContext(undefined, undefined), tenantId, jobId: id };
-    runInContext(context, () => {
-      this.#log.error({ error, queue: kind }, "job given up: its workers died under it");
-      this.#args.metrics.attempted(kind, "dead", 0);
-      // Should Postgres be away now, the sweeper hands the job over again and this comes round again.
-      this.#args.repository.fail(tenantId, id, "its workers died under it", 1).catch((failure: unknown) => {
-        this.#log.warn({ error: failure }, "dead letter not recorded yet");
-      });
+  #bury(kind: JobKind, { tenantId, jobId }: { tenantId: string; jobId: string }, error: Error): void {
+    this.#log.error({ error, queue: kind }, "job given up: its workers died under it");
+    this.#args.metrics.attempted(kind, "dead", 0);
+    // Should Postgres be away now, the sweeper hands the job over again and this comes round again.
+    this.#args.repository.fail(tenantId, jobId, "its workers died under it", 1).catch((failure: unknown) => {
+      this.#log.warn({ error: failure }, "dead letter not recorded yet");
     });
   }
 }
