@@ -18,7 +18,7 @@ export const paths: ZodOpenApiPathsObject = {
   "/api/v2/jobs": {
     post: {
       summary: "Ask for work that takes long",
-      description: "The same Idempotency-Key is answered with the same job.",
+      description: "The same Idempotency-Key of the same user is answered with the same job.",
       requestParams: { header: jobHeaders },
       requestBody: { required: true, content: json(jobInput) },
       responses: {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { PoolClient } from "pg";
 import { audit } from "../audit/audit.ts";
 import type { FieldCipher } from "../crypto/fieldCipher.ts";
@@ -41,13 +42,15 @@ export class JobRepository {
     this.#cipher = cipher;
   }
 
-  /** @throws a 422 problem when the key was used for another prompt. */
+  /** @throws a 422 problem when this user has used the key for another prompt. */
   async createGeneration(
     tenantId: string,
     subject: string,
     payload: Payload<"generate">,
-    idempotencyKey: string | undefined,
+    key: string | undefined,
   ): Promise<JobAnswer> {
+    // Keys are the user's own: two who choose the same one ask for two jobs.
+    const idempotencyKey = key && createHash("sha256").update(`${subject} ${key}`).digest("hex");
     const sealed = await this.#cipher.encrypt("jobs.sealed_payload", JSON.stringify(payload));
     return this.#database.asTenant(tenantId, async (client) => {
       const job = { kind: "generate", payload: sealed, subject, idempotencyKey } as const;
