@@ -73,6 +73,16 @@ describe("a refresh token", () => {
     expect(statuses.sort()).toEqual([200, 401]);
   });
 
+  it("stays unused when no access token can be signed: to try again, as the answer says, is no reuse", async () => {
+    const { refreshToken } = await signIn(service, user);
+    const keyless = await startTestService(postgres, database, inject("redis"), {
+      jwt: { ...service.config.jwt, keysFile: undefined },
+    });
+    expect((await refresh(keyless, refreshToken)).status).toBe(503);
+    await keyless.stop();
+    expect((await refresh(service, refreshToken)).status).toBe(200);
+  });
+
   it("expires a week after the sign-in, however often it was renewed", async () => {
     const { refreshToken } = await signIn(service, user);
     const next = (await refresh(service, refreshToken)).body as TokenPair;

@@ -5,6 +5,7 @@ import { audit } from "../audit/audit.ts";
 import type { Database } from "../db/database.ts";
 import type { Metrics } from "../observability/metrics.ts";
 import type { User, UserRepository } from "../users/repository.ts";
+import type { Principal } from "./tokens.ts";
 
 const lifetimeDays = 7;
 
@@ -18,7 +19,7 @@ interface TokenRow {
 
 export interface Rotated {
   user: User;
-  tenantId: string;
+  accessToken: string;
   refreshToken: string;
 }
 
@@ -47,8 +48,11 @@ export class RefreshTokens {
     return insert(client, tenantId, randomUUID(), userId, expiresAt);
   }
 
-  /** The next token for this one, or undefined when it is not valid (and, when it was used before, nor is its family). */
-  async rotate(token: string): Promise<Rotated | undefined> {
+  /**
+   * The next token for this one, or undefined when it is not valid (and, when it was used before, nor is its family).
+   * The access token is signed in the same transaction: when it cannot be, this one stays unused.
+   */
+  async rotate(token: string, sign: (principal: Principal) => Promise<string>): Promise<Rotated | undefined> {
     const tenantId = tenantOf(token);
     if (tenantId === undefined) {
       return undefined;
@@ -70,7 +74,8 @@ export class RefreshTokens {
       }
       await client.query("update refresh_tokens set used_at = now() where token_hash = $1", [hashOf(token)]);
       const refreshToken = await insert(client, tenantId, row.family_id, user.id, row.expires_at);
-      return { user, tenantId, refreshToken };
+      const accessToken = await sign({ subject: user.id, role: user.role, tenantId });
+      return { user, accessToken, refreshToken };
     });
   }
 

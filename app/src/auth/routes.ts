@@ -46,18 +46,14 @@ export function authRoutes({
   });
 
   router.post("/api/v2/auth/refresh", async (request, response) => {
-    const rotated = await refreshTokens.rotate(validated(refreshInput, request.body).refreshToken);
+    const { refreshToken: used } = validated(refreshInput, request.body);
+    const rotated = await refreshTokens.rotate(used, (principal) => tokens.sign(principal));
     if (!rotated) {
       await refusals.record("bad_refresh_token");
       throw unauthorized("the refresh token is not valid, sign in again");
     }
-    const { user, tenantId, refreshToken } = rotated;
-    response.json({
-      accessToken: await tokens.sign({ subject: user.id, role: user.role, tenantId }),
-      refreshToken,
-      expiresIn: accessTokenSeconds,
-      role: user.role,
-    });
+    const { user, accessToken, refreshToken } = rotated;
+    response.json({ accessToken, refreshToken, expiresIn: accessTokenSeconds, role: user.role });
   });
 
   // Whoever has the refresh token may end what it stands for, also when their access token has expired.
