@@ -85,7 +85,7 @@ describe("an answer", () => {
     ["is too slow", hangs],
     ["limits the rate", fails(429, { "Retry-After": "60" })],
     ["answers rubbish", answers("text/html", "<html>")],
-  ])("is the stub's, marked degraded, while the provider %s, and not cached", async (_case, fault) => {
+  ])("is the stub's, marked degraded, while the provider %s, and not kept", async (_case, fault) => {
     // A replica of its own: the others' circuits stay closed.
     const { ai } = testConfig();
     const lonely = await chat.startReplica({
@@ -98,8 +98,10 @@ describe("an answer", () => {
       expect(events.at(-1)).toMatchObject({ type: "done", data: { degraded: true, model: "stub" } });
       expect((await lonely.call("GET", "/health")).status).toBe(200);
       provider.otherwise = says("Better");
-      const later = await chat.askWhole(message);
+      const sessionId = String(events[0]?.data["sessionId"]);
+      const later = await chat.askWhole(message, { sessionId });
       expect(later.at(-1)).toMatchObject({ data: { degraded: false, cached: false } });
+      expect(provider.requests.at(-1)?.body["messages"]).toEqual([{ role: "user", content: message }]);
     } finally {
       await lonely.stop();
     }

@@ -130,7 +130,11 @@ export class ChatService {
         model,
         degraded,
       };
-      await Promise.all([this.#save(principal, finished), sessions.remember(principal, finished)]);
+      await Promise.all([
+        this.#save(principal, finished),
+        // What the stub says in the model's place is nothing that later questions refer to.
+        degraded || sessions.remember(principal, finished),
+      ]);
       const cached = !made && !degraded;
       metrics.chatEnded(degraded ? "degraded" : cached ? "cached" : "ok");
       answer.append({ type: "done", data: { degraded, model, cached } });
