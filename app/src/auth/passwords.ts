@@ -21,7 +21,10 @@ export class Passwords {
 
   /** Without a hash (no such user) it works as long as with one, and says no. @throws as `hash`. */
   async verify(storedHash: string | null | undefined, password: string): Promise<boolean> {
-    this.#dummyHash ??= hash("nobody's password", parameters);
+    this.#dummyHash ??= hash("nobody's password", parameters).catch((error: unknown) => {
+      this.#dummyHash = undefined;
+      throw error;
+    });
     const dummyHash = await this.#dummyHash;
     const matches = await this.#inTurn(() => verify(storedHash ?? dummyHash, password));
     return matches && storedHash !== null && storedHash !== undefined;
