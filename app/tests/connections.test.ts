@@ -2,9 +2,11 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Response } from "express";
 import { describe, expect, it } from "vitest";
 import type { Principal, Tokens } from "../src/auth/tokens.ts";
 import { ChatSockets, type SocketsArgs } from "../src/chat/sockets.ts";
+import { closedSignal } from "../src/chat/sse.ts";
 import { listen } from "../src/http/listen.ts";
 import { Unavailable, unauthorized } from "../src/http/problem.ts";
 import { Metrics } from "../src/observability/metrics.ts";
@@ -53,6 +55,22 @@ describe("a client that does not hang up", () => {
     expect(await Promise.race([closed, sleep(4000)])).toBe("closed");
     client.destroy();
   });
+});
+
+it("a reader who left while it was looked at who they are is known to be gone", async () => {
+  const gone = Promise.withResolvers<boolean>();
+  const listener = await listen((_request, response) => {
+    response.once("close", () => {
+      setTimeout(() => {
+        gone.resolve(closedSignal(response as Response).aborted);
+      });
+    });
+    reader.destroy();
+  }, 0);
+  const reader = connect(listener.port, "127.0.0.1").on("error", () => undefined);
+  reader.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  expect(await gone.promise).toBe(true);
+  await listener.close(0);
 });
 
 describe("a WebSocket", () => {

@@ -14,12 +14,16 @@ interface SendOptions {
   signal: AbortSignal;
 }
 
-/** Aborts when the connection is closed, by either side. */
+/** Aborts when the connection is closed, by either side; at once when it is already. */
 export function closedSignal(response: Response): AbortSignal {
   const closed = new AbortController();
   response.once("close", () => {
     closed.abort();
   });
+  // While it was looked at who asks, say: no event tells of that any more.
+  if (response.destroyed) {
+    closed.abort();
+  }
   return closed.signal;
 }
 
