@@ -60,6 +60,19 @@ const token = (
 const me = (bearer: string) => service.call("GET", "/api/v2/auth/me", { token: bearer });
 
 describe("a token of the OIDC issuer", () => {
+  it("is accepted also where no keys of our own are configured", async () => {
+    const { config, databaseConfig } = service;
+    const keyless = await startTestService(postgres, databaseConfig.database, inject("redis"), {
+      oidc: config.oidc,
+      jwt: { ...config.jwt, keysFile: undefined },
+    });
+    const call = async (bearer: string) =>
+      (await keyless.call("GET", "/api/v2/auth/me", { token: bearer })).status;
+    expect(await call(await token(claims()))).toBe(200);
+    expect(await call(await service.token("viewer", tenant))).toBe(503);
+    await keyless.stop();
+  });
+
   it("is accepted, its claims giving tenant and role", async () => {
     expect((await me(await token(claims()))).body).toEqual({
       subject: "oidc:42",

@@ -22,7 +22,8 @@ export class VerifiedTokens extends Tokens {
   }
 
   override async verify(token: string): Promise<Principal> {
-    const keys = await this.#keys.current();
+    // Without them, those of the OIDC issuer are verified all the same.
+    const keys = await this.#keys.current().catch(() => undefined);
     if (keys !== this.#verifiedBy) {
       this.#verified.clear();
       this.#verifiedBy = keys;
