@@ -80,7 +80,12 @@ describe("a request", () => {
     const read = await spansOf(traceId(2));
     expect(child(read, "GET")?.attributes["db.system.name"]).toBe("redis");
     expect(child(read, "SET")?.attributes["db.system.name"]).toBe("redis");
-    expect(child(read, "SELECT")?.attributes["db.system.name"]).toBe("postgresql");
+    expect(child(read, "SELECT")?.attributes).toMatchObject({
+      "db.system.name": "postgresql",
+      "db.query.text": expect.stringMatching(
+        /^set local app.current_tenant_id = \?; select .* where id = \?$/,
+      ) as unknown,
+    });
     for (const id of [traceId(1), traceId(2)]) {
       const lines = service.logs().filter((entry) => entry["trace_id"] === id);
       expect(lines.filter(({ message }) => message === "request answered")).toHaveLength(1);
