@@ -5,7 +5,8 @@ import { createLanguageModel } from "../src/ai/createLanguageModel.ts";
 import { createRedis } from "../src/cache/redis.ts";
 import type { JobAnswer } from "../src/jobs/job.ts";
 import { enqueue } from "../src/jobs/outbox.ts";
-import { prefix } from "../src/jobs/queues.ts";
+import { type OutboxRow, prefix, type Queues } from "../src/jobs/queues.ts";
+import { Relay } from "../src/jobs/relay.ts";
 import { Metrics } from "../src/observability/metrics.ts";
 import { JobsBench } from "./support/jobs.ts";
 import { silentLogger } from "./support/logs.ts";
@@ -184,6 +185,21 @@ describe("the outbox", () => {
     await Promise.all([bench.worker({ handlers }), bench.worker({ handlers }), bench.worker({ handlers })]);
     await Promise.all(ids.map((id) => bench.until(id, "done")));
     expect(done.sort()).toEqual(prompts.sort());
+  });
+
+  it("hands over first what was asked for first", async () => {
+    const ids = await bench.prompts(Array.from({ length: 20 }, (_, n) => `number ${n}`));
+    // The last was asked for first.
+    await bench.sql("update jobs set created_at = now() - array_position($1::uuid[], id) * interval '1 s'", [
+      ids,
+    ]);
+    const redis = createRedis(bench.redis.config, "queue", silentLogger);
+    await eventually(() => redis.ping());
+    const handedOver: string[] = [];
+    const add = (rows: OutboxRow[]) => Promise.resolve(handedOver.push(...rows.map(({ id }) => id)));
+    await new Relay(bench.database, redis, { add } as unknown as Queues, 1).relay();
+    redis.disconnect();
+    expect(handedOver).toEqual(ids.toReversed());
   });
 });
 

@@ -53,7 +53,9 @@ export class Relay {
     return this.#database.asTenant(noTenant, async (client) => {
       const { rows } = await client.query<OutboxRow>(sql, values);
       if (rows.length > 0) {
-        await within(redisTimeoutMs, handOver(rows));
+        // Postgres takes the oldest, and returns them in any order.
+        const oldestFirst = rows.toSorted((a, b) => a.created_at.getTime() - b.created_at.getTime());
+        await within(redisTimeoutMs, handOver(oldestFirst));
       }
       return rows.length;
     });
