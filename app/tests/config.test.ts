@@ -7,6 +7,7 @@ import { purposeOf, readConfig } from "../src/config/config.ts";
 import { environmentTable } from "../src/config/environment.ts";
 import { sample } from "../src/config/sample.ts";
 import { type VariableName, variables } from "../src/config/variables.ts";
+import { documentInput } from "../src/documents/document.ts";
 import { writeKeyFile } from "./support/service.ts";
 
 const names = Object.keys(variables) as VariableName[];
@@ -39,6 +40,17 @@ describe("the configuration", () => {
       cache: { host: "cache", port: 6379, tls: false },
       queue: { user: "app", host: "queue", port: 6379, tls: true },
     });
+  });
+
+  it("has room for the longest document, however its JSON is spelt", () => {
+    const longest = { title: "題".repeat(200), content: "字".repeat(100_000) };
+    expect(documentInput.safeParse(longest).success).toBe(true);
+    const escaped = JSON.stringify(longest).replace(
+      /[^\x20-\x7e]/g,
+      (character) => `\\u${character.charCodeAt(0).toString(16)}`,
+    );
+    expect(JSON.parse(escaped)).toEqual(longest);
+    expect((readConfig({}).config?.bodyLimitKiB ?? 0) * 1024).toBeGreaterThan(escaped.length);
   });
 
   it("takes origins and the collector as they are written", () => {

@@ -85,7 +85,7 @@ describe("a running service", () => {
       service.call("GET", path),
       service.call("POST", "/api/v1/documents", { token: viewer, body }),
       service.call("GET", path.replace(/\w{4}$/, "0000"), { token: viewer }),
-      service.call("POST", "/api/v1/documents", { token: admin, body: "x".repeat(300_000) }),
+      service.call("POST", "/api/v1/documents", { token: admin, body: "x".repeat(700_000) }),
       service.call("POST", "/api/v1/documents", {
         token: admin,
         body,

@@ -45,8 +45,8 @@ export const variables = {
   TRUSTED_PROXIES: described(proxyList.default([]), {
     description: "Proxies whose X-Forwarded-* headers are believed (comma-separated addresses or ranges)",
   }),
-  BODY_LIMIT_KIB: described(wholeNumber(1, 10240).default(256), {
-    description: "Largest request body in KiB",
+  BODY_LIMIT_KIB: described(wholeNumber(1, 10240).default(640), {
+    description: "Largest request body in KiB; the longest document takes 600,000 bytes",
   }),
   SHUTDOWN_DELAY_SECONDS: described(wholeNumber(0, 300).default(5), {
     description:

@@ -188,7 +188,7 @@ function bodyOf(requestBody: Operation["requestBody"], components: Record<string
       "\u0000",
       '{"__proto__":{"admin":true},"constructor":{"prototype":{}}}',
     ],
-    ...["[".repeat(5000), `{"a":"${"x".repeat(300_000)}"}`],
+    ...["[".repeat(5000), `{"a":"${"x".repeat(700_000)}"}`],
   );
   return fc.oneof(
     { weight: requestBody ? 1 : 19, arbitrary: fc.constant(undefined) },

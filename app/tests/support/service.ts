@@ -44,7 +44,7 @@ export function testConfig(overrides: Partial<Config> = {}): Config {
     tlsFile: undefined,
     metricsPort: 0,
     trustedProxies: [],
-    bodyLimitKiB: 256,
+    bodyLimitKiB: 640,
     shutdownDelaySeconds: 0,
     database: undefined,
     cache: undefined,
