@@ -286,6 +286,13 @@ it("what is asked of large tables again and again is answered from indexes", asy
        where seq_scan > 0 and relname <> 'retention_rules'`,
     );
     expect(scanned.rows).toEqual([]);
+    for (const column of ["action", "subject"]) {
+      const { rows: plan } = await client.query(
+        `explain select * from audit_events where tenant_id = $1 and ${column} = 'rare' order by id desc limit 50`,
+        [bench.tenant],
+      );
+      expect(JSON.stringify(plan)).toContain(`Index Scan using audit_events_by_${column}`);
+    }
     await client.query("rollback");
   });
 });
