@@ -103,9 +103,8 @@ function own({ kubectl }: Target): Source {
     ];
     const query = ["query", over ? "range" : "instant", "--format=json", ...(over ?? [])];
     const pod = ["exec", "--namespace=monitoring", "service/prometheus", "--container=prometheus"];
-    return JSON.parse(
-      await kubectl([...pod, "--", "promtool", ...query, "http://localhost:9090", expression]),
-    );
+    const command = [...pod, "--", "promtool", ...query, "http://localhost:9090", expression];
+    return JSON.parse(await kubectl(command)) as unknown;
   };
 }
 
