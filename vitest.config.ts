@@ -12,9 +12,11 @@ export default defineConfig({
           include: ["tests/{unit,local}/**/*.test.ts"],
           isolate: false,
           unstubEnvs: true,
+          // Some start servers and programs, which a busy machine takes its time for.
+          testTimeout: 20_000,
         },
       },
-      { test: { name: "mocked", include: ["tests/mocked/**/*.test.ts"] } },
+      { test: { name: "mocked", include: ["tests/mocked/**/*.test.ts"], testTimeout: 20_000 } },
       {
         test: {
           name: "engine",
