@@ -136,7 +136,7 @@ describe("a value made for the cache", () => {
     expect((await a.getOrMake(newId(), make, 5000, never)).value).toBe("v");
     await server.start();
     await connected();
-    server.freeze();
+    await server.freeze();
     const start = performance.now();
     expect((await a.getOrMake(newId(), make, 5000, never)).value).toBe("v");
     expect(performance.now() - start).toBeLessThan(1500);

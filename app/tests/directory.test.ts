@@ -131,7 +131,7 @@ describe("the directory", () => {
   });
 
   it("that hangs or is gone is given up in seconds", async () => {
-    server.freeze();
+    await server.freeze();
     const start = performance.now();
     await expect(directory().check("ada", password)).rejects.toMatchObject({ status: 503 });
     expect(performance.now() - start).toBeLessThan(6000);

@@ -61,9 +61,7 @@ const cacheFaults: [string, () => Promise<void> | void, () => Promise<void> | vo
   ["stops", () => redis.stop(), () => redis.start()],
   [
     "hangs",
-    () => {
-      redis.freeze();
-    },
+    () => redis.freeze(),
     () => {
       redis.thaw();
     },
@@ -148,7 +146,7 @@ describe("a request", () => {
 
   it("is answered from Postgres while the cache hangs", async () => {
     await millisecondsUntil(200);
-    redis.freeze();
+    await redis.freeze();
     const start = performance.now();
     expect((await service.call("GET", path, { token })).status).toBe(200);
     expect(performance.now() - start).toBeLessThan(1500);

@@ -148,7 +148,7 @@ describe("the limits", () => {
     expect(await statuses(8, speak(token))).toEqual([200, 200, 200, 200, 200, 200, 429, 429]);
     await queue.start();
     await ready();
-    queue.freeze();
+    await queue.freeze();
     const start = performance.now();
     expect(await statuses(2, list(await newUser()))).toEqual([200, 200]);
     expect(performance.now() - start).toBeLessThan(1000);

@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
+import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const given = new Set<number>();
@@ -26,6 +28,17 @@ export async function freePort(): Promise<number> {
     await once(server, "close");
     return port;
   }
+}
+
+/** Stops a process by SIGSTOP, and returns when none of its threads runs any more; where there is no /proc, at once. */
+export async function freeze(child: ChildProcess): Promise<void> {
+  child.kill("SIGSTOP");
+  const tasks = `/proc/${child.pid}/task`;
+  await eventually(async () => {
+    const ids = await readdir(tasks).catch(() => []);
+    const states = await Promise.all(ids.map((id) => readFile(join(tasks, id, "stat"), "utf8")));
+    if (!states.every((state) => /\) [Tt] /.test(state))) throw new Error(`process ${child.pid} still runs`);
+  });
 }
 
 /** Asks again and again until it answers without an error, or the time is up. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis as Client } from "ioredis";
 import type { RedisConfig } from "../../src/config/settings.ts";
-import { eventually, freePort, type Running, start, stop } from "./processes.ts";
+import { eventually, freePort, freeze, type Running, start, stop } from "./processes.ts";
 
 function serverCommand(): string {
   const command = process.env["REDIS_SERVER_BIN"] ?? "redis-server";
@@ -101,8 +101,8 @@ export class Redis {
   }
 
   /** Connections stay open and nothing is answered, as when a machine is lost. */
-  freeze(): void {
-    this.#running?.child.kill("SIGSTOP");
+  async freeze(): Promise<void> {
+    if (this.#running) await freeze(this.#running.child);
   }
 
   thaw(): void {

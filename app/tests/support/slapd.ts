@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
-import { eventually, freePort, run, type Running, start, stop } from "./processes.ts";
+import { eventually, freePort, freeze, run, type Running, start, stop } from "./processes.ts";
 
 /** The program, and the directories with its schemas and its modules: unpacked beside it, or installed. */
 interface Slapd {
@@ -146,8 +146,8 @@ export class LdapServer {
   }
 
   /** Connections stay open and nothing is answered. */
-  freeze(): void {
-    this.#running?.child.kill("SIGSTOP");
+  async freeze(): Promise<void> {
+    if (this.#running) await freeze(this.#running.child);
   }
 
   thaw(): void {
