@@ -19,6 +19,7 @@ import { plan, type PlannedImage } from "./images/contents.ts";
 import { removePrivateDocker, withPrivateDocker, type DockerClient } from "./images/privateDocker.ts";
 import { Progress, StepError } from "./images/steps.ts";
 import { withLock } from "./lock.ts";
+import { namedImages } from "./stack.ts";
 import {
   cacheDirectory,
   exists,
@@ -48,16 +49,19 @@ const answerSeconds = 10;
 const pullSeconds = 120;
 
 /**
- * Builds what is not built yet and says where it is; takes a second or two when everything is there.
+ * Builds what is not built yet and says where it is; takes a second or two when everything is there. What dev's committed file
+ * names is not built.
  * @param signal - ends it when aborted
  */
 export async function ensureImages(signal?: AbortSignal): Promise<LocalImages> {
-  const { world, planned } = (await finished(sources)) ?? (await build(sources, signal));
+  const named = await namedImages();
+  const wanted: Wanted = (world) => sources(world).filter(({ name }) => !(name in named));
+  const { world, planned } = (await finished(wanted)) ?? (await build(wanted, signal));
   const run = planned.filter(({ source }) => isRun(source));
   return {
     images: Object.fromEntries(run.map(({ source, reference }) => [source.name, reference])),
     tars: run.map(tarPath),
-    missing: missing(world),
+    missing: Object.fromEntries(Object.entries(missing(world)).filter(([name]) => !(name in named))),
   };
 }
 

@@ -67,10 +67,20 @@ export async function requireStack(stack: string): Promise<void> {
   await committed(stack);
 }
 
+/** A section of the stack's configuration, as its committed file has it. */
+async function committedSection(stack: string, name: string): Promise<Settings> {
+  return ((await committed(stack)).config?.[`groundwork:${name}`] ?? {}) as Settings;
+}
+
 /** The context that the stack's committed file names. */
 export async function committedContext(stack: string): Promise<string> {
-  const cluster = (await committed(stack)).config?.["groundwork:cluster"] as { context?: string } | undefined;
-  return cluster?.context ?? "";
+  const { context = "" } = (await committedSection(stack, "cluster")) as { context?: string };
+  return context;
+}
+
+/** Images that dev's committed file names: they run as they are named, and are not built here. */
+export async function namedImages(): Promise<Readonly<Record<string, string>>> {
+  return (await committedSection("dev", "images")) as Record<string, string>;
 }
 
 /**

@@ -17,6 +17,7 @@ import {
   edgePorts,
   isInitialized,
   merge,
+  namedImages,
   policyArguments,
   prepareStack,
   projectDirectory,
@@ -103,7 +104,7 @@ export async function configure({ engine, cluster, images }: World): Promise<voi
       "groundwork:cluster": { context: cluster.context, apiServerCidrs: cluster.apiServerCidrs },
       "groundwork:images": images.images,
       "groundwork:edge": { trustedProxies: cluster.loopbackSources },
-      "groundwork:monitoring": { grafana: !("grafana" in images.missing) },
+      ...("grafana" in images.missing && { "groundwork:monitoring": { grafana: false } }),
       "groundwork:backups": { ageRecipient: key.recipient },
       ...collection(cluster),
     }),
@@ -134,6 +135,10 @@ export function dev(): Promise<void> {
   return withLock("stack", async () => {
     const started = Date.now();
     const cluster = await currentCluster();
+    if ("app" in (await namedImages()))
+      throw new UserError(
+        "Pulumi.dev.yaml names groundwork:images.app, so app/ is not built: take that out there, or give it another image and `make up`.",
+      );
     const engine = await knownEngine();
     const images = await ensureImages();
     await loadImages(cluster, images);
