@@ -47,10 +47,12 @@ export interface Cluster {
 
 const chosenFile = (): string => join(cacheDirectory(), "cluster.json");
 
-/** Makes a cluster that answers, and says which and why. */
-export async function ensureCluster(): Promise<Cluster> {
+/**
+ * Makes a cluster that answers, and says which and why.
+ * @param found - what `existingCluster` has found, if anything.
+ */
+export async function ensureCluster(found?: Cluster): Promise<Cluster> {
   const chosen = await chosenCluster();
-  const found = await existing();
   if (chosen?.kind === "existing" && !found)
     throw new UserError(
       `The stack is on the cluster of the context ${chosen.context}, which does not answer now. Make it answer, then run the same ` +
@@ -101,12 +103,20 @@ export async function kubeconfigOf(context: string): Promise<string | undefined>
   return cluster?.context === context ? cluster.kubeconfig : undefined;
 }
 
-async function existing(): Promise<Cluster | undefined> {
+/**
+ * The cluster of the context that dev's committed file names, if it is there and answers.
+ * @throws {UserError} when there is no kubectl to ask it with.
+ */
+export async function existingCluster(): Promise<Cluster | undefined> {
   const context = await committedContext("dev");
   const kubeconfig = process.env["KUBECONFIG"] ?? join(homedir(), ".kube", "config");
   if (context === contextName || (await readIfPresent(kubeconfig)) === undefined) return undefined;
   const kubectl = await findCommand("kubectl");
-  if (kubectl === undefined) return undefined;
+  if (kubectl === undefined)
+    throw new UserError(
+      `Pulumi.dev.yaml names the context "${context}" (groundwork:cluster.context), and kubectl, which that cluster is asked by, is ` +
+        `not on PATH. Install kubectl, or name ${contextName} there for a cluster that is made here; then run the same command again.`,
+    );
   const args = [
     "--kubeconfig",
     kubeconfig,
@@ -119,7 +129,7 @@ async function existing(): Promise<Cluster | undefined> {
   ];
   if ((await tryRun(kubectl, args)) === undefined) return undefined;
   say(`cluster: context ${context} of ${kubeconfig} answers`);
-  return { kind: "existing", kubeconfig, context, loopbackSources: [], apiServerCidrs: ["0.0.0.0/0"] };
+  return { kind: "existing", kubeconfig, context, loopbackSources: [], apiServerCidrs: [] };
 }
 
 /** What the last `make up` chose, or what runs already, is not left behind for something else. */

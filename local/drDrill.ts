@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { kubectl, type Cluster } from "./cluster.ts";
 import { dropDatabase, inServiceSql, open, volumeBytes } from "./database.ts";
 import { withoutRelease } from "./delivery/noRelease.ts";
+import { edgeUrl } from "./devSettings.ts";
 import { caPath } from "./identity.ts";
 import { interruptible } from "./interruptible.ts";
 import { runJob } from "./jobs.ts";
@@ -17,7 +18,7 @@ import { restoreFrom, type Names } from "./restore.ts";
 import { checkRoom, makePlan, sourceOf, type Source } from "./restorePlan.ts";
 import { message, say, UserError } from "./system.ts";
 import { developmentToken } from "./token.ts";
-import { baseUrl, knownEngine, pulumiUp, withKubeconfig } from "./up.ts";
+import { knownEngine, pulumiUp, withKubeconfig } from "./up.ts";
 
 const tenant = "dr-drill";
 const stores = ["postgres", "redis-queue", "redis-cache"];
@@ -209,19 +210,20 @@ async function tidyUp(cluster: Cluster, aside: string): Promise<void> {
 const agent = new Agent({ keepAlive: true });
 
 /** One request through the edge; status 0 if there was no answer. */
-function ask(
+async function ask(
   method: string,
   path: string,
   token: string,
   body?: object,
 ): Promise<{ status: number; answer: unknown }> {
   const headers = { Authorization: `Bearer ${token}`, ...(body && { "Content-Type": "application/json" }) };
+  const url = await edgeUrl();
   return new Promise((resolve) => {
     const none = () => {
       resolve({ status: 0, answer: {} });
     };
     const options = { method, headers, agent, ca: readFileSync(caPath()), timeout: 10_000 };
-    const sending = request(`${baseUrl}${path}`, options, (response) => {
+    const sending = request(`${url}${path}`, options, (response) => {
       json(response).then((answer) => {
         resolve({ status: response.statusCode ?? 0, answer });
       }, none);

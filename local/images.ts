@@ -4,6 +4,8 @@
  */
 import { mkdir, readdir, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { ownImages } from "../components/images.ts";
+import { buildsImages, namedImages } from "./devSettings.ts";
 import { ensureBase } from "./images/base.ts";
 import { buildImages, removeTags, type Workshop } from "./images/build.ts";
 import {
@@ -19,7 +21,6 @@ import { plan, type PlannedImage } from "./images/contents.ts";
 import { removePrivateDocker, withPrivateDocker, type DockerClient } from "./images/privateDocker.ts";
 import { Progress, StepError } from "./images/steps.ts";
 import { withLock } from "./lock.ts";
-import { namedImages } from "./stack.ts";
 import {
   cacheDirectory,
   exists,
@@ -63,6 +64,21 @@ export async function ensureImages(signal?: AbortSignal): Promise<LocalImages> {
     tars: run.map(tarPath),
     missing: Object.fromEntries(Object.entries(missing(world)).filter(([name]) => !(name in named))),
   };
+}
+
+/**
+ * Those of a cluster that was there before, to which nothing that is built here comes: none.
+ * @throws {UserError} unless dev's committed file names all that have no upstream.
+ */
+export async function requireNamedImages(context: string): Promise<LocalImages> {
+  const named = await namedImages();
+  const lacking = Object.keys(ownImages).filter((name) => !(name in named));
+  if (lacking.length === 0 || (await buildsImages())) return { images: {}, tars: [], missing: {} };
+  throw new UserError(
+    `Pulumi.dev.yaml names the cluster of the context "${context}", which gets no image from this machine, and does not name ` +
+      `${lacking.map((name) => `groundwork:images.${name}`).join(", ")}. \`make push-images REGISTRY=…\` pushes them to a registry ` +
+      "that it pulls from, and prints what to name. Nothing was made.",
+  );
 }
 
 /** An image that only one command runs: built here where the stack's are, else its upstream. */

@@ -3,6 +3,7 @@ import { bootstrapOf, bootstrapScript } from "./bootstrapAzure.ts";
 import { resumeChoices } from "./choices.ts";
 import { currentCluster } from "./cluster.ts";
 import { deliveryCommands } from "./delivery/commands.ts";
+import { edgeUrl } from "./devSettings.ts";
 import { drDrill } from "./drDrill.ts";
 import { caPath } from "./identity.ts";
 import { writeCertificates } from "./internalCertificates.ts";
@@ -16,7 +17,7 @@ import { start, stop } from "./pause.ts";
 import { scan } from "./scan/main.ts";
 import { runTests } from "./tests.ts";
 import { developmentToken } from "./token.ts";
-import { baseUrl, clean, dev, down, exportState, knownEngine, preview, up } from "./up.ts";
+import { clean, dev, down, exportState, knownEngine, preview, up } from "./up.ts";
 import { requireStack, wrapperDirectory } from "./stack.ts";
 
 /** Gives the exit status; nothing is success. */
@@ -36,7 +37,7 @@ const commands: Readonly<Record<string, Command>> = {
   preview: (stack = "dev") => resumeChoices().then(() => preview(stack)),
   url: async () => {
     await currentCluster();
-    print(baseUrl);
+    print(await edgeUrl());
   },
   ca: async () => {
     await currentCluster();

@@ -3,11 +3,11 @@ import { readFile } from "node:fs/promises";
 import { get } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import { currentCluster, startCluster, stopCluster } from "./cluster.ts";
+import { edgeUrl } from "./devSettings.ts";
 import { caPath } from "./identity.ts";
 import { withLock } from "./lock.ts";
 import { readStatus, showStatus, type Row } from "./status.ts";
 import { message, say, UserError } from "./system.ts";
-import { baseUrl } from "./up.ts";
 
 const deadlineSeconds = 180;
 
@@ -85,9 +85,9 @@ async function waitsFor(read: Waiting["read"], answers: Waiting["answers"]): Pro
 }
 
 async function answers(): Promise<boolean> {
-  const ca = await readFile(caPath());
+  const [ca, url] = [await readFile(caPath()), await edgeUrl()];
   return new Promise((resolve) => {
-    const request = get(`${baseUrl}/ready`, { ca, timeout: 3_000 }, (response) => {
+    const request = get(`${url}/ready`, { ca, timeout: 3_000 }, (response) => {
       response.resume();
       resolve(response.statusCode === 200);
     });

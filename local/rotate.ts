@@ -4,10 +4,11 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { kubectl, kubectlProgram, loadImages, type Cluster } from "./cluster.ts";
+import { configure } from "./configure.ts";
 import { withoutRelease } from "./delivery/noRelease.ts";
 import { clusterTarget } from "./delivery/target.ts";
 import { runCandidate, versionOf } from "./delivery/traffic.ts";
-import { ensureImages, type LocalImages } from "./images.ts";
+import type { LocalImages } from "./images.ts";
 import {
   keepGenerations,
   next,
@@ -17,7 +18,7 @@ import {
   type Rotated,
 } from "./passwords.ts";
 import { run, say, UserError } from "./system.ts";
-import { configure, knownEngine, pulumiUp, withKubeconfig } from "./up.ts";
+import { imagesFor, knownEngine, pulumiUp, withKubeconfig } from "./up.ts";
 
 /** The kubelet brings a changed secret to its pods within about a minute and a half. */
 const arrivalSeconds = 180;
@@ -33,7 +34,7 @@ export function rotate(which: string): Promise<void> {
 }
 
 async function rotateAll(wanted: readonly Rotated[], cluster: Cluster): Promise<void> {
-  const images = await ensureImages();
+  const images = await imagesFor(cluster);
   await loadImages(cluster, images);
   for (const name of wanted) await rotateOne(name, cluster, images);
 }

@@ -68,7 +68,7 @@ export async function requireStack(stack: string): Promise<void> {
 }
 
 /** A section of the stack's configuration, as its committed file has it. */
-async function committedSection(stack: string, name: string): Promise<Settings> {
+export async function committedSection(stack: string, name: string): Promise<Settings> {
   return ((await committed(stack)).config?.[`groundwork:${name}`] ?? {}) as Settings;
 }
 
@@ -76,11 +76,6 @@ async function committedSection(stack: string, name: string): Promise<Settings> 
 export async function committedContext(stack: string): Promise<string> {
   const { context = "" } = (await committedSection(stack, "cluster")) as { context?: string };
   return context;
-}
-
-/** Images that dev's committed file names: they run as they are named, and are not built here. */
-export async function namedImages(): Promise<Readonly<Record<string, string>>> {
-  return (await committedSection("dev", "images")) as Record<string, string>;
 }
 
 /**
@@ -107,8 +102,7 @@ export async function policyArguments(stack: string, project = repository): Prom
 
 /** Whether the program makes the stack's cluster, so that no committed file can name its context. */
 export async function makesCluster(stack: string): Promise<boolean> {
-  const azure = (await committed(stack)).config?.["groundwork:azure"] as { cluster?: string } | undefined;
-  return azure?.cluster === "create";
+  return (await committedSection(stack, "azure"))["cluster"] === "create";
 }
 
 /** What a `make` command is told to work on the stack, where it is not dev. */

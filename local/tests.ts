@@ -3,15 +3,17 @@ import { spawn } from "node:child_process";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import { currentCluster, kubectl, type Cluster } from "./cluster.ts";
+import { configure } from "./configure.ts";
 import { testTools } from "./debian.ts";
 import { checkedOut, recordSuccess } from "./delivery/evidence.ts";
+import { edgeUrl } from "./devSettings.ts";
 import { buildGoTool } from "./gotools.ts";
 import { caPath } from "./identity.ts";
 import { contextName } from "./node/layout.ts";
 import { pythonTool } from "./pythonTool.ts";
 import { repository } from "./stack.ts";
 import { say } from "./system.ts";
-import { baseUrl, configure, prepare, withKubeconfig } from "./up.ts";
+import { prepare, withKubeconfig } from "./up.ts";
 
 type Suite = "test" | "engine" | "cluster" | "chaos";
 
@@ -101,7 +103,7 @@ async function lanesOf(suite: Suite): Promise<Step[][]> {
     ...process.env,
     KUBECONFIG: cluster.kubeconfig,
     KUBE_CONTEXT: cluster.context,
-    EDGE_URL: baseUrl,
+    EDGE_URL: await edgeUrl(),
     EDGE_CA: caPath(),
     TLS_SCANNER_PYTHON: await pythonTool(tlsScanner),
   };

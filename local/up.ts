@@ -2,22 +2,24 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { keepChoices } from "./choices.ts";
-import { currentCluster, ensureCluster, loadImages, removeCluster, type Cluster } from "./cluster.ts";
+import {
+  currentCluster,
+  ensureCluster,
+  existingCluster,
+  loadImages,
+  removeCluster,
+  type Cluster,
+} from "./cluster.ts";
+import { configure } from "./configure.ts";
+import { edgeUrl, namedImages } from "./devSettings.ts";
 import { preparedEngine, prepareEngine } from "./engine.ts";
 import { buildGoTool } from "./gotools.ts";
-import { backupKey, caPath, edgeCertificate } from "./identity.ts";
-import { internalCertificates } from "./internalCertificates.ts";
-import { collectsLogs } from "./images/catalogue.ts";
-import { ensureImages, removeImages, type LocalImages } from "./images.ts";
+import { caPath } from "./identity.ts";
+import { ensureImages, removeImages, requireNamedImages, type LocalImages } from "./images.ts";
 import { withLock } from "./lock.ts";
-import { inCluster } from "./node/layout.ts";
-import { passwordSettings } from "./passwords.ts";
 import { recover } from "./recover.ts";
 import {
-  edgePorts,
   isInitialized,
-  merge,
-  namedImages,
   policyArguments,
   prepareStack,
   projectDirectory,
@@ -39,19 +41,25 @@ export interface World {
 }
 
 const stack = "dev";
-export const baseUrl = `https://localhost:${edgePorts.https}`;
 
 /** Engine, cluster and images, made or found; the stack itself is not touched. */
 export async function prepare(): Promise<World> {
+  const found = await existingCluster();
+  const named = found && (await imagesFor(found));
   // Images wait for packages while the node's parts keep the processors busy.
   const [[cluster, engine], images] = await together(
-    () => ensureCluster().then(async (made) => [made, await ensureEngine()] as const),
-    ensureImages,
+    () => ensureCluster(found).then(async (made) => [made, await ensureEngine()] as const),
+    async (signal) => named ?? ensureImages(signal),
   );
   await loadImages(cluster, images);
   for (const [name, reason] of Object.entries(images.missing))
     say(`left out of this run: ${name} (${reason})`);
   return { engine, cluster, images };
+}
+
+/** Images of a cluster that is there, as `make up` would have them. */
+export function imagesFor({ kind, context }: Cluster): Promise<LocalImages> {
+  return kind === "existing" ? requireNamedImages(context) : ensureImages();
 }
 
 export async function ensureEngine(): Promise<Engine> {
@@ -69,53 +77,6 @@ export async function knownEngine(): Promise<Engine> {
   return engine;
 }
 
-/** `make up HA=1`: what production has several of, on this one node. */
-function highAvailability(): Record<string, object> {
-  if (process.env["HA"] !== "1") return {};
-  return {
-    "groundwork:app": { replicas: 2 },
-    "groundwork:postgres": { members: 3 },
-    "groundwork:redis": { queue: { members: 3 } },
-    "groundwork:monitoring": { replicas: 2 },
-  };
-}
-
-/** `make up LOGS=1`: logs and traces are collected, too. */
-function collection({ kind }: Cluster): Record<string, object> {
-  if (!collectsLogs()) return {};
-  return {
-    "groundwork:logging": {
-      enabled: true,
-      // As in production, so that they have to hand spans to each other.
-      traces: { gateways: 2 },
-      // Only a node of our own keeps them elsewhere than all others do.
-      ...(kind === "node" && { podLogs: inCluster("pod-logs") }),
-    },
-  };
-}
-
-/** Writes what only this machine knows into its copy of the dev stack's file. */
-export async function configure({ engine, cluster, images }: World): Promise<void> {
-  const key = await backupKey();
-  await prepareStack(
-    engine,
-    stack,
-    merge(merge(highAvailability(), await passwordSettings()), {
-      "groundwork:cluster": { context: cluster.context, apiServerCidrs: cluster.apiServerCidrs },
-      "groundwork:images": images.images,
-      "groundwork:edge": { trustedProxies: cluster.loopbackSources },
-      ...("grafana" in images.missing && { "groundwork:monitoring": { grafana: false } }),
-      "groundwork:backups": { ageRecipient: key.recipient },
-      ...collection(cluster),
-    }),
-    {
-      "groundwork:tlsBundle": await edgeCertificate(["localhost"]),
-      ...(await internalCertificates()),
-      "groundwork:ageIdentity": key.identity,
-    },
-  );
-}
-
 /** `make up`: everything from nothing, or whatever is missing. */
 export function up(): Promise<void> {
   return withLock("stack", async () => {
@@ -126,7 +87,7 @@ export function up(): Promise<void> {
     await pulumiUp(world);
     say(`\nThe dev stack is up, after ${Math.round((Date.now() - started) / 1000)} s:\n`);
     await showStatus(world.cluster.kubeconfig, world.cluster.context);
-    say(summary(world));
+    say(summary(world, await edgeUrl()));
   });
 }
 
@@ -140,7 +101,7 @@ export function dev(): Promise<void> {
         "Pulumi.dev.yaml names groundwork:images.app, so app/ is not built: take that out there, or give it another image and `make up`.",
       );
     const engine = await knownEngine();
-    const images = await ensureImages();
+    const images = await imagesFor(cluster);
     await loadImages(cluster, images);
     const world = withKubeconfig({ engine, cluster, images });
     await configure(world);
@@ -168,7 +129,7 @@ export function down(): Promise<void> {
       return;
     }
     // The machine may have been restarted since: what is to be destroyed must answer.
-    const cluster = await ensureCluster();
+    const cluster = await ensureCluster(await existingCluster());
     // Of this checkout: the one that the stack was made from may be gone.
     await writeProject(projectDirectory());
     const world = withKubeconfig({ engine: await ensureEngine(), cluster });
@@ -216,19 +177,19 @@ export async function exportState(): Promise<string> {
   return pulumiOutput(await knownEngine(), ["stack", "export", "--stack", stack]);
 }
 
-function summary({ cluster, images }: World): string {
+function summary({ cluster, images }: World, url: string): string {
   const grafana = "grafana" in images.missing ? "" : ", Grafana";
   return `
 It runs on ${cluster.kind === "node" ? "this machine's own node" : `the cluster ${cluster.context}`}: nginx with TLS and rate limits, the app, Postgres, two Redis,
 Prometheus, Alertmanager${grafana}, and an hourly encrypted backup.
 
-  edge   ${baseUrl}
+  edge   ${url}
   CA     ${caPath()}
 
 Try next:
   curl --cacert $(make -s ca) $(make -s url)/ready
   TOKEN=$(make -s token ROLE=editor TENANT=acme)
-  curl --cacert $(make -s ca) -H "Authorization: Bearer $TOKEN" $(make -s url)/api/v1/documents
+  curl --cacert $(make -s ca) -H "Authorization: Bearer $TOKEN" $(make -s url)/api/v2/documents
   make status          # one look at every workload
   eval "$(make -s env)" # then plain pulumi and kubectl
   make down            # and it is gone

@@ -1,10 +1,11 @@
 /** The dev stack that is up, and the engine that made it. */
 import { request as send } from "node:https";
 import { currentCluster } from "../cluster.ts";
+import { edgeUrl } from "../devSettings.ts";
 import { edgeCa } from "../identity.ts";
 import { message } from "../system.ts";
 import { developmentToken } from "../token.ts";
-import { baseUrl, knownEngine, withKubeconfig } from "../up.ts";
+import { knownEngine, withKubeconfig } from "../up.ts";
 
 export interface RunningStack {
   readonly url: URL;
@@ -18,7 +19,7 @@ export async function runningStack(): Promise<RunningStack> {
   // One after the other: each is a process in the app's pod, whose memory is for one more, not for four.
   const tokens: string[] = [];
   for (const tenant of tenants) tokens.push(await developmentToken("admin", tenant));
-  return { url: new URL(baseUrl), ca: await edgeCa(), tokens };
+  return { url: new URL(await edgeUrl()), ca: await edgeCa(), tokens };
 }
 
 /** The stack, or in one line why there is none. */

@@ -3,12 +3,12 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { tableOf, writePart, type Measured } from "../bench/report.ts";
+import { edgeUrl } from "../devSettings.ts";
 import { caPath } from "../identity.ts";
 import { repository } from "../stack.ts";
 import { expectedUsers } from "../stackValues.ts";
 import { say, UserError } from "../system.ts";
 import { tool } from "../tool.ts";
-import { baseUrl } from "../up.ts";
 import { runVisibly } from "./checks.ts";
 import { ensureAccounts } from "./loadAccounts.ts";
 import { figuresOf } from "./loadFigures.ts";
@@ -80,7 +80,7 @@ async function fromHere({ profile, accounts, duration, users, leastRequests }: F
     DURATION: duration,
     USERS: String(users),
     ACCOUNTS: accounts,
-    BASE_URL: baseUrl,
+    BASE_URL: await edgeUrl(),
     SUMMARY: summary,
     SSL_CERT_FILE: caPath(),
     K6_WEB_DASHBOARD: "true",

@@ -3,10 +3,10 @@ import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { request } from "../bench/running.ts";
+import { edgeUrl } from "../devSettings.ts";
 import { edgeCa } from "../identity.ts";
 import { cacheDirectory, readIfPresent, say } from "../system.ts";
 import { developmentToken } from "../token.ts";
-import { baseUrl } from "../up.ts";
 
 const tenant = "load";
 
@@ -19,7 +19,7 @@ interface Account {
 
 /** Makes those of the users that the dev stack does not have. @returns the path of the file. */
 export async function ensureAccounts(count: number): Promise<string> {
-  const stack = { url: new URL(baseUrl), ca: await edgeCa() };
+  const stack = { url: new URL(await edgeUrl()), ca: await edgeCa() };
   const file = join(cacheDirectory(), "load", "accounts.json");
   const known = JSON.parse((await readIfPresent(file)) ?? "[]") as Account[];
   const lacking = Array.from({ length: Math.max(0, count - known.length) }, newAccount);

@@ -9,11 +9,11 @@ import { z } from "zod";
 import { resources, restrictedContainer, restrictedPod, scratch } from "../../components/podDefaults.ts";
 import type { Measured } from "../bench/report.ts";
 import { addImages, currentCluster } from "../cluster.ts";
+import { edgeUrl } from "../devSettings.ts";
 import { caPath } from "../identity.ts";
 import { ensureTool } from "../images.ts";
 import { repository } from "../stack.ts";
 import { say, UserError } from "../system.ts";
-import { baseUrl } from "../up.ts";
 import { judgeSoak, startedSince } from "./soakVerdict.ts";
 import { targetOf, type Target } from "./target.ts";
 
@@ -61,7 +61,7 @@ async function begin(target: Target, { accounts, duration, users }: SoakArgs): P
     "--namespace=edge",
     "--output=jsonpath={.spec.clusterIP}",
   ]);
-  const { hostname } = new URL(baseUrl);
+  const { hostname } = new URL(await edgeUrl());
   const environment = {
     PROFILE: "soak",
     DURATION: duration,

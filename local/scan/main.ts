@@ -4,11 +4,11 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { edgeUrl } from "../devSettings.ts";
 import { edgeCa } from "../identity.ts";
 import { pythonTool } from "../pythonTool.ts";
 import { cacheDirectory, readIfPresent, say, UserError } from "../system.ts";
 import { developmentToken } from "../token.ts";
-import { baseUrl } from "../up.ts";
 import { judgeSqlmap, judgeWapiti, type Judged } from "./reports.ts";
 import { openWay, type Way } from "./way.ts";
 
@@ -39,7 +39,7 @@ export async function scan(only = ""): Promise<number> {
     const reports = join(cacheDirectory(), "scans", visitor);
     await mkdir(reports, { recursive: true });
     const tokenOf = () => developmentToken(visitor, "scan");
-    const way = await openWay(new URL(baseUrl), ca, visitor === "stranger" ? undefined : tokenOf);
+    const way = await openWay(new URL(await edgeUrl()), ca, visitor === "stranger" ? undefined : tokenOf);
     try {
       const specification = await specificationFor(way, reports);
       say(`scan: wapiti, as ${visitor} (about 1 min)`);

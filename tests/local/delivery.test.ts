@@ -145,16 +145,16 @@ describe("of two merges close together", () => {
     const deploy = (commit: string): string =>
       execFileSync("bash", ["--noprofile", "--norc", "-eo", "pipefail", "-c", script], {
         cwd: directory,
-        env: { PATH: `${directory}:${process.env["PATH"] ?? ""}`, GITHUB_SHA: commit },
+        env: { PATH: `${directory}:${process.env["PATH"] ?? ""}`, GITHUB_SHA: commit, STACK: "staging" },
         encoding: "utf8",
       });
 
     git("init", "--quiet", "--initial-branch=main");
     const older = merge();
-    expect(deploy(older)).toBe("made deploy STACK=dev\n");
+    expect(deploy(older)).toBe("made deploy STACK=staging\n");
     const newer = merge();
     expect(deploy(older)).toMatch(new RegExp(`^::notice::Not deployed: main is at ${newer}.*\\n$`));
-    expect(deploy(newer)).toBe("made deploy STACK=dev\n");
+    expect(deploy(newer)).toBe("made deploy STACK=staging\n");
   });
 });
 
