@@ -7,7 +7,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import { cacheDirectory, exists, readIfPresent, replaceFile, run, UserError } from "./system.ts";
+import { cacheDirectory, exists, readIfPresent, replaceFile, run, say, UserError } from "./system.ts";
 
 export const repository = join(import.meta.dirname, "..");
 
@@ -133,14 +133,32 @@ export function isInitialized(stack: string): Promise<boolean> {
   return exists(join(stateDirectory(), ".pulumi", "stacks", projectName, `${stack}.json`));
 }
 
-/** Makes the local project and the stack in it, with `settings` over the committed ones. */
+/** Whether a value of a stack file is ciphertext, as `pulumi config set --secret` writes it. */
+export function isEncrypted(value: unknown): boolean {
+  return isObject(value) && typeof value["secure"] === "string" && Object.keys(value).length === 1;
+}
+
+/** Whether it is ciphertext in whole or in part. */
+function hasEncrypted(value: unknown): boolean {
+  return isEncrypted(value) || (isObject(value) && Object.values(value).some(hasEncrypted));
+}
+
+/**
+ * Makes the local project and the stack in it, with `settings` over the committed ones and `placed` for secrets. What is encrypted
+ * in the committed file this machine's passphrase does not open; what is plain there stays, for the program to refuse.
+ */
 export async function prepareStack(
   engine: Engine,
   stack: string,
   settings: Settings,
-  secrets: Readonly<Record<string, string>> = {},
+  placed: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const base = await committed(stack);
+  const base = Object.entries((await committed(stack)).config ?? {});
+  const plain = Object.fromEntries(base.filter(([, value]) => !hasEncrypted(value)));
+  const secrets = Object.fromEntries(Object.entries(placed).filter(([key]) => !(key in plain)));
+  const lost = base.flatMap(([key]) => (key in plain || key in secrets ? [] : [key]));
+  if (lost.length > 0)
+    say(`left out of this run: ${lost.join(", ")}, encrypted in Pulumi.${stack}.yaml for another place`);
   await mkdir(projectDirectory(), { recursive: true, mode: 0o700 });
   await writeProject(projectDirectory());
 
@@ -152,7 +170,7 @@ export async function prepareStack(
     (key) => before.config?.[key] !== undefined && known[key] === fingerprint(secrets[key]),
   );
   const config = {
-    ...merge(base.config ?? {}, settings),
+    ...merge(plain, settings),
     ...Object.fromEntries(kept.map((key) => [key, before.config?.[key]])),
   };
   const salt = before.encryptionsalt !== undefined && { encryptionsalt: before.encryptionsalt };
@@ -196,10 +214,12 @@ export function pulumiOutput(engine: Engine, args: readonly string[], input?: st
   return run(engine.pulumi, args, { ...command(engine), ...(input !== undefined && { input }) });
 }
 
+function isObject(value: unknown): value is Settings {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** `over` wins; objects are merged key by key, everything else is replaced. */
 export function merge(base: Settings, over: Settings): Settings {
-  const isObject = (value: unknown): value is Settings =>
-    typeof value === "object" && value !== null && !Array.isArray(value);
   return Object.fromEntries(
     [...new Set([...Object.keys(base), ...Object.keys(over)])].map((key) => {
       const [left, right] = [base[key], over[key]];

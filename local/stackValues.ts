@@ -1,7 +1,7 @@
 /** A stack's settings as the program will read them, without the engine that decrypts its secrets. */
 import { join } from "node:path";
 import { parse } from "yaml";
-import { merge, projectDirectory, repository } from "./stack.ts";
+import { isEncrypted, merge, projectDirectory, repository } from "./stack.ts";
 import { readIfPresent } from "./system.ts";
 
 type Values = Record<string, unknown>;
@@ -27,6 +27,7 @@ const secrets: Readonly<Record<string, string>> = {
   "groundwork:azuriteTls": bundle,
   "groundwork:ageIdentity": `AGE-SECRET-KEY-1${"Q".repeat(58)}`,
   "groundwork:fieldKeys": JSON.stringify({ active: "1", keys: { 1: `${"A".repeat(43)}=` } }),
+  "groundwork:registryCredentials": '{"auths":{}}',
   "groundwork:postgresCa": "-----BEGIN CERTIFICATE-----",
   "groundwork:postgresAdminPassword": "<postgresAdminPassword>",
   "groundwork:slackWebhookUrl": "https://hooks.slack.com/<slackWebhookUrl>",
@@ -34,7 +35,7 @@ const secrets: Readonly<Record<string, string>> = {
   "groundwork:remoteWriteCredential": "<remoteWriteCredential>",
   "groundwork:deadMansSwitchUrl": "https://dead-mans-switch.invalid/<deadMansSwitchUrl>",
 };
-const secretKeys = Object.keys(secrets);
+const secretKeys = [...Object.keys(secrets), "groundwork:appFiles"];
 
 export interface StackSettings {
   /** Key → value as Pulumi hands it to the program; secrets are placeholders that have their form. */
@@ -61,9 +62,20 @@ export async function stackSettings(stack: string, fill: boolean): Promise<Stack
 export function asProgramSees(settings: Values): Record<string, string> {
   const entries = Object.entries(settings).map(([key, value]): [string, string] => [
     key,
-    secrets[key] ?? (typeof value === "string" ? value : JSON.stringify(value)),
+    secrets[key] ?? (typeof value === "string" ? value : JSON.stringify(value, withoutCiphertext)),
   ]);
   return Object.fromEntries(entries);
+}
+
+/** A value of `appFiles` is encrypted by itself. */
+function withoutCiphertext(_: string, value: unknown): unknown {
+  return isEncrypted(value) ? "<secret>" : value;
+}
+
+/** A placeholder of each secret that the stack's committed file has, or lacks: enough for a preview against an empty state. */
+export async function secretPlaceholders(stack: string): Promise<Record<string, string>> {
+  const { config } = await stackSettings(stack, true);
+  return Object.fromEntries(Object.entries(config).filter(([key]) => secretKeys.includes(key)));
 }
 
 /** Placeholders of the secrets that the configuration must give; none where another mistake hides which those are. */

@@ -20,6 +20,7 @@ import { withLock } from "./lock.ts";
 import { recover } from "./recover.ts";
 import {
   isInitialized,
+  makesCluster,
   policyArguments,
   prepareStack,
   projectDirectory,
@@ -29,6 +30,7 @@ import {
   type Engine,
   writeProject,
 } from "./stack.ts";
+import { secretPlaceholders } from "./stackValues.ts";
 import { showStatus } from "./status.ts";
 import { cacheDirectory, say, UserError } from "./system.ts";
 import { together } from "./together.ts";
@@ -160,7 +162,11 @@ export async function preview(name: string): Promise<number> {
   await requireStack(name);
   const world = withKubeconfig(await prepare());
   if (name === stack) await configure(world);
-  else await prepareStack(world.engine, name, { "groundwork:cluster": { context: world.cluster.context } });
+  else {
+    const { context } = world.cluster;
+    const settings = (await makesCluster(name)) ? {} : { "groundwork:cluster": { context } };
+    await prepareStack(world.engine, name, settings, await secretPlaceholders(name));
+  }
   const policy = await policyArguments(name, projectDirectory());
   return pulumi(world.engine, ["preview", "--stack", name, ...policy]);
 }

@@ -1,0 +1,106 @@
+/** `make preview` of a stack whose secrets are encrypted for another place; Pulumi and kubectl are stand-ins. */
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { parse, stringify } from "yaml";
+import { readConfig } from "../../components/config.ts";
+import type * as engine from "../../local/engine.ts";
+import { merge, projectDirectory } from "../../local/stack.ts";
+import { asProgramSees } from "../../local/stackValues.ts";
+import type * as system from "../../local/system.ts";
+import { preview } from "../../local/up.ts";
+
+const root = join(import.meta.dirname, "../..");
+const committed = vi.hoisted(() => ({}) as Record<string, object>);
+vi.mock("../../local/system.ts", async (original) => {
+  const real = await original<typeof system>();
+  const readIfPresent = (path: string): Promise<string | undefined> => {
+    const config = path.startsWith(root) ? committed[basename(path)] : undefined;
+    return config ? Promise.resolve(stringify({ config })) : real.readIfPresent(path);
+  };
+  return { ...real, readIfPresent, say: () => undefined };
+});
+vi.mock("../../local/engine.ts", (): Partial<typeof engine> => ({
+  prepareEngine: () =>
+    Promise.resolve({ pulumi: join(directory, "pulumi"), env: process.env, project: projectDirectory() }),
+}));
+
+/** Says what secrets it is given. */
+const pulumi = `#!/bin/sh
+cd "$(dirname "$0")"
+case $1 in
+  config) cat >"set-$6" ;;
+esac
+`;
+
+let directory: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "groundwork-preview-"));
+  vi.stubEnv("GROUNDWORK_CACHE", join(directory, "cache"));
+  vi.stubEnv("KUBECONFIG", join(directory, "kubeconfig"));
+  vi.stubEnv("PATH", `${directory}:/usr/bin:/bin`);
+  await writeFile(join(directory, "kubeconfig"), "");
+  await writeFile(join(directory, "kubectl"), "#!/bin/sh\n", { mode: 0o755 });
+  await writeFile(join(directory, "pulumi"), pulumi, { mode: 0o755 });
+  committed["Pulumi.dev.yaml"] = {
+    "groundwork:cluster": { context: "shared" },
+    "groundwork:images": { app: "app:1", postgres: "postgres:1", exporters: "exporters:1" },
+  };
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await rm(directory, { recursive: true });
+});
+
+/** Production from an empty subscription, as docs/azure.md has it set up: its secrets by `pulumi config set --secret`. */
+async function production(): Promise<Record<string, unknown>> {
+  const { config } = parse(await readFile(join(root, "Pulumi.prod.yaml"), "utf8")) as {
+    config: Record<string, Record<string, unknown>>;
+  };
+  const { existing: _, ...azure } = config["groundwork:azure"] ?? {};
+  const made = { cluster: "create", access: "allowlist", allowlist: ["203.0.113.7/32"] };
+  const admins = { adminGroupIds: ["00000000-0000-0000-0000-000000000000"] };
+  const ciphertext = { secure: "v1:bm90IG91cnM=:b3VyIHBhc3NwaHJhc2U=" };
+  const secrets = ["internalCa", "postgresTls", "ageIdentity", "registryCredentials"];
+  return {
+    ...config,
+    "groundwork:cluster": {},
+    "groundwork:azure": { ...azure, ...made, aks: admins },
+    "groundwork:appFiles": { AI_KEYS_FILE: ciphertext },
+    ...Object.fromEntries(secrets.map((name) => [`groundwork:${name}`, ciphertext])),
+  };
+}
+
+/** What the program would find wrong with what the preview has left for it. */
+async function problems(): Promise<readonly string[]> {
+  const text = await readFile(join(projectDirectory(), "Pulumi.prod.yaml"), "utf8");
+  expect(text).not.toContain("secure:");
+  const { config } = parse(text) as { config: Record<string, unknown> };
+  const keys = ["appFiles", "registryCredentials", "tlsBundle", "internalCa", "postgresTls", "redisTls"];
+  const rest = ["appTls", "ageIdentity", "slackWebhookUrl", "deadMansSwitchUrl"];
+  const secrets = await Promise.all(
+    [...keys, ...rest].map(async (name) => {
+      const key = `groundwork:${name}`;
+      return [key, await readFile(join(directory, `set-${key}`), "utf8")] as const;
+    }),
+  );
+  const given = Object.fromEntries(secrets);
+  return readConfig({ ...asProgramSees(config), ...given }, new Set(Object.keys(given))).problems;
+}
+
+test("a production that makes its cluster is previewed with placeholders of its secrets, set or not", async () => {
+  committed["Pulumi.prod.yaml"] = await production();
+  expect(await preview("prod")).toBe(0);
+  expect(await problems()).toEqual([]);
+});
+
+test("a secret that stands in plain text is left for the program to refuse", async () => {
+  const pem = "-----BEGIN CERTIFICATE-----";
+  committed["Pulumi.prod.yaml"] = merge(await production(), { "groundwork:internalCa": pem });
+  expect(await preview("prod")).toBe(0);
+  const text = await readFile(join(projectDirectory(), "Pulumi.prod.yaml"), "utf8");
+  expect(text).toContain(`groundwork:internalCa: ${pem}`);
+  expect(existsSync(join(directory, "set-groundwork:internalCa"))).toBe(false);
+});
