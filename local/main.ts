@@ -82,7 +82,7 @@ const commands: Readonly<Record<string, Command>> = {
   rotate: (secret = "") => resumeChoices().then(() => rotate(secret)),
   "dr-drill": (rows = "", kib = "") => drDrill(rows, kib),
   test: () => runTests("test"),
-  "test-engine": () => runTests("engine"),
+  "test-engine": () => resumeChoices().then(() => runTests("engine")),
   // Only it needs the app's packages.
   bench: async (part = "") => (await import("./bench/main.ts")).runBench(part),
   "test-cluster": () => runTests("cluster"),

@@ -158,17 +158,19 @@ export function clean(): Promise<void> {
  * `make preview`: what an `up` would change, and whether the policy pack allows it. A stack of another cluster is compared
  * with this machine's.
  */
-export async function preview(name: string): Promise<number> {
-  await requireStack(name);
-  const world = withKubeconfig(await prepare());
-  if (name === stack) await configure(world);
-  else {
-    const { context } = world.cluster;
-    const settings = (await makesCluster(name)) ? {} : { "groundwork:cluster": { context } };
-    await prepareStack(world.engine, name, settings, await secretPlaceholders(name));
-  }
-  const policy = await policyArguments(name, projectDirectory());
-  return pulumi(world.engine, ["preview", "--stack", name, ...policy]);
+export function preview(name: string): Promise<number> {
+  return withLock("stack", async () => {
+    await requireStack(name);
+    const world = withKubeconfig(await prepare());
+    if (name === stack) await configure(world);
+    else {
+      const { context } = world.cluster;
+      const settings = (await makesCluster(name)) ? {} : { "groundwork:cluster": { context } };
+      await prepareStack(world.engine, name, settings, await secretPlaceholders(name));
+    }
+    const policy = await policyArguments(name, projectDirectory());
+    return pulumi(world.engine, ["preview", "--stack", name, ...policy]);
+  });
 }
 
 export function withKubeconfig<T extends { readonly engine: Engine; readonly cluster: Cluster }>(

@@ -19,12 +19,13 @@ const namespaces = ["edge", "app", "data", "monitoring"];
 async function machineSettings(): Promise<Record<string, unknown>> {
   const file = await readFile(join(projectDirectory(), "Pulumi.dev.yaml"), "utf8");
   const { config } = parse(file) as { config: Record<string, unknown> };
-  return Object.fromEntries(
-    ["cluster", "images", "edge", "monitoring", "backups"].map((name) => [
-      `groundwork:${name}`,
-      config[`groundwork:${name}`],
-    ]),
-  );
+  const sections = ["cluster", "images", "edge", "backups"].map((name) => `groundwork:${name}`);
+  const { grafana } = (config["groundwork:monitoring"] ?? {}) as { grafana?: boolean };
+  return {
+    ...Object.fromEntries(sections.map((key) => [key, config[key]])),
+    // Not how many there are of it, which is the choice of the last `make up`.
+    "groundwork:monitoring": { grafana },
+  };
 }
 
 async function existingNamespaces(): Promise<string[]> {

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { parse, stringify } from "yaml";
 import { readConfig } from "../../components/config.ts";
 import type * as engine from "../../local/engine.ts";
+import { withLock } from "../../local/lock.ts";
 import { merge, projectDirectory } from "../../local/stack.ts";
 import { asProgramSees } from "../../local/stackValues.ts";
 import type * as system from "../../local/system.ts";
@@ -27,11 +28,12 @@ vi.mock("../../local/engine.ts", (): Partial<typeof engine> => ({
     Promise.resolve({ pulumi: join(directory, "pulumi"), env: process.env, project: projectDirectory() }),
 }));
 
-/** Says what secrets it is given. */
+/** Says what it is given: secrets, and whether others are kept out while it compares. */
 const pulumi = `#!/bin/sh
 cd "$(dirname "$0")"
 case $1 in
   config) cat >"set-$6" ;;
+  preview) test -e cache/locks/stack.json && touch previewed ;;
 esac
 `;
 
@@ -103,4 +105,12 @@ test("a secret that stands in plain text is left for the program to refuse", asy
   const text = await readFile(join(projectDirectory(), "Pulumi.prod.yaml"), "utf8");
   expect(text).toContain(`groundwork:internalCa: ${pem}`);
   expect(existsSync(join(directory, "set-groundwork:internalCa"))).toBe(false);
+});
+
+test("a preview holds the stack's lock to its end, and waits for nobody else's", async () => {
+  committed["Pulumi.prod.yaml"] = await production();
+  await expect(withLock("stack", () => preview("prod"))).rejects.toThrow('the "stack" lock');
+  expect(existsSync(projectDirectory())).toBe(false);
+  await preview("prod");
+  expect(existsSync(join(directory, "previewed"))).toBe(true);
 });
