@@ -30,8 +30,6 @@ export class ReleaseAborted extends UserError {}
 
 /** Runs `image` beside what runs, and gives it 10, 50 and 100 % of the users, each as long as nothing speaks against it. */
 export async function release(target: Target, image: string, settings: Settings): Promise<void> {
-  if (!/^[\w.-]+(:\d+)?(\/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$/.test(image))
-    throw new UserError(`IMAGE is "${image}" and may be an image such as registry.example.com/app@sha256:…`);
   const stable = await versionOf(target, "app");
   if (!stable) throw new UserError("The app does not run here: bring the stack up first.");
   if ((await candidatePercent(target)) > 0)

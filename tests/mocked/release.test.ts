@@ -1,7 +1,10 @@
 /** How a release ends when it is interrupted, or when the cluster does not answer: no user stays on an unjudged version. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { release, ReleaseAborted } from "../../local/delivery/release.ts";
+import { release, ReleaseAborted, releaseCommand } from "../../local/delivery/release.ts";
 import { rollback } from "../../local/delivery/rollback.ts";
 import { TakenOver } from "../../local/delivery/turn.ts";
 import { UserError } from "../../local/system.ts";
@@ -95,6 +98,17 @@ test("an app without migrations is released without one, and one whose Job is go
   expect(await ended()).toBeUndefined();
   expect([world.percent(), world.migration]).toEqual([100, ""]);
 });
+
+test.each(["", "app:", "app; reboot"])(
+  "an IMAGE that is none is refused before a cluster is asked: %j",
+  async (image) => {
+    const cache = await mkdtemp(join(tmpdir(), "groundwork-release-"));
+    vi.stubEnv("GROUNDWORK_CACHE", cache);
+    await expect(releaseCommand("dev", image)).rejects.toThrow(`IMAGE is "${image}" and may be`);
+    vi.unstubAllEnvs();
+    await rm(cache, { recursive: true });
+  },
+);
 
 describe("a release that is interrupted", () => {
   test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("by %s: is taken back, once", async (signal) => {
