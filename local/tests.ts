@@ -13,7 +13,7 @@ import { withLock } from "./lock.ts";
 import { contextName } from "./node/layout.ts";
 import { pythonTool } from "./pythonTool.ts";
 import { repository } from "./stack.ts";
-import { say } from "./system.ts";
+import { say, UserError } from "./system.ts";
 import { prepare, withKubeconfig } from "./up.ts";
 
 type Suite = "test" | "engine" | "cluster" | "chaos";
@@ -101,6 +101,7 @@ async function lanesOf(suite: Suite): Promise<Step[][]> {
     const env = { ...engine.env, KUBE_CONTEXT: cluster.context };
     return [[{ title: "engine tests", command: vitest("engine", "--project", "engine"), env }]];
   }
+  if (suite === "chaos") timesAskedFor();
   const cluster = await currentCluster();
   const env = {
     ...process.env,
@@ -171,6 +172,14 @@ export const badRelease = "bad-release";
 /** Names in FAULT, with commas between; none of them asks for all. */
 export function faultsAskedFor(): string[] {
   return (process.env["FAULT"] ?? "").split(",").filter((name) => name !== "");
+}
+
+/** How often each of them is to be made: TIMES. @throws {UserError} */
+export function timesAskedFor(): number {
+  const times = process.env["TIMES"] ?? "1";
+  if (!/^[1-9]\d*$/.test(times))
+    throw new UserError(`TIMES is "${times}" and may be a whole number from 1: make chaos TIMES=5`);
+  return Number(times);
 }
 
 /** Files of `tests/chaos` that make none of the faults that are asked for. */

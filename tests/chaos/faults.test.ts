@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { badRelease, faultsAskedFor } from "../../local/tests.ts";
+import { badRelease, faultsAskedFor, timesAskedFor } from "../../local/tests.ts";
 import { backupDamaged } from "./backups.ts";
 import { edgeReloaded, evicted, killed, rolledOut } from "./pods.ts";
 import { apiServerAway, primaryKilled, primaryPartitioned } from "./postgres.ts";
@@ -50,7 +50,7 @@ const faults: Readonly<Record<string, Fault>> = {
 
 const wanted = faultsAskedFor();
 const names = wanted.length === 0 ? Object.keys(faults) : wanted.filter((name) => name !== badRelease);
-const times = Number(process.env["TIMES"] ?? "1");
+const times = timesAskedFor();
 /** Of one run: the longest waits for the deadlines of three updates. */
 const timeout = times * 900_000;
 

@@ -12,12 +12,13 @@ import {
   send,
   versionOf,
 } from "../../local/delivery/traffic.ts";
+import { timesAskedFor } from "../../local/tests.ts";
 import { environment, waitFor } from "../cluster/support.ts";
 import { recorded, type Counted } from "./report.ts";
 import { duringUse, sentAgain, type Served } from "./users.ts";
 import { makeVersions, removeVersions, type VersionName } from "./versions.ts";
 
-const times = Number(process.env["TIMES"] ?? "1");
+const times = timesAskedFor();
 const rollbackLimitSeconds = 30;
 /** For five seconds (`keepalive_time`) the edge may go on with a connection that it had; one for the request's own way. */
 const keptMilliseconds = 6000;

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { timesAskedFor } from "../../local/tests.ts";
 import { longestPause } from "../chaos/pause.ts";
 import { cellsOf, replaceRow, reportFile } from "../chaos/report.ts";
 
@@ -10,6 +11,14 @@ test("the longest pause counts what began before the fault, and what has not end
   expect(longestPause([0, 9000, 9500], 9400, 9600)).toBe(0.5);
   expect(longestPause([], 1000, 4000)).toBe(3);
 });
+
+test.each(["x", "0", "-1", "1.5", ""])(
+  "a fault is not made %j times, which would count as passed",
+  (times) => {
+    vi.stubEnv("TIMES", times);
+    expect(timesAskedFor).toThrow(`TIMES is "${times}" and may be a whole number from 1`);
+  },
+);
 
 test("every fault has its row in docs/reliability.md, and no other", () => {
   const source = (file: string) => readFileSync(new URL(`../chaos/${file}`, import.meta.url), "utf8");
