@@ -14,7 +14,7 @@ import type * as system from "../../local/system.ts";
 import { preview } from "../../local/up.ts";
 
 const root = join(import.meta.dirname, "../..");
-const committed = vi.hoisted(() => ({}) as Record<string, object>);
+const committed = vi.hoisted((): Record<string, object> => ({}));
 vi.mock("../../local/system.ts", async (original) => {
   const real = await original<typeof system>();
   const readIfPresent = (path: string): Promise<string | undefined> => {
