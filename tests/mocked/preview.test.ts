@@ -1,4 +1,5 @@
-/** `make preview` of a stack whose secrets are encrypted for another place; Pulumi and kubectl are stand-ins. */
+/** What `make preview` gives the program, on a cluster that was there before; Pulumi and kubectl are stand-ins. */
+import { X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -114,3 +115,22 @@ test("a preview holds the stack's lock to its end, and waits for nobody else's",
   await preview("prod");
   expect(existsSync(join(directory, "previewed"))).toBe(true);
 });
+
+test(
+  "dev keeps what its file says of the cluster, and the edge's certificate has the edge's names",
+  { timeout: 30_000 },
+  async () => {
+    const kept = {
+      ...committed["Pulumi.dev.yaml"],
+      "groundwork:cluster": { context: "shared", apiServerCidrs: ["192.0.2.1/32"] },
+      "groundwork:edge": { hosts: ["dev.example.com"], trustedProxies: ["192.0.2.0/24"] },
+      "groundwork:monitoring": { grafana: false },
+    };
+    committed["Pulumi.dev.yaml"] = kept;
+    expect(await preview("dev")).toBe(0);
+    const text = await readFile(join(projectDirectory(), "Pulumi.dev.yaml"), "utf8");
+    expect((parse(text) as { config: object }).config).toMatchObject(kept);
+    const bundle = await readFile(join(directory, "set-groundwork:tlsBundle"), "utf8");
+    expect(new X509Certificate(bundle).checkHost("dev.example.com")).toBe("dev.example.com");
+  },
+);
