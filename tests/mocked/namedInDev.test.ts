@@ -71,7 +71,10 @@ test("an image that is named is neither built nor replaced", async () => {
   for (const { tarName } of built) await writeFile(join(cache(), "images", tarName), "");
   section("images", { app: "registry.example.com/app:1" });
   expect(Object.keys((await ensureImages()).images).sort()).toEqual(["exporters", "postgres"]);
-  await writeFile(join(cache(), "cluster.json"), JSON.stringify({ kind: "node" }));
+  await writeFile(
+    join(cache(), "cluster.json"),
+    JSON.stringify({ kubeconfig: join(cache(), "kubeconfig"), kind: "node" }),
+  );
   await expect(dev()).rejects.toThrow("names groundwork:images.app, so app/ is not built");
 });
 
