@@ -37,7 +37,7 @@ const faults: Readonly<Record<string, Fault>> = {
   "members-changed": { make: membersChanged, limitSeconds: 15 },
   "postgres-primary-killed": { make: primaryKilled, limitSeconds: 15 },
   "postgres-primary-partitioned": { make: primaryPartitioned, limitSeconds: 30 },
-  "postgres-primary-lost": { make: primaryLostUnsent, limitSeconds: 15 },
+  "postgres-primary-lost": { make: primaryLostUnsent, limitSeconds: 30 },
   "api-server-away": { make: apiServerAway, ...unseen },
   "redis-primary-killed": { make: queuePrimaryKilled, limitSeconds: 15 },
   "language-model-fails": { make: modelFails, ...unseen },
