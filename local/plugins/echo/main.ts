@@ -35,8 +35,8 @@ const provider: Provider = {
       properties: { ...news, ...azureAdds(type, id), name: id.split("/").at(-1) ?? resourceName, id },
     };
   },
-  update: ({ type, olds, news, preview }) => {
-    if (!preview) return { ...olds, ...news, ...(!isAzure && dockerAdds(type, news)) };
+  update: ({ type, id, olds, news, preview }) => {
+    if (!preview) return { ...olds, ...news, ...(isAzure ? azureAdds(type, id) : dockerAdds(type, news)) };
     // Name and place never change, so that what depends on them stays known.
     const stable = isAzure ? ["name", "location"].filter((key) => olds[key] !== undefined) : [];
     return { ...previewed(type, news), ...Object.fromEntries(stable.map((key) => [key, olds[key] ?? null])) };
