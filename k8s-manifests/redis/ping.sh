@@ -1,7 +1,7 @@
 #!/bin/sh
-# Probe: ping.sh PORT USER succeeds when Redis or Sentinel answers a signed-in PING.
+# Probe: ping.sh PORT USER succeeds when Redis or Sentinel answers a signed-in PING. Whether its certificate is still good is
+# no question to the pod itself: a restart would not bring another, and cost those who are connected their connections.
 set -eu
-secrets=/run/secrets/groundwork
-REDISCLI_AUTH=$(cat "$secrets/$2-password")
+REDISCLI_AUTH=$(cat "/run/secrets/groundwork/$2-password")
 export REDISCLI_AUTH
-[ "$(redis-cli --tls --cacert "$secrets/ca.crt" --user "$2" -p "$1" ping)" = PONG ]
+[ "$(redis-cli --tls --insecure --user "$2" -p "$1" ping)" = PONG ]
