@@ -11,7 +11,8 @@ export PGOPTIONS="$PGOPTIONS -c pg_stat_statements.track_utility=off"
 as_superuser() { psql -XAtq --host=/run/patroni --username=postgres --dbname=postgres --set=ON_ERROR_STOP=1 "$@"; }
 
 logins=
-certificate=$(sha256sum <"$secrets/tls.pem")
+# Of what the server was started with: the mounted one may have changed since.
+certificate=$(sha256sum </run/patroni/tls.pem)
 while sleep 5; do
   # The database comes last at the first start: before that, the roles are still being made.
   [ "$(as_superuser --command="select 1 from pg_database where datname = 'app'" 2>/dev/null)" = 1 ] || continue

@@ -50,13 +50,10 @@ brought=/var/lib/postgresql/data/max_connections
 if [ "$(cat "$brought" 2>/dev/null)" != "$connections" ]; then
   bring --pg "max_connections=$connections" && echo "$connections" >"$brought"
 fi
+# However long its first copy of the data takes: until then, a cluster of one that was given more members waits for none.
 (
   leads_or_follows="select not pg_is_in_recovery() or exists (select from pg_stat_wal_receiver where status = 'streaming')"
-  for _ in $(seq 150); do
-    sleep 2
-    [ "$(as_superuser "$leads_or_follows")" = t ] && bring --apply "$cluster" && exit
-  done
-  echo "the cluster's settings could not be brought up to date" >&2
+  until [ "$(as_superuser "$leads_or_follows")" = t ] && bring --apply "$cluster"; do sleep 2; done
 ) &
 
 /bin/sh /etc/groundwork/patroni/keep.sh &
