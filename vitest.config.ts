@@ -1,5 +1,8 @@
 import { defineConfig } from "vitest/config";
 
+/** What runs for minutes says in one line what it found, not how long the line would be. */
+const chaiConfig = { truncateThreshold: 2_000 };
+
 export default defineConfig({
   test: {
     // The default leaves one of two processors idle.
@@ -20,6 +23,7 @@ export default defineConfig({
       {
         test: {
           name: "engine",
+          chaiConfig,
           include: ["tests/engine/**/*.test.ts"],
           testTimeout: 300_000,
           hookTimeout: 300_000,
@@ -29,6 +33,7 @@ export default defineConfig({
       {
         test: {
           name: "cluster",
+          chaiConfig,
           include: ["tests/cluster/**/*.test.ts"],
           testTimeout: 300_000,
           hookTimeout: 120_000,
@@ -38,6 +43,7 @@ export default defineConfig({
       {
         test: {
           name: "chaos",
+          chaiConfig,
           include: ["tests/chaos/**/*.test.ts"],
           testTimeout: 1_800_000,
           fileParallelism: false,
