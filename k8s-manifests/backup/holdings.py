@@ -1,6 +1,8 @@
 """What the container holds, and what of it has expired: the same to the program that deletes and to the one that watches."""
 
 import json
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,9 +24,12 @@ class Record:
     name: str
 
     @classmethod
-    def parse(cls, name: str) -> "Record":
-        moment, outcome, _ = name.rpartition("/")[2].split(".")
-        return cls(parse_timestamp(moment), outcome == "passed", name)
+    def parse(cls, name: str) -> "Record | None":
+        match = re.fullmatch(r"[a-z]+/(\d{8}T\d{6}Z)\.(passed|failed)\.json", name)
+        # Digits need not be a time.
+        with suppress(ValueError):
+            return cls(parse_timestamp(match[1]), match[2] == "passed", name) if match else None
+        return None
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ def stock_of(container: ContainerClient, folder: str, folder_of_records: str) ->
     named = {backup for name in sizes if (backup := Backup.parse(name))}
     complete = {backup: sizes[backup.dump] for backup in named if backup.manifest in sizes and sizes.get(backup.dump)}
     names = [blob.name for blob in container.list_blobs(name_starts_with=folder_of_records)]
-    records = sorted(map(Record.parse, names), key=lambda record: record.moment)
+    # Whatever else lies there stays as long as the container wants it to, and must not hide the rest.
+    records = sorted(filter(None, map(Record.parse, names)), key=lambda record: record.moment)
     return Holdings(
         backups={backup: sizes.get(backup.dump) for backup in named},
         complete=complete,
@@ -85,8 +91,15 @@ def newest_verified(
 ) -> Backup | None:
     for record in reversed(records):
         if record.passed:
-            subject = json.loads(container.download_blob(record.name).readall()).get("backup", "")
-            backup = Backup.parse(subject)
+            backup = subject(container.download_blob(record.name).readall())
             if backup in complete:
                 return backup
     return None
+
+
+def subject(body: bytes) -> Backup | None:
+    """What a verification was of; None where the record does not say."""
+    try:
+        return Backup.parse(json.loads(body)["backup"])
+    except (ValueError, KeyError, TypeError):
+        return None
