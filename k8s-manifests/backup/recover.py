@@ -33,6 +33,7 @@ from verify import SERVER_OPTIONS, command, connect, download, message, record
 
 DATA = SCRATCH / "recovered"
 SERVER_LOG = SCRATCH / "recovered.log"
+DUMP = SCRATCH / "dump"
 # The log since the last base backup is read one segment at a time.
 RECOVERY_SECONDS = 4 * 3600
 # Before a segment arrives, this long may have passed since the last commit in it; recovery stops at a commit after the moment.
@@ -213,10 +214,8 @@ def refusal(text: str) -> str:
     return f"not recoverable: {fatal[-1] if fatal else message(text)}"
 
 
-def recover(
-    container: ContainerClient, backup: Backup, manifest: dict[str, Any], target: dict[str, str], dump: Path | None = None
-) -> dict[str, Any]:
-    """Gives what the database held; leaves a dump of it, if one is wanted."""
+def recover(container: ContainerClient, backup: Backup, manifest: dict[str, Any], target: dict[str, str]) -> dict[str, Any]:
+    """Gives what the database held; leaves a dump of it, which needs room beside the server's files, and reads every value."""
     fetch(container, backup, manifest)
     configure(manifest, target)
     database = setting("DATABASE")
@@ -227,23 +226,21 @@ def recover(
                 found = take_inventory(cursor, setting("MIGRATIONS_TABLE"))
         finally:
             connection.close()
-        if dump:
-            options = ["--format=custom", "--compress=zstd", f"--host={SCRATCH}", "--username=postgres", f"--file={dump}"]
-            done = command("pg_dump", *options, database)
-            if done.returncode != 0:
-                raise BackupError(f"not recoverable: {message(done.stderr)}")
+        options = ["--format=custom", "--compress=zstd", f"--host={SCRATCH}", "--username=postgres", f"--file={DUMP}"]
+        done = command("pg_dump", *options, database)
+        if done.returncode != 0:
+            raise BackupError(f"not recoverable: {message(done.stderr)}")
     shutil.rmtree(DATA)
     return found
 
 
 def restore(container: ContainerClient) -> dict[str, Any]:
     started = time.monotonic()
-    dump = SCRATCH / "dump"
     moment = wanted()
     backup, manifest = choose(container, moment)
-    found = recover(container, backup, manifest, {"recovery_target_time": moment.isoformat()}, dump)
+    found = recover(container, backup, manifest, {"recovery_target_time": moment.isoformat()})
     recovered = round(time.monotonic() - started, 1)
-    return {"backup": backup.label, **put(dump, found), "recoverySeconds": recovered}
+    return {"backup": backup.label, **put(DUMP, found), "recoverySeconds": recovered}
 
 
 def verify(container: ContainerClient) -> dict[str, Any]:
@@ -256,6 +253,7 @@ def verify(container: ContainerClient) -> dict[str, Any]:
         end = end_of_log(archived, needed)
         # Without a target the server is content with what it gets, and a segment that it does not get would end the log unseen.
         found = recover(container, backup, manifest, {"recovery_target_lsn": end} if end else {})
+        DUMP.unlink()
         result |= {"ok": True, "rows": sum(found["tables"].values())}
     except EXPECTED as error:
         result["reason"] = explain(error)

@@ -3,36 +3,56 @@ import { describe, expect, test } from "vitest";
 
 import { inPrograms } from "./backupPrograms.ts";
 
-const verification = `
+/** Only files are real: `asked` has what the server and its programs were told. */
+const serverless = `
+import os, tempfile
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 import recover
 from common import BASE, Backup
 from segments import LogRange
 
-done = {}
+asked, done = [], {}
+os.environ |= {"DATABASE": "app", "MIGRATIONS_TABLE": "migrations"}
+recover.SCRATCH = Path(tempfile.mkdtemp())
+recover.DATA, recover.DUMP = recover.SCRATCH / "data", recover.SCRATCH / "dump"
+recover.fetch = lambda container, backup, manifest: recover.DATA.mkdir()
+recover.configure = lambda manifest, target: done.update(target=target)
+recover.recovered_server = nullcontext
+recover.take_inventory = lambda cursor, table: {"tables": {"public.documents": 3}}
+def command(*arguments):
+    asked.append(arguments[0])
+    if given.get("full"):
+        raise recover.BackupError("full")
+    recover.DUMP.write_text("dump")
+    return SimpleNamespace(returncode=0)
+recover.command = command
+`;
+
+const verification = `
+${serverless}
 recover.choose = lambda container, moment: (Backup("20260101T000000Z", BASE), {})
 recover.read_range = lambda container, backup: LogRange("7", given["first"], given["last"])
 recover.segments_of = lambda container, system: dict.fromkeys(given["present"], datetime.now(UTC))
 recover.record = lambda container, folder, result: done.update(result)
-def recovered(container, backup, manifest, target, dump=None):
-    done["target"] = target
-    return {"tables": {"public.documents": 3}}
-recover.recover = recovered
 try:
     recover.verify(None)
 except recover.BackupError:
     pass
-print(json.dumps(done))
+print(json.dumps(done | {"asked": asked, "left": os.listdir(recover.SCRATCH)}))
 `;
 
 const segment = (number: number): string => `00000001000000000000000${number}`;
 const backup = "base/20260101T000000Z";
 
-function verified(...present: number[]): unknown {
+function verified(present: readonly number[], full = false): unknown {
   return inPrograms(verification, {
     first: segment(2),
     last: segment(2),
     present: present.map(segment),
+    full,
   });
 }
 
@@ -64,16 +84,21 @@ except ConnectionError as error:
 describe("the daily recovery", { timeout: 30_000 }, () => {
   test("the server has to get to the newest segment of the log", () => {
     const target = { recovery_target_lsn: "0/4000000" };
-    expect(verified(2, 3, 4)).toEqual({ ok: true, backup, rows: 3, target });
+    expect(verified([2, 3, 4])).toMatchObject({ ok: true, backup, rows: 3, target });
   });
 
   test("a log that ends with the base backup itself is recovered to its end", () => {
-    expect(verified(1, 2)).toMatchObject({ ok: true, target: {} });
+    expect(verified([1, 2])).toMatchObject({ ok: true, target: {} });
   });
 
   test("a hole in the log is named, and nothing is recovered", () => {
     const reason = `missing: segment ${segment(3)} of the log is not in wal/7/, and ${backup} needs it`;
-    expect(verified(2, 4)).toEqual({ ok: false, backup, reason });
+    expect(verified([2, 4])).toEqual({ ok: false, backup, reason, asked: [], left: [] });
+  });
+
+  test("makes a dump beside the server's files, as a restore does, and leaves nothing of it", () => {
+    expect(verified([2])).toMatchObject({ ok: true, asked: ["pg_dump"], left: [] });
+    expect(verified([2], true)).toMatchObject({ ok: false, reason: "full" });
   });
 
   test("a store that goes away while the backup comes ends it, with the reason", () => {
