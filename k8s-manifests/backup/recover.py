@@ -22,6 +22,7 @@ from typing import IO, Any, cast
 import psycopg2
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
+from psycopg2 import sql
 
 from archive import ROOT, read_range, segments_of
 from common import EXPECTED, SCRATCH, SCRATCH_FULL, SECRETS, Backup, BackupError, explain, fail, log, open_container, setting
@@ -214,12 +215,23 @@ def refusal(text: str) -> str:
     return f"not recoverable: {fatal[-1] if fatal else message(text)}"
 
 
+def let_in(database: str) -> None:
+    """A moment within a restore finds the database closed, to the superuser, too. This is the scratch copy."""
+    connection = connect("postgres")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true").format(sql.Identifier(database)))
+    finally:
+        connection.close()
+
+
 def recover(container: ContainerClient, backup: Backup, manifest: dict[str, Any], target: dict[str, str]) -> dict[str, Any]:
     """Gives what the database held; leaves a dump of it, which needs room beside the server's files, and reads every value."""
     fetch(container, backup, manifest)
     configure(manifest, target)
     database = setting("DATABASE")
     with recovered_server():
+        let_in(database)
         connection = connect(database)
         try:
             with connection.cursor() as cursor:

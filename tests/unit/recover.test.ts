@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 import recover
 from common import BASE, Backup
 from segments import LogRange
@@ -21,6 +22,11 @@ recover.DATA, recover.DUMP = recover.SCRATCH / "data", recover.SCRATCH / "dump"
 recover.fetch = lambda container, backup, manifest: recover.DATA.mkdir()
 recover.configure = lambda manifest, target: done.update(target=target)
 recover.recovered_server = nullcontext
+recover.sql = SimpleNamespace(SQL=str, Identifier='"{}"'.format)
+def connect(database):
+    asked.append(database)
+    return MagicMock(**{"cursor.return_value.__enter__.return_value.execute": asked.append})
+recover.connect = connect
 recover.take_inventory = lambda cursor, table: {"tables": {"public.documents": 3}}
 def command(*arguments):
     asked.append(arguments[0])
@@ -97,8 +103,13 @@ describe("the daily recovery", { timeout: 30_000 }, () => {
   });
 
   test("makes a dump beside the server's files, as a restore does, and leaves nothing of it", () => {
-    expect(verified([2])).toMatchObject({ ok: true, asked: ["pg_dump"], left: [] });
+    expect(verified([2])).toMatchObject({ ok: true, left: [] });
     expect(verified([2], true)).toMatchObject({ ok: false, reason: "full" });
+  });
+
+  test("lets itself into the database, which a restore that was on at the moment had closed", () => {
+    const opening = 'ALTER DATABASE "app" WITH ALLOW_CONNECTIONS true';
+    expect(verified([2])).toMatchObject({ ok: true, asked: ["postgres", opening, "app", "pg_dump"] });
   });
 
   test("a store that goes away while the backup comes ends it, with the reason", () => {
