@@ -118,15 +118,16 @@ def parse_timestamp(text: str) -> datetime:
     return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
-def open_container(retries: int = 5) -> ContainerClient:
+def open_container(retries: int = 5, **timeouts: int) -> ContainerClient:
     """The container, by connection string where there is one (the emulator), else by the pod's Azure identity."""
+    options = {"retry_total": retries, **timeouts}
     name = setting("BLOB_CONTAINER")
     connection_string = SECRETS / "azure-connection-string"
     if not connection_string.exists():
         from azure.identity import DefaultAzureCredential
 
-        return ContainerClient(setting("BLOB_ENDPOINT"), name, credential=DefaultAzureCredential(), retry_total=retries)
-    service = BlobServiceClient.from_connection_string(connection_string.read_text().strip(), retry_total=retries)
+        return ContainerClient(setting("BLOB_ENDPOINT"), name, credential=DefaultAzureCredential(), **options)
+    service = BlobServiceClient.from_connection_string(connection_string.read_text().strip(), **options)
     container = service.get_container_client(name)
     # An emulator starts empty. In Azure the container, with its immutability policy, belongs to the stack.
     with suppress(ResourceExistsError):

@@ -2,24 +2,28 @@
 Tells Prometheus what the container really holds: a backup counts when it is there, not when a job said so.
 
 Nothing is kept between starts, so a lost exporter loses nothing. While the container cannot be reached the last
-known figures stay, and `groundwork_backup_store_up` is 0.
+known figures stay, and `groundwork_backup_store_up` is 0. A scrape does not wait for the container, which may keep silent for longer
+than Prometheus waits.
 """
 
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from azure.core.exceptions import AzureError
 from azure.storage.blob import ContainerClient
 
 from archive import last_archived
-from common import log, open_container, setting
+from common import EXPECTED, explain, log, open_container, setting
 from holdings import Holdings, take_base_stock, take_stock
 
 LISTING_SECONDS = 60
+# The first scrape may come while the first listing is made; Prometheus gives up after ten.
+FIRST_SECONDS = 5
+TIMEOUTS = {"connection_timeout": 5, "read_timeout": 20}
 # The job that deletes runs once a day.
 RETENTION_DELAY = timedelta(days=2)
 
@@ -71,39 +75,55 @@ def labelled(by_kind: dict[str, float]) -> dict[str, float]:
 
 
 class Figures:
-    """The samples, renewed when they are asked for and older than `LISTING_SECONDS`."""
+    """The samples; a thread of their own renews them."""
 
     def __init__(self) -> None:
         self.samples: Samples = {}
-        self.renewed = float("-inf")
-        self.lock = threading.Lock()
+        self.known = threading.Event()
 
-    def text(self) -> str:
-        with self.lock:
-            if time.monotonic() - self.renewed >= LISTING_SECONDS:
-                self.renew()
-            return "".join(
-                f"# HELP {name} {HELP[name]}\n# TYPE {name} gauge\n"
-                + "".join(f"{name}{label} {value:.17g}\n" for label, value in values.items())
-                for name, values in self.samples.items()
-            )
+    def text(self) -> str | None:
+        """None where nothing is known yet."""
+        if not self.known.wait(FIRST_SECONDS):
+            return None
+        return "".join(
+            f"# HELP {name} {HELP[name]}\n# TYPE {name} gauge\n"
+            + "".join(f"{name}{label} {value:.17g}\n" for label, value in values.items())
+            for name, values in self.samples.items()
+        )
 
     def renew(self) -> None:
         try:
-            self.samples |= collect(open_container(retries=0)) | {"groundwork_backup_store_up": {"": 1}}
-        except AzureError as error:
-            log("backup-exporter", "error", f"the blob store refused: {error.message}")
-            self.samples["groundwork_backup_store_up"] = {"": 0}
-        self.renewed = time.monotonic()
+            found, up = collect(open_container(retries=0, **TIMEOUTS)), 1
+        except Exception as error:
+            # Even a defect must not end the renewing: the figures would stay as they are, and look well.
+            log("backup-exporter", "error", explain(error) if isinstance(error, EXPECTED) else repr(error))
+            found, up = {}, 0
+        # Replaced as a whole: a scrape may be reading the old ones.
+        self.samples = self.samples | found | {"groundwork_backup_store_up": {"": up}}
+        self.known.set()
+
+    def renew_forever(self) -> None:
+        while True:
+            self.renew()
+            time.sleep(LISTING_SECONDS)
 
 
 def handler(figures: Figures) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            # Who went away before the answer is not worth a traceback.
+            with suppress(ConnectionError):
+                super().handle()
+
         def do_GET(self) -> None:
             if self.path not in ("/metrics", "/health"):
                 self.send_error(404)
                 return
-            body = (figures.text() if self.path == "/metrics" else "ok\n").encode()
+            text = figures.text() if self.path == "/metrics" else "ok\n"
+            if text is None:
+                self.send_error(503)
+                return
+            body = text.encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
@@ -116,10 +136,16 @@ def handler(figures: Figures) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-if __name__ == "__main__":
+def run() -> None:
     # The first process of a container has no default for this signal.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     port = int(setting("METRICS_PORT"))
-    server = ThreadingHTTPServer(("", port), handler(Figures()))
+    figures = Figures()
+    threading.Thread(target=figures.renew_forever, daemon=True).start()
+    server = ThreadingHTTPServer(("", port), handler(figures))
     log("backup-exporter", "info", "listening", port=port)
     server.serve_forever()
+
+
+if __name__ == "__main__":
+    run()
