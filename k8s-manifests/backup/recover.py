@@ -61,12 +61,19 @@ def choose(container: ContainerClient, moment: datetime | None) -> tuple[Backup,
     """The newest base backup that was complete at the moment; without one the newest."""
     first = None
     for backup in sorted(take_base_stock(container).complete, reverse=True):
-        manifest = read_manifest(container, backup)
+        try:
+            manifest = read_manifest(container, backup)
+        except BackupError as error:
+            # A verification is there to find this; a restore wants one that is whole.
+            if moment is None:
+                raise
+            log("backup-recover", "warning", f"passed over {backup.label}: {error}")
+            continue
         first = f"{backup.label}, complete at {manifest['finishedAt']}"
         if moment is None or datetime.fromisoformat(manifest["finishedAt"]) <= moment:
             return backup, manifest
     if first is None:
-        raise BackupError("missing: the container holds no base backup; `make backup KIND=base` makes one")
+        raise BackupError("missing: the container holds no base backup that can be read; `make backup KIND=base` makes one")
     raise BackupError(f"missing: no base backup is as old as {moment}; the first is {first}")
 
 

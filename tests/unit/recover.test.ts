@@ -1,5 +1,6 @@
 /** What the daily recovery of a base backup asks of the server, without a store and a server; `tests/cluster` has both. */
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 
 import { inPrograms } from "./backupPrograms.ts";
 
@@ -62,6 +63,40 @@ function verified(present: readonly number[], full = false): unknown {
   });
 }
 
+const bases = ["20260101T000000Z", "20260102T000000Z", "20260103T000000Z"];
+
+const choice = `
+from datetime import datetime
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+import recover
+from common import BASE, Backup
+
+backups = [Backup(taken, BASE) for taken in given["bases"]]
+recover.take_base_stock = lambda container: SimpleNamespace(complete=dict.fromkeys(backups, 1))
+def manifest(backup):
+    told = dict.fromkeys(["recipient", "system", "firstSegment", "lastSegment", "plainBytes"], "")
+    finished = {"finishedAt": backup.taken_at.isoformat(), "dump": backup.dump, "encrypted": {"sha256": "", "bytes": 1}}
+    return told | finished
+bodies = {backup.manifest: json.dumps(manifest(backup)) for backup in backups} | given["damaged"]
+class Container:
+    def download_blob(self, name):
+        return MagicMock(readall=lambda: bodies[name])
+logged = []
+recover.log = lambda module, level, message: logged.append(f"{level}: {message}")
+try:
+    moment = given["moment"] and datetime.fromisoformat(given["moment"])
+    chosen = recover.choose(Container(), moment)[0].label
+except recover.BackupError as error:
+    chosen = str(error)
+print(json.dumps({"chosen": chosen, "logged": logged}))
+`;
+
+const outcome = z.object({ chosen: z.string(), logged: z.array(z.string()) });
+
+const choose = (moment: string | null, damaged: Readonly<Record<string, string>> = {}) =>
+  outcome.parse(inPrograms(choice, { bases, moment, damaged }));
+
 const brokenOff = `
 import os, tempfile
 from pathlib import Path
@@ -114,5 +149,32 @@ describe("the daily recovery", { timeout: 30_000 }, () => {
 
   test("a store that goes away while the backup comes ends it, with the reason", () => {
     expect(inPrograms(brokenOff, {})).toBe("the store went away");
+  });
+});
+
+describe("a restore to a moment", { timeout: 30_000 }, () => {
+  const newest = { "base/20260103T000000Z.json": "[]" };
+
+  test("begins with the newest base backup that was complete then", () => {
+    expect(choose("2026-01-02T12:00:00Z")).toEqual({ chosen: "base/20260102T000000Z", logged: [] });
+    const none = /no base backup is as old as .*; the first is base\/20260101T000000Z,/;
+    expect(choose("2025-12-31T00:00:00Z").chosen).toMatch(none);
+  });
+
+  test("passes over one whose manifest is damaged, and says so", () => {
+    const { chosen, logged } = choose("2026-01-02T12:00:00Z", { "base/20260102T000000Z.json": "no JSON" });
+    expect(chosen).toBe("base/20260101T000000Z");
+    expect(logged.join()).toMatch(/^warning: passed over base\/20260102T000000Z: altered: /);
+    expect(choose("2026-01-01T12:00:00Z", newest).chosen).toBe("base/20260101T000000Z");
+  });
+
+  test("is refused where no manifest can be read", () => {
+    const all = Object.fromEntries(bases.map((taken) => [`base/${taken}.json`, ""]));
+    expect(choose("2026-01-04T00:00:00Z", all).chosen).toContain("no base backup that can be read");
+  });
+
+  test("passes over nothing where it is a verification, which is to find just that", () => {
+    expect(choose(null).chosen).toBe("base/20260103T000000Z");
+    expect(choose(null, newest).chosen).toMatch(/^altered: /);
   });
 });
