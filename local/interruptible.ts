@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { message, say, UserError } from "./system.ts";
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-/** How long, and how often, it is tried to put right what was begun. */
+/** How long, and how often, it is tried. */
 const insistSeconds = 180;
 const pauseSeconds = 5;
 
@@ -34,7 +34,7 @@ export async function insist<T>(action: () => Promise<T>): Promise<T> {
       return await action();
     } catch (error) {
       if (Date.now() > deadline) throw error;
-      say(`putting it right failed, and is tried again: ${message(error).split("\n")[0] ?? ""}`);
+      say(`this failed, and is tried again: ${message(error).split("\n")[0] ?? ""}`);
       await sleep(pauseSeconds * 1000);
     }
   }

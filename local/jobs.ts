@@ -1,6 +1,7 @@
 /** Jobs that are run by hand: from a CronJob of the stack, or as a Job was run before. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { kubectl, kubectlProgram, type Cluster } from "./cluster.ts";
+import { insist } from "./interruptible.ts";
 import { run, tryRun, UserError } from "./system.ts";
 
 interface JobSpec {
@@ -28,6 +29,12 @@ export interface Run extends JobChanges {
 }
 
 /**
+ * Labels of a Job that is run by hand. Without any, the API server gives it those of its pods, and whoever looks for the stack's own
+ * Job would take this one for it.
+ */
+export const byHand = { "app.kubernetes.io/managed-by": "make" };
+
+/**
  * Runs the Job to its end and gives the last line that it logged, as JSON where it is some.
  * @throws {UserError} with the reason that the job logged, if it failed.
  */
@@ -40,7 +47,7 @@ export async function runJob(wanted: Run): Promise<Readonly<Record<string, unkno
   const manifest = {
     apiVersion: "batch/v1",
     kind: "Job",
-    metadata: { name, namespace },
+    metadata: { name, namespace, labels: byHand },
     spec: specOf(found, wanted),
   };
   const connection = ["--kubeconfig", cluster.kubeconfig, "--context", cluster.context];
@@ -72,11 +79,11 @@ async function ended(
   const path = "{.status.conditions[?(@.status=='True')].type}";
   for (;;) {
     const query = ["get", inNamespace, "job.batch", name, `--output=jsonpath=${path}`];
-    const conditions = (await kubectl(cluster, query)).split(" ");
+    const conditions = (await insist(() => kubectl(cluster, query))).split(" ");
     if (conditions.includes("Complete")) return true;
     if (conditions.includes("Failed")) return false;
     signal?.throwIfAborted();
-    await sleep(500);
+    await sleep(1000);
   }
 }
 

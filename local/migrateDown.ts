@@ -1,6 +1,7 @@
 /** `make migrate-down`: takes back the latest migrations, by the stack's own migration Job run the other way. */
 import { kubectl, operatedCluster, type Cluster } from "./cluster.ts";
 import { inServiceSql } from "./database.ts";
+import { interruptible } from "./interruptible.ts";
 import { runJob } from "./jobs.ts";
 import { withLock } from "./lock.ts";
 import { requireStack, stackVariables } from "./stack.ts";
@@ -18,31 +19,36 @@ export interface MigrateDownRequest {
 
 const namespace = "app";
 
-export async function migrateDown({ stack, count, image, confirmed }: MigrateDownRequest): Promise<void> {
-  const wanted = countOf(count);
-  await requireStack(stack);
-  await withLock("stack", async () => {
-    const cluster = await operatedCluster(stack);
-    const source = await lastMigration(cluster);
-    const undone = await latest(cluster, wanted);
-    say(
-      `On ${cluster.context}, these are taken back, the first one first; what is only in their tables and columns is lost:\n` +
-        undone.map((name) => `  ${name}\n`).join("") +
-        "Pods of a version that brings them are not ready afterwards: bring the version before into service first (docs/upgrade.md).",
-    );
-    if (!confirmed) {
-      const command = `make migrate-down COUNT=${wanted}${image && ` IMAGE=${image}`}${stackVariables(stack)}`;
-      say(`\nThis is the plan; nothing was changed. To carry it out:\n  ${command} CONFIRM=yes`);
-      return;
-    }
-    const name = `app-migrate-down-${Date.now()}`;
-    const program = ["node", "/app/dist/migrate.js", "down", String(wanted)];
-    const { migrations } = await runJob({
-      ...{ cluster, namespace, source, name, command: program },
+export async function migrateDown(request: MigrateDownRequest): Promise<void> {
+  const count = countOf(request.count);
+  await requireStack(request.stack);
+  // A release runs migrations, too, and a copy of the stack's own.
+  await withLock("release", () => withLock("stack", () => takeBack(request, count)));
+}
+
+async function takeBack({ stack, image, confirmed }: MigrateDownRequest, count: number): Promise<void> {
+  const cluster = await operatedCluster(stack);
+  const source = await lastMigration(cluster);
+  const undone = await latest(cluster, count);
+  say(
+    `On ${cluster.context}, these are taken back, the first one first; what is only in their tables and columns is lost:\n` +
+      undone.map((name) => `  ${name}\n`).join("") +
+      "Pods of a version that brings them are not ready afterwards: bring the version before into service first (docs/upgrade.md).",
+  );
+  if (!confirmed) {
+    const command = `make migrate-down COUNT=${count}${image && ` IMAGE=${image}`}${stackVariables(stack)}`;
+    say(`\nThis is the plan; nothing was changed. To carry it out:\n  ${command} CONFIRM=yes`);
+    return;
+  }
+  const name = `app-migrate-down-${Date.now()}`;
+  const program = ["node", "/app/dist/migrate.js", "down", String(count)];
+  const { migrations } = await interruptible((signal) =>
+    runJob({
+      ...{ cluster, namespace, source, name, command: program, signal },
       ...(image !== "" && { image }),
-    });
-    say(`Taken back: ${Array.isArray(migrations) ? migrations.join(", ") : "nothing"}.`);
-  });
+    }),
+  );
+  say(`Taken back: ${Array.isArray(migrations) ? migrations.join(", ") : "nothing"}.`);
 }
 
 /** @throws {UserError} unless it is a whole number from 1 on. */

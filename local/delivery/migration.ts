@@ -1,6 +1,7 @@
 /** The schema is brought to what a new version needs before it starts; the version before must be able to live with it. */
 import { z } from "zod";
 import { setTimeout as sleep } from "node:timers/promises";
+import { byHand } from "../jobs.ts";
 import { UserError } from "../system.ts";
 import type { Target } from "./target.ts";
 
@@ -54,7 +55,7 @@ export async function migrate({ kubectl }: Target, image: string, migration: Mig
   const manifest = {
     apiVersion: "batch/v1",
     kind: "Job",
-    metadata: { name, namespace: "app" },
+    metadata: { name, namespace: "app", labels: byHand },
     spec: {
       backoffLimit: 0,
       activeDeadlineSeconds,

@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { z } from "zod";
 import { withLock } from "../../local/lock.ts";
 import { restore } from "../../local/restore.ts";
 
 /**
  * `databases` has the server's, `calls` what was asked for, `slot` whose the users are; `restoring` while the Job is to go on, `switch`
- * how its answer is lost, `unready` while the app is; `cut` at what a terminal's Ctrl-C ends kubectl, once. No Job is gone at once.
+ * how its answer is lost, `unready` while the app is, `blip` when the next look at a Job fails; `made` has the Jobs; `cut` at what a terminal's Ctrl-C ends kubectl, once. No Job is gone at once.
  */
 const kubectl = `#!/bin/sh
 cd "$(dirname "$0")"
@@ -32,7 +33,8 @@ case "$*" in
     test -z "$(cat switch)" ;;
   *"get --namespace=data cronjob/"*)
     echo '{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{}},"spec":{"containers":[]}}}}}}' ;;
-  create*) name=$(grep -o '"name":"[^"]*"' | head -1)
+  create*) manifest=$(cat); echo "$manifest" >>made
+    name=$(echo "$manifest" | grep -o '"name":"[^"]*"' | head -1)
     if grep -qs "$name" jobs; then echo already exists >&2; exit 1; fi
     echo "$name" >>jobs ;;
   "get pods"*redis-queue*) printf redis-queue-0 ;;
@@ -43,10 +45,11 @@ case "$*" in
   "get --namespace=app job.batch "*) printf Complete ;;
   "exec --namespace=app"*) test ! -e unready ;;
   *job.batch" restore-plan"*) printf Complete ;;
-  *"get --namespace=data job.batch"*) test -e restoring || printf Complete ;;
+  *"get --namespace=data job.batch"*) ! mv blip blipped 2>/dev/null || exit 1; test -e restoring || printf Complete ;;
   logs*) echo '{"backup":"hourly/20260101T000700Z","verified":true,"dumpBytes":1,"databaseBytes":1,"takenAt":"2026-01-01T00:00:00Z","tables":1,"rows":1}' ;;
 esac
 `;
+const job = z.object({ metadata: z.object({ labels: z.record(z.string(), z.string()) }) });
 let directory: string;
 const read = (name: string): Promise<string> => readFile(join(directory, name), "utf8");
 const calls = async (): Promise<string> => read("calls").catch(() => "");
@@ -87,6 +90,28 @@ test("a restore that is interrupted opens the old database again, and takes back
     /delete --namespace=data job\.batch restore-2[^]*allow_connections true[^]*drop database/,
   );
   expect(await read("databases")).toBe("app\n");
+});
+
+test("a restore goes on where the API server was away for one look at its Job", async () => {
+  const running = restore(request);
+  await expect.poll(calls, { timeout: 10_000 }).toContain("restore-plan");
+  await writeFile(join(directory, "blip"), "");
+  const { aside } = await running;
+  expect(await read("blipped")).toBe("");
+  expect(await read("databases")).toBe(`app\n${aside}\n`);
+});
+
+test("its Jobs have labels of their own, and so are never taken for the stack's", async () => {
+  await restore(request);
+  const made = (await read("made"))
+    .trim()
+    .split("\n")
+    .map((line) => job.parse(JSON.parse(line)));
+  expect(made.length).toBeGreaterThan(2);
+  for (const { metadata } of made) {
+    expect(Object.keys(metadata.labels).length).toBeGreaterThan(0);
+    expect(metadata.labels).not.toHaveProperty("app.kubernetes.io/name");
+  }
 });
 
 test("a switch whose answer is lost is found to be done, and the restore goes on to its end", async () => {
