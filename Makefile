@@ -37,7 +37,7 @@ scan: ## wapiti and sqlmap against the API through the running dev stack's edge,
 	@$(GW) scan "$(ROLE)"
 docs: ## writes the generated parts of docs/ (configuration, network flows) from the code
 	@$(GW) exec node docs/generate/main.ts
-restore: ## FROM=latest|<kind>/<timestamp>, or the data of TO_TIME=<ISO time>, into service: shows the plan; CONFIRM=yes does it
+restore: ## FROM=latest|<kind>/<timestamp>, or the data of TO_TIME=<ISO time> (FROM=base/<timestamp> begins with that one), into service: shows the plan; CONFIRM=yes does it
 	@$(GW) restore "$(STACK)" "$(FROM)" "$(CONFIRM)" "$(TO_TIME)"
 migrate-down: ## takes back the last COUNT (default 1) migrations: shows them; CONFIRM=yes does it; IMAGE=ref if another version brought them
 	@$(GW) migrate-down "$(STACK)" "$(COUNT)" "$(IMAGE)" "$(CONFIRM)"

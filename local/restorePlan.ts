@@ -7,7 +7,7 @@ import { message, say, UserError } from "./system.ts";
 
 /** What `make restore` is told. */
 export interface Request {
-  /** `latest`, or a backup as `<kind>/<timestamp>`; may be empty with `toTime`. */
+  /** `latest`, or a backup as `<kind>/<timestamp>`; with `toTime` a base backup, or empty. */
   readonly from: string;
   /** Moment to recover to, in ISO 8601 with a time zone; empty: what the backup holds. */
   readonly toTime: string;
@@ -48,9 +48,11 @@ const timeWithZone = z.iso.datetime({ offset: true });
 /** @throws {UserError} when the request cannot be meant, before any cluster is asked. */
 export function sourceOf({ from, toTime }: Request, now: Date): Source {
   if (toTime !== "") {
-    if (from !== "" && from !== "latest")
+    const named = from !== "" && from !== "latest";
+    if (named && !/^base\/\d{8}T\d{6}Z$/.test(from))
       throw new UserError(
-        `FROM is "${from}" and TO_TIME is set: a moment is recovered to from the newest base backup before it, so leave FROM out.`,
+        `FROM is "${from}" and TO_TIME is set: a moment is recovered to from a base backup, so name one as base/<timestamp>, or ` +
+          `leave FROM out for the newest before the moment.`,
       );
     const moment = new Date(toTime);
     if (!timeWithZone.safeParse(toTime).success)
@@ -61,7 +63,7 @@ export function sourceOf({ from, toTime }: Request, now: Date): Source {
       throw new UserError(`TO_TIME is ${toTime}, which is yet to come: it is ${now.toISOString()}.`);
     return {
       name: `the database at ${moment.toISOString()}`,
-      env: { MOMENT: moment.toISOString() },
+      env: { MOMENT: moment.toISOString(), ...(named && { FROM: from }) },
       job: { namespace: "data", source: "cronjob/backup-recover" },
       moment: moment.toISOString(),
     };
@@ -113,8 +115,8 @@ function planOf({ env, job, moment }: Source, found: Found): Plan {
     return {
       ...common,
       what: `the database at ${moment}`,
-      variable: `TO_TIME=${moment}`,
-      env,
+      variable: `FROM=${backup} TO_TIME=${moment}`,
+      env: { ...env, FROM: backup },
       moment,
       details: [
         `from ${backup}, complete ${found.baseAt}, ${sizes}; ${proven}`,

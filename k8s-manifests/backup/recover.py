@@ -3,6 +3,7 @@ Recovers the database to a moment: a base backup, and what was logged since, in 
 
 `plan` looks at what there is for MOMENT (ISO 8601) and changes nothing. `restore` recovers to it and puts what was in the database then
 into the database TARGET, which exists and is empty; whoever runs it moves the service afterwards, and only if this succeeded.
+FROM may name the base backup to begin with (`base/20260101T024000Z`); without it that is the newest of before MOMENT.
 `verify` recovers the newest base backup with all of the archive, and records how that ended.
 """
 
@@ -25,7 +26,7 @@ from azure.storage.blob import ContainerClient
 from psycopg2 import sql
 
 from archive import ROOT, read_range, segments_of
-from common import EXPECTED, SCRATCH, SCRATCH_FULL, SECRETS, Backup, BackupError, explain, fail, log, open_container, setting
+from common import BASE, EXPECTED, SCRATCH, SCRATCH_FULL, SECRETS, Backup, BackupError, explain, fail, log, open_container, setting
 from holdings import BASE_RECORDS, take_base_stock
 from inventory import take_inventory
 from restore import check_key, foreign_key, put
@@ -77,6 +78,26 @@ def choose(container: ContainerClient, moment: datetime | None) -> tuple[Backup,
     raise BackupError(f"missing: no base backup is as old as {moment}; the first is {first}")
 
 
+def begin_with(container: ContainerClient, moment: datetime) -> tuple[Backup, dict[str, Any]]:
+    """The base backup that FROM names, or the newest that will do."""
+    named = os.environ.get("FROM")
+    if not named:
+        return choose(container, moment)
+    backup = Backup.parse(named)
+    if not backup or backup.kind != BASE:
+        raise BackupError(f"FROM={named} names no base backup; write base/<timestamp>, as in base/20260101T024000Z")
+    manifest = read_manifest(container, backup)
+    if datetime.fromisoformat(manifest["finishedAt"]) > moment:
+        raise BackupError(f"{named} was complete at {manifest['finishedAt']}, after {moment}: name an older one, or none")
+    return backup, manifest
+
+
+def one_before(container: ContainerClient, backup: Backup) -> str:
+    """What to do about a base backup that is damaged."""
+    older = [other for other in take_base_stock(container).complete if other < backup]
+    return f"FROM={max(older).label} begins with the one before" if older else "there is no older one"
+
+
 def whole_log(container: ContainerClient, backup: Backup) -> tuple[LogRange, dict[str, datetime]]:
     """What of the log the base backup needs, and the archive: its segments, and when each arrived."""
     needed = read_range(container, backup)
@@ -100,8 +121,11 @@ def check_log(container: ContainerClient, backup: Backup, moment: datetime) -> d
 
 def plan(container: ContainerClient) -> dict[str, Any]:
     moment = wanted()
-    backup, manifest = choose(container, moment)
-    download(container, backup, manifest["encrypted"], Path(os.devnull))
+    backup, manifest = begin_with(container, moment)
+    try:
+        download(container, backup, manifest["encrypted"], Path(os.devnull))
+    except BackupError as error:
+        raise BackupError(f"{error}; {one_before(container, backup)}") from error
     check_key(container, backup, manifest)
     reached = check_log(container, backup, moment)
     return {
@@ -256,7 +280,7 @@ def recover(container: ContainerClient, backup: Backup, manifest: dict[str, Any]
 def restore(container: ContainerClient) -> dict[str, Any]:
     started = time.monotonic()
     moment = wanted()
-    backup, manifest = choose(container, moment)
+    backup, manifest = begin_with(container, moment)
     found = recover(container, backup, manifest, {"recovery_target_time": moment.isoformat()})
     recovered = round(time.monotonic() - started, 1)
     return {"backup": backup.label, **put(DUMP, found), "recoverySeconds": recovered}

@@ -94,7 +94,7 @@ def choose(container: ContainerClient, named: str | None) -> Backup:
         return max(dumps(container))
     backup = Backup.parse(named)
     if backup and backup.kind == BASE:
-        raise BackupError(f"{named} is a base backup: name the moment to recover to instead, TO_TIME=…")
+        raise BackupError(f"{named} is a base backup: name the moment to recover to as well, TO_TIME=…")
     if not backup:
         raise BackupError(f"BACKUP={named} names no backup; write <kind>/<timestamp>, as in hourly/20260101T000700Z")
     return backup

@@ -93,6 +93,7 @@ test("what was deleted by mistake comes back with the database of the moment bef
   const editor = await token("editor", tenant);
   const base = await runJob("data", "cronjob/backup-base");
   expect(base).toMatchObject({ succeeded: true });
+  const name = String(base.result["backup"]);
   const kept = await createDocument(client, tenant);
   const moment = await sql(
     "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')",
@@ -108,9 +109,7 @@ test("what was deleted by mistake comes back with the database of the moment bef
     return plan;
   });
   expect(planned.output).toMatch(
-    new RegExp(
-      `from ${String(base.result["backup"])}, [^]*nothing was changed[^]*TO_TIME=${moment} CONFIRM=yes`,
-    ),
+    new RegExp(`from ${name}, [^]*nothing was changed[^]*FROM=${name} TO_TIME=${moment} CONFIRM=yes`),
   );
   expect(await generations()).toEqual(untouched);
 

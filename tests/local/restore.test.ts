@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { withLock } from "../../local/lock.ts";
 import { restore } from "../../local/restore.ts";
+import { makePlan, sourceOf } from "../../local/restorePlan.ts";
 
 /**
  * `databases` has the server's, `calls` what was asked for, `slot` whose the users are; `restoring` while the Job is to go on, `switch`
@@ -73,6 +74,23 @@ afterEach(async () => {
   vi.restoreAllMocks();
   vi.unstubAllEnvs();
   await rm(directory, { recursive: true });
+});
+
+test("what carries out the plan of a moment begins with the base backup that was looked at", async () => {
+  const moment = "2026-01-01T01:00:00.000Z";
+  const cluster = {
+    kind: "kind",
+    kubeconfig: "none",
+    context: "none",
+    loopbackSources: [],
+    apiServerCidrs: [],
+  } as const;
+  const plan = await makePlan(cluster, sourceOf({ from: "", toTime: moment }, new Date()), "1");
+  const backup = "hourly/20260101T000700Z";
+  expect(plan).toMatchObject({
+    variable: `FROM=${backup} TO_TIME=${moment}`,
+    env: { FROM: backup, MOMENT: moment },
+  });
 });
 
 const request = { from: "latest", toTime: "", confirmed: true, stack: "dev" };

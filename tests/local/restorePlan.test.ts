@@ -19,6 +19,7 @@ describe("what make restore is told", () => {
     };
     expect(asked("", toTime)).toMatchObject(source);
     expect(asked("latest", toTime)).toMatchObject(source);
+    expect(asked("", toTime).env).toEqual(source.env);
   });
 
   test.each([
@@ -34,6 +35,12 @@ describe("what make restore is told", () => {
   test("is refused for a moment that is yet to come, and for a dump with a moment", () => {
     expect(() => asked("latest", "2026-01-02T12:00:01Z")).toThrow(/which is yet to come/);
     expect(() => asked("hourly/20260101T000700Z", "2026-01-01T00:07:00Z")).toThrow(/leave FROM out/);
+  });
+
+  test("means a moment and the base backup to begin with by both", () => {
+    const { env, job } = asked("base/20260101T024000Z", "2026-01-01T03:07:00Z");
+    expect(env).toEqual({ MOMENT: "2026-01-01T03:07:00.000Z", FROM: "base/20260101T024000Z" });
+    expect(job.source).toBe("cronjob/backup-recover");
   });
 
   test("means a dump by FROM alone", () => {

@@ -65,7 +65,8 @@ function verified(present: readonly number[], full = false): unknown {
 
 const bases = ["20260101T000000Z", "20260102T000000Z", "20260103T000000Z"];
 
-const choice = `
+const stored = `
+import os
 from datetime import datetime
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -73,7 +74,7 @@ import recover
 from common import BASE, Backup
 
 backups = [Backup(taken, BASE) for taken in given["bases"]]
-recover.take_base_stock = lambda container: SimpleNamespace(complete=dict.fromkeys(backups, 1))
+recover.take_base_stock = lambda container: SimpleNamespace(complete=dict.fromkeys(backups, 1), verified=None)
 def manifest(backup):
     told = dict.fromkeys(["recipient", "system", "firstSegment", "lastSegment", "plainBytes"], "")
     finished = {"finishedAt": backup.taken_at.isoformat(), "dump": backup.dump, "encrypted": {"sha256": "", "bytes": 1}}
@@ -84,18 +85,38 @@ class Container:
         return MagicMock(readall=lambda: bodies[name])
 logged = []
 recover.log = lambda module, level, message: logged.append(f"{level}: {message}")
-try:
-    moment = given["moment"] and datetime.fromisoformat(given["moment"])
-    chosen = recover.choose(Container(), moment)[0].label
-except recover.BackupError as error:
-    chosen = str(error)
-print(json.dumps({"chosen": chosen, "logged": logged}))
+def tell(base):
+    try:
+        chosen = base()
+    except recover.BackupError as error:
+        chosen = str(error)
+    print(json.dumps({"chosen": chosen, "logged": logged}))
+`;
+
+const choice = `${stored}
+moment = given["moment"] and datetime.fromisoformat(given["moment"])
+tell(lambda: recover.choose(Container(), moment)[0].label)
+`;
+
+const planning = `${stored}
+os.environ |= {"MOMENT": given["moment"], "FROM": given["from"]}
+def download(container, backup, expected, target):
+    if backup.dump in given["damaged"]:
+        raise recover.BackupError(f"altered: {backup.dump}")
+recover.download = download
+recover.check_key = lambda container, backup, manifest: None
+recover.check_log = lambda container, backup, moment: moment
+tell(lambda: recover.plan(Container())["backup"])
 `;
 
 const outcome = z.object({ chosen: z.string(), logged: z.array(z.string()) });
+type Damaged = Readonly<Record<string, string>>;
 
-const choose = (moment: string | null, damaged: Readonly<Record<string, string>> = {}) =>
+const choose = (moment: string | null, damaged: Damaged = {}) =>
   outcome.parse(inPrograms(choice, { bases, moment, damaged }));
+
+const plan = (moment: string, from = "", damaged: Damaged = {}) =>
+  outcome.parse(inPrograms(planning, { bases, moment, from, damaged })).chosen;
 
 const brokenOff = `
 import os, tempfile
@@ -171,6 +192,23 @@ describe("a restore to a moment", { timeout: 30_000 }, () => {
   test("is refused where no manifest can be read", () => {
     const all = Object.fromEntries(bases.map((taken) => [`base/${taken}.json`, ""]));
     expect(choose("2026-01-04T00:00:00Z", all).chosen).toContain("no base backup that can be read");
+  });
+
+  test("begins with the base backup that is named", () => {
+    const moment = "2026-01-02T12:00:00+00:00";
+    expect(plan(moment)).toBe("base/20260102T000000Z");
+    expect(plan(moment, "base/20260101T000000Z")).toBe("base/20260101T000000Z");
+    expect(plan(moment, "base/20260103T000000Z")).toMatch(/was complete at .*, after .*: name an older one/);
+    expect(plan(moment, "daily/20260101T000000Z")).toContain("names no base backup");
+  });
+
+  test("names the base backup before one that is damaged", () => {
+    const dumps = Object.fromEntries(bases.map((taken) => [`base/${taken}.tar.gz.age`, ""]));
+    const moment = "2026-01-02T12:00:00+00:00";
+    const before = "FROM=base/20260101T000000Z begins with the one before";
+    expect(plan(moment, "", dumps)).toBe(`altered: base/20260102T000000Z.tar.gz.age; ${before}`);
+    const oldest = "altered: base/20260101T000000Z.tar.gz.age; there is no older one";
+    expect(plan(moment, "base/20260101T000000Z", dumps)).toBe(oldest);
   });
 
   test("passes over nothing where it is a verification, which is to find just that", () => {
