@@ -155,7 +155,10 @@ export const stackSchema = z.strictObject({
         .min(30)
         .max(86_400)
         .default(180)
-        .describe("how long the migration of an `up` may take, seconds; then it is stopped"),
+        .describe(
+          "how long the migration of an `up` may take, seconds; then it is stopped. One that changes a table waits until a dump that " +
+            "reads it has ended",
+        ),
       container: containerSchema.describe("how images.app is run, for another container in the app's place"),
       release: releaseSchema,
       scaling: loadScalingSchema.optional().describe("more pods under load; without it always `replicas`"),

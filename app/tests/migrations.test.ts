@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, inject, it } from "vitest";
 import { migrate, migrationNames } from "../src/db/migrations.ts";
 import { silentLogger } from "./support/logs.ts";
@@ -136,3 +137,32 @@ it("a migration by a role that does not own the schema is refused", async () => 
   const config = await databaseConfig(postgres, database, "app_user");
   await expect(migrate(config, silentLogger, "up")).rejects.toThrow("permission denied");
 });
+
+it("a migration waits for a table that is in use, and makes its readers wait no longer than a moment", async () => {
+  const database = await newDatabase(postgres, { migrated: false });
+  const config = await databaseConfig(postgres, database, "app_owner");
+  await migrate(config, silentLogger, "up", 1);
+  const columns = async () =>
+    (await schemaOf(database)).filter((object) => String(object).startsWith("column"));
+  const before = await columns();
+  const waits: number[] = [];
+  let migrated: Promise<string[]> | undefined;
+  await asSuperuser(postgres, database, async (backup) => {
+    await backup.query("begin; lock table documents in access share mode");
+    await asSuperuser(postgres, database, async (reader) => {
+      migrated = migrate(config, silentLogger, "down", 1);
+      for (const until = Date.now() + 9000; Date.now() < until; await sleep(100)) {
+        const asked = Date.now();
+        await reader.query("select count(*) from documents");
+        waits.push(Date.now() - asked);
+      }
+    });
+    expect(await columns()).toEqual(before);
+    await backup.query("commit");
+  });
+  expect(await migrated).toHaveLength(1);
+  expect(await columns()).not.toEqual(before);
+  // It was tried, and more than once.
+  expect(waits.filter((wait) => wait > 1000).length).toBeGreaterThan(1);
+  expect(Math.max(...waits)).toBeLessThan(4000);
+}, 60_000);

@@ -18,9 +18,12 @@ beforeAll(async () => {
   directory = await copyScripts(["patroni"], (here) => ({
     "/etc/groundwork/patroni": here,
     "--host=/run/patroni": "--host=127.0.0.1",
+    "/run/patroni/": `${here}/run-`,
     "sleep 5": "sleep 0.2",
   }));
-  await writeFile(join(directory, "tls.pem"), "chain and key");
+  for (const name of ["tls.pem", "run-tls.pem"]) {
+    await writeFile(join(directory, name), "chain and key");
+  }
   const { port, password } = postgres.address;
   env = { ...process.env, PGPORT: String(port), PGPASSWORD: password, PGSSLMODE: "disable" };
 });
