@@ -115,7 +115,7 @@ async function taken(
       while ((await signsIn(cluster, server, user, password)) !== valid) {
         if (Date.now() > deadline)
           throw new UserError(
-            `${server.pod} ${valid ? "does not take the new password" : "still takes the old password"} after ${arrivalSeconds} s; ` +
+            `${server.pod} ${valid ? "does not take the new password" : "does not refuse the old password"} after ${arrivalSeconds} s; ` +
               "run the same command again.",
           );
         await sleep(2000);
@@ -153,16 +153,28 @@ const ca = "/run/secrets/groundwork/ca.crt";
 const signIn: Readonly<Record<string, (user: string) => string>> = {
   patroni: (user) =>
     `PGPASSWORD=$password psql -XAtqc 'select 1' "host=localhost dbname=app user=${user} sslmode=verify-full sslrootcert=${ca}"`,
-  redis: (user) =>
-    `REDISCLI_AUTH=$password redis-cli --tls --cacert ${ca} --user ${user} ping | grep -q PONG`,
-  sentinel: (user) =>
-    `REDISCLI_AUTH=$password redis-cli -p 26379 --tls --cacert ${ca} --user ${user} ping | grep -q PONG`,
+  redis: (user) => `REDISCLI_AUTH=$password redis-cli --tls --cacert ${ca} --user ${user} ping`,
+  sentinel: (user) => `REDISCLI_AUTH=$password redis-cli -p 26379 --tls --cacert ${ca} --user ${user} ping`,
 };
 
+/**
+ * Whether a server took the password, by what its client said; undefined where it said neither, as a server does that is starting or
+ * has no connection left.
+ */
+export function verdict(said: string): boolean | undefined {
+  if (/^(1|PONG)$/m.test(said)) return true;
+  return /password authentication failed|not permitted to log in|WRONGPASS/.test(said) ? false : undefined;
+}
+
 /** Asked in the server's own pod; the password goes there by standard input. */
-async function signsIn(cluster: Cluster, server: Server, user: string, password: string): Promise<boolean> {
+async function signsIn(
+  cluster: Cluster,
+  server: Server,
+  user: string,
+  password: string,
+): Promise<boolean | undefined> {
   const { pod, container } = server;
-  const script = `read -r password; if ${signIn[container]?.(user) ?? "false"} >/dev/null 2>&1; then echo yes; else echo no; fi`;
+  const script = `read -r password; ${signIn[container]?.(user) ?? "false"} 2>&1 || true`;
   const args = [
     "exec",
     "--stdin",
@@ -176,5 +188,5 @@ async function signsIn(cluster: Cluster, server: Server, user: string, password:
   ];
   const connection = ["--kubeconfig", cluster.kubeconfig, "--context", cluster.context];
   const answer = await run(await kubectlProgram(), [...connection, ...args], { input: `${password}\n` });
-  return answer.trim() === "yes";
+  return verdict(answer);
 }
