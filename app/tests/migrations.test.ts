@@ -151,10 +151,12 @@ it("a migration waits for a table that is in use, and makes its readers wait no 
     await backup.query("begin; lock table documents in access share mode");
     await asSuperuser(postgres, database, async (reader) => {
       migrated = migrate(config, silentLogger, "down", 1);
-      for (const until = Date.now() + 9000; Date.now() < until; await sleep(100)) {
+      const until = Date.now() + 9000;
+      while (Date.now() < until) {
         const asked = Date.now();
         await reader.query("select count(*) from documents");
         waits.push(Date.now() - asked);
+        await sleep(100);
       }
     });
     expect(await columns()).toEqual(before);
