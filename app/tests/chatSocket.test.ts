@@ -226,7 +226,7 @@ describe("chat over a WebSocket", () => {
   });
 
   it("resumes on a new connection", async () => {
-    provider.next.push(saysSlowly(100, "a", "b", "c", "d"));
+    provider.next.push(saysSlowly(400, "a", "b", "c", "d"));
     const client = authorized();
     await client.send(question());
     await until(client, "delta");
