@@ -10,7 +10,7 @@ import { loggingSchema } from "./logging/schema.ts";
 import { monitoringSchema } from "./monitoring/schema.ts";
 import { releaseSchema } from "./releaseTraffic.ts";
 import { loadScalingSchema, queueScalingFields } from "./scaling.ts";
-import { cidr, cron, kubernetesName, resources, webUrl } from "./schemaParts.ts";
+import { cidr, cron, kubernetesName, resources, webUrl, workerCron } from "./schemaParts.ts";
 import { secretSchema, settable } from "./secretSchema.ts";
 import { namespaceNames } from "./types.ts";
 
@@ -175,9 +175,11 @@ export const stackSchema = z.strictObject({
         .describe("feeds to collect, by the tenant's name; https only, the network lets nothing else out"),
       schedules: z
         .strictObject({
-          collection: cron.default("*/15 * * * *").describe("when feeds are collected"),
-          summaries: cron.default("*/5 * * * *").describe("when items without a summary are looked for"),
-          cleanUp: cron.default("30 2 * * *").describe("when rows past their age are deleted"),
+          collection: workerCron.default("*/15 * * * *").describe("when feeds are collected"),
+          summaries: workerCron
+            .default("*/5 * * * *")
+            .describe("when items without a summary are looked for"),
+          cleanUp: workerCron.default("30 2 * * *").describe("when rows past their age are deleted"),
         })
         .prefault({}),
       timeZone,

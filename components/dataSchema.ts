@@ -52,7 +52,7 @@ export const postgresSchema = z
       .prefault({})
       .describe("with kind: managed"),
     members: z
-      .union([z.literal(1), z.literal(3), z.literal(5)])
+      .union([z.literal(1), z.literal(3), z.literal(5)], "must be 1, 3 or 5")
       .default(1)
       .describe("Patroni members"),
     storageGiB: z
@@ -95,7 +95,7 @@ export const redisSchema = z
     queue: z
       .strictObject({
         members: z
-          .union([z.literal(1), z.literal(3), z.literal(5)])
+          .union([z.literal(1), z.literal(3), z.literal(5)], "must be 1, 3 or 5")
           .default(1)
           .describe("servers; from three on, Sentinel moves the primary"),
         storageGiB: z

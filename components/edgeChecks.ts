@@ -16,9 +16,12 @@ export const largestVariables = {
 export function variableProblems({ app }: Partial<StackValues>): string[] {
   if (!app || !isOwn(app.container)) return [];
   return Object.entries(largestVariables).flatMap(([name, largest]) => {
-    const value = Number(app.variables[name] ?? 0);
-    return value > largest
-      ? [`groundwork:app.variables.${name}: the edge lets through at most ${largest} (found ${value})`]
-      : [];
+    const value = app.variables[name] ?? "0";
+    // What is no number is not less than any.
+    return Number(value) <= largest
+      ? []
+      : [
+          `groundwork:app.variables.${name}: must be a number up to ${largest}, which the edge lets through (found ${value})`,
+        ];
   });
 }

@@ -14,21 +14,29 @@ export const resources = (cpuMillis: number, memoryMiB: number) =>
     })
     .prefault({});
 
-/** Each as the worker reads its schedules (app/src/config/jobVariables.ts): numbers, in lists, ranges and steps. */
-const cronFields = ["[0-5]?\\d", "[01]?\\d|2[0-3]", "0?[1-9]|[12]\\d|3[01]", "0?[1-9]|1[0-2]", "0?[0-7]"].map(
-  (number) => {
+/** A schedule: numbers, in lists, ranges and steps; Sunday is 0 and, where `lastDay` is 7, that as well. */
+function cronUpTo(lastDay: 6 | 7) {
+  const days = ["0?[1-9]|[12]\\d|3[01]", "0?[1-9]|1[0-2]", `0?[0-${lastDay}]`];
+  const fields = ["[0-5]?\\d", "[01]?\\d|2[0-3]", ...days].map((number) => {
     const part = `(?:\\*|(?:${number})(?:-(?:${number}))?)(?:/(?:[1-9]|[1-9]\\d|0[1-9]))?`;
     return `${part}(?:,${part})*`;
-  },
-);
+  });
+  return z
+    .string()
+    .regex(
+      new RegExp(`^${fields.join(" ")}$`),
+      `must be a cron expression of five fields of numbers, the last from 0 to ${lastDay}`,
+    )
+    .refine(
+      (value) => [...value.matchAll(/(\d+)-(\d+)/g)].every(([, from, to]) => Number(from) <= Number(to)),
+      "must be a cron expression whose ranges begin with the lower number",
+    );
+}
 
-export const cron = z
-  .string()
-  .regex(new RegExp(`^${cronFields.join(" ")}$`), "must be a cron expression of five fields of numbers")
-  .refine(
-    (value) => [...value.matchAll(/(\d+)-(\d+)/g)].every(([, from, to]) => Number(from) <= Number(to)),
-    "must be a cron expression whose ranges begin with the lower number",
-  );
+/** As the worker reads its schedules (app/src/config/jobVariables.ts). */
+export const workerCron = cronUpTo(7);
+/** As a CronJob's, to which Sunday is 0 alone. */
+export const cron = cronUpTo(6);
 
 /** Without a name and a password in it, which would be plain in the pods. */
 export const webUrl = (protocol: RegExp) =>

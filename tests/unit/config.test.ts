@@ -105,9 +105,10 @@ describe("the stack's configuration", () => {
     expect(refused({ variables: Object.fromEntries(tooLarge) })).toEqual(
       tooLarge.map(
         ([name, value]) =>
-          `groundwork:app.variables.${name}: the edge lets through at most ${value - 1} (found ${value})`,
+          `groundwork:app.variables.${name}: must be a number up to ${value - 1}, which the edge lets through (found ${value})`,
       ),
     );
+    expect(refused({ variables: { SPEECH_DEADLINE_SECONDS: "35s" } })).toHaveLength(1);
     const container = { command: ["./podinfo"] };
     expect(refused({ variables: Object.fromEntries(tooLarge), container })).toEqual([]);
     for (const [name, largest] of Object.entries(largestVariables)) {
@@ -307,6 +308,14 @@ describe("the stack's configuration", () => {
       { schedules: { summaries: "0 9 * * MON-FRI" } },
       /schedules\.summaries: must be a cron/,
     ],
+    [
+      "a Sunday that no CronJob knows",
+      "backups",
+      { ...JSON.parse(development["groundwork:backups"]), weekly: "0 4 * * 7" },
+      /backups\.weekly: must be a cron expression .* from 0 to 6/,
+    ],
+    ["two members", "postgres", { members: 2 }, /postgres\.members: must be 1, 3 or 5 \(found 2\)/],
+    ["two servers", "redis", { queue: { members: 2 } }, /redis\.queue\.members: must be 1, 3 or 5/],
     [
       "a minute that no hour has",
       "backups",
