@@ -166,10 +166,18 @@ export async function runCandidate(target: Target, image: string): Promise<void>
   await target.kubectl([...inApp, "rollout", "status", "deployment/app-candidate", "--timeout=150s"]);
 }
 
-/** Returns when its pods are gone: until then the edge may keep connections to them. */
+/**
+ * Returns when its pods are gone: until then the edge may keep connections to them. A pod whose node is lost never says that it has
+ * ended, and is forgotten by force.
+ */
 export async function removeCandidate({ kubectl }: Target): Promise<void> {
-  const untilGone = ["--ignore-not-found", "--cascade=foreground", "--wait=true"];
-  await kubectl([...inApp, "delete", "deployment", "app-candidate", ...untilGone]);
+  const untilGone = ["--ignore-not-found", "--cascade=foreground", "--wait=true", "--timeout=60s"];
+  const remove = ["delete", "deployment", "app-candidate", ...untilGone];
+  await kubectl([...inApp, ...remove]).catch(async () => {
+    const selector = `--selector=${nameLabel}=app-candidate`;
+    await kubectl([...inApp, "delete", "pods", selector, "--force", "--grace-period=0"]);
+    await kubectl([...inApp, ...remove]);
+  });
 }
 
 /** Restarts of the candidate's containers, and its pods that are not ready. */

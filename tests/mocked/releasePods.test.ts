@@ -61,3 +61,19 @@ test("an app without a scaler has as many pods as its configuration says", async
   expect(await rollback(world.target)).toBe(before);
   expect(changes).toEqual(["patch", "delete deployment"]);
 });
+
+test("a rollback ends though a pod of the candidate is on a node that is lost", async () => {
+  const note = world.meanwhile;
+  let lost = true;
+  world.meanwhile = (asked) => {
+    note(asked);
+    if (asked.includes("delete pods") && asked.includes("--force")) lost = false;
+    if (asked.includes("delete deployment") && lost) {
+      expect(asked).toContain("--timeout=60s");
+      throw new Error("timed out waiting for the condition on deployments/app-candidate");
+    }
+  };
+  expect(await rollback(world.target)).toBe(before);
+  expect(world.percent()).toBe(0);
+  expect(world.deployments.has("app-candidate")).toBe(false);
+});
