@@ -51,7 +51,7 @@ export interface MonitoringArgs {
   readonly alertmanager: {
     /** Image with Alertmanager 0.28 or newer. */
     readonly image: pulumi.Input<string>;
-    /** CPU and memory of each pod; default 20 thousandths of a core and 32 MiB. */
+    /** CPU and memory of each pod; default 20 thousandths of a core and 48 MiB. */
     readonly resources?: Resources;
     /** Where alerts are sent; default nowhere: they are seen in the web interface only. */
     readonly notifications?: AlertNotifications;
