@@ -29,10 +29,13 @@ export interface Run extends JobChanges {
 }
 
 /**
- * Labels of a Job that is run by hand. Without any, the API server gives it those of its pods, and whoever looks for the stack's own
- * Job would take this one for it.
+ * A Job that is run by hand. It has a label of its own: without any, the API server gives it those of its pods, and whoever looks for
+ * the stack's own Job would take this one for it.
  */
-export const byHand = { "app.kubernetes.io/managed-by": "make" };
+export function jobByHand(namespace: string, name: string, spec: object): object {
+  const labels = { "app.kubernetes.io/managed-by": "make" };
+  return { apiVersion: "batch/v1", kind: "Job", metadata: { name, namespace, labels }, spec };
+}
 
 /**
  * Runs the Job to its end and gives the last line that it logged, as JSON where it is some.
@@ -44,12 +47,7 @@ export async function runJob(wanted: Run): Promise<Readonly<Record<string, unkno
   const found = JSON.parse(
     await kubectl(cluster, ["get", inNamespace, source, "--output=json"]),
   ) as JobSource;
-  const manifest = {
-    apiVersion: "batch/v1",
-    kind: "Job",
-    metadata: { name, namespace, labels: byHand },
-    spec: specOf(found, wanted),
-  };
+  const manifest = jobByHand(namespace, name, specOf(found, wanted));
   const connection = ["--kubeconfig", cluster.kubeconfig, "--context", cluster.context];
   const program = await kubectlProgram();
   await run(program, [...connection, "create", "--filename=-"], { input: JSON.stringify(manifest) });

@@ -1,7 +1,7 @@
 /** The schema is brought to what a new version needs before it starts; the version before must be able to live with it. */
 import { z } from "zod";
 import { setTimeout as sleep } from "node:timers/promises";
-import { byHand } from "../jobs.ts";
+import { jobByHand } from "../jobs.ts";
 import { UserError } from "../system.ts";
 import type { Target } from "./target.ts";
 
@@ -52,19 +52,14 @@ export async function migrate({ kubectl }: Target, image: string, migration: Mig
   const { activeDeadlineSeconds, template } = migration;
   const { spec } = template;
   const containers = spec.containers.map((container) => ({ ...container, image }));
-  const manifest = {
-    apiVersion: "batch/v1",
-    kind: "Job",
-    metadata: { name, namespace: "app", labels: byHand },
-    spec: {
-      backoffLimit: 0,
-      activeDeadlineSeconds,
-      template: {
-        metadata: { labels: { "app.kubernetes.io/name": "app-migrate" } },
-        spec: { ...spec, containers },
-      },
+  const manifest = jobByHand("app", name, {
+    backoffLimit: 0,
+    activeDeadlineSeconds,
+    template: {
+      metadata: { labels: { "app.kubernetes.io/name": "app-migrate" } },
+      spec: { ...spec, containers },
     },
-  };
+  });
   await kubectl([...inApp, "delete", "job", name, "--ignore-not-found"]);
   await kubectl(["create", "--filename=-"], JSON.stringify(manifest));
   try {

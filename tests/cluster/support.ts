@@ -9,7 +9,7 @@ import { text } from "node:stream/consumers";
 import { expect, vi } from "vitest";
 import { z } from "zod";
 import { kubectlProgram } from "../../local/cluster.ts";
-import { specOf, type JobChanges, type JobSource } from "../../local/jobs.ts";
+import { jobByHand, specOf, type JobChanges, type JobSource } from "../../local/jobs.ts";
 import { message } from "../../local/system.ts";
 
 /** Base URL of the edge. */
@@ -280,7 +280,7 @@ export async function runJob(
   const inNamespace = `--namespace=${namespace}`;
   const name = `cluster-tests-${randomBytes(4).toString("hex")}`;
   const spec = specOf((await get(inNamespace, source)) as JobSource, changes);
-  const manifest = { apiVersion: "batch/v1", kind: "Job", metadata: { name, namespace }, spec };
+  const manifest = jobByHand(namespace, name, spec);
   try {
     await kubectlWith(JSON.stringify(manifest), "create", "--filename=-");
     const succeeded = await waitFor(`the end of a job from ${source}`, timeoutSeconds, async () => {
