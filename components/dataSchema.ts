@@ -5,6 +5,7 @@ import { resources } from "./schemaParts.ts";
 
 const kinds = "cluster: servers of our own; managed: Azure's service, which azure is needed for";
 const kind = z.enum(["cluster", "managed"]).default("cluster").describe(kinds);
+const members = z.union([z.literal(1), z.literal(3), z.literal(5)], "must be 1, 3 or 5").default(1);
 
 /** `groundwork:postgres`. */
 export const postgresSchema = z
@@ -51,10 +52,7 @@ export const postgresSchema = z
       })
       .prefault({})
       .describe("with kind: managed"),
-    members: z
-      .union([z.literal(1), z.literal(3), z.literal(5)], "must be 1, 3 or 5")
-      .default(1)
-      .describe("Patroni members"),
+    members: members.describe("Patroni members"),
     storageGiB: z
       .int()
       .min(1)
@@ -94,10 +92,7 @@ export const redisSchema = z
       .describe("with kind: managed"),
     queue: z
       .strictObject({
-        members: z
-          .union([z.literal(1), z.literal(3), z.literal(5)], "must be 1, 3 or 5")
-          .default(1)
-          .describe("servers; from three on, Sentinel moves the primary"),
+        members: members.describe("servers; from three on, Sentinel moves the primary"),
         storageGiB: z
           .int()
           .min(1)
